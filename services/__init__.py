@@ -1,0 +1,1 @@
+"""Auralis: endless generative ambient music, rendered live and streamed to many listeners."""

@@ -1,0 +1,265 @@
+"""Messages of `/ws`: what a client may say, what the edge says, close codes, the binary frame.
+
+A client without a subprotocol gets `audio` and `error` messages only, as JSON. One that asks for events
+(`params.events: true`, or any subprotocol of ours) also gets `hello`, `status` and `splice`.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, Final
+
+from services.contract.errors import FieldError, MessageError, TruncatedError, UnknownVersionError, shorten
+from services.contract.messages import read_object, take_int, take_number
+from services.contract.spec import SPEC_FIELDS, StreamSpec
+from services.contract.timebase import CHANNELS, CHUNK_BYTES, CHUNK_FRAMES, CHUNK_MS, MAX_TICK, SAMPLE_RATE_HZ
+
+JSON_V1: Final = "auralis.json.v1"
+PCM_V1: Final = "auralis.pcm.v1"
+OPUS_V1: Final = "auralis.opus.v1"
+
+MAX_INBOUND_BYTES: Final = 4096
+"""No client message needs more; a longer one is closed with 1009."""
+
+TIERS: Final = ("minimal", "normal", "stable", "defensive")
+TIER_CHUNKS: Final[Mapping[str, int]] = {"minimal": 5, "normal": 10, "stable": 15, "defensive": 25}
+
+
+FORMAT: Final[Mapping[str, Any]] = {
+    "sample_rate_hz": SAMPLE_RATE_HZ,
+    "channels": CHANNELS,
+    "encoding": "s16le",
+    "chunk_frames": CHUNK_FRAMES,
+    "chunk_ms": CHUNK_MS,
+}
+
+
+class CloseCode(IntEnum):
+    """Why the edge ends a connection."""
+
+    STOPPED = 1000
+    POLICY = 1008
+    TOO_BIG = 1009
+    RESTART = 1012
+    """The pod goes away: reconnect at once with the resume token."""
+    TRY_LATER = 1013
+    BAD_MESSAGE = 4400
+    UNAUTHORIZED = 4401
+    RATE = 4429
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Begin to listen, or begin again with another stream.
+
+    Attributes:
+        spec: the stream.
+        events: the client wants `hello`, `status` and `splice`.
+        resume: the token of an earlier connection, if the client has one.
+    """
+
+    spec: StreamSpec
+    events: bool = False
+    resume: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Change only the given fields of the stream being heard (see `StreamSpec.updated`).
+
+    Attributes:
+        params: already checked against the default spec; apply with `spec.updated(params)`.
+        events: None leaves the choice as it is.
+    """
+
+    params: Mapping[str, Any]
+    events: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End: the edge closes with 1000."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the client's player sees.
+
+    Attributes:
+        chunk_id: the chunk being played.
+        buffer_ms: sound waiting to be played.
+        underruns: how often it ran dry since it connected.
+        jitter_ms: deviation of arrivals, as the client measures it.
+    """
+
+    chunk_id: int
+    buffer_ms: float
+    underruns: int
+    jitter_ms: float
+
+
+ClientMessage = Start | Update | Stop | Report
+
+
+def parse_client_message(data: str | bytes) -> ClientMessage:
+    """Read what a client sent.
+
+    Raises:
+        MessageError: not a JSON object, or of no known type: close with 4400.
+        FieldError: a field cannot be used: answer with `error`, the music goes on.
+    """
+    value = read_object("message", data, limit_bytes=MAX_INBOUND_BYTES)
+    kind = value.get("type")
+    if kind == "control":
+        return _parse_control(value)
+    if kind == "report":
+        return Report(
+            chunk_id=take_int(value, "chunk_id", 0, MAX_TICK),
+            buffer_ms=take_number(value, "buffer_ms", 0, 3_600_000),
+            underruns=take_int(value, "underruns", 0, 2**31),
+            jitter_ms=take_number(value, "jitter_ms", 0, 3_600_000),
+        )
+    raise MessageError(f"message: type {shorten(kind)} is unknown; send 'control' or 'report'")
+
+
+def _parse_control(value: Mapping[str, Any]) -> ClientMessage:
+    action = value.get("action")
+    if action == "stop":
+        return Stop()
+    if action not in ("start", "update"):
+        raise FieldError("action", action, "one of start, update, stop")
+    params = value.get("params", {})
+    if not isinstance(params, dict):
+        raise FieldError("params", params, "an object")
+    allowed = (*SPEC_FIELDS, "events", "resume") if action == "start" else (*SPEC_FIELDS, "events")
+    for name in params:
+        if name not in allowed:
+            raise FieldError(f"params.{shorten(name, 40)}", params[name], f"only {', '.join(allowed)}")
+    events = params.get("events")
+    if events is not None and not isinstance(events, bool):
+        raise FieldError("events", events, "true or false")
+    spec = StreamSpec.from_params(params)
+    if action == "update":
+        return Update({name: params[name] for name in SPEC_FIELDS if name in params}, events)
+    resume = params.get("resume")
+    if resume is not None and not (isinstance(resume, str) and 0 < len(resume) <= 1024):
+        raise FieldError("resume", resume, "the token of a hello message")
+    return Start(spec, bool(events), resume)
+
+
+def hello(
+    *,
+    spec: StreamSpec,
+    chunk_id: int,
+    tier: str,
+    resume: str,
+    recovered: bool | None,
+    server_time: float,
+    limits: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The first message to a client that asked for events, and again whenever its stream or token changes.
+
+    Args:
+        chunk_id: the first chunk that will be sent.
+        resume: token for `params.resume` after a broken connection.
+        recovered: after a resume, whether it continues without gap or repeat; None without one.
+        server_time: unix seconds of sending.
+        limits: what the edge holds the client to (`max_inbound_bytes`, `max_updates_per_s`, …).
+    """
+    return {
+        "type": "hello",
+        "version": 1,
+        "format": dict(FORMAT),
+        "stream": spec.to_params(),
+        "stream_id": spec.stream_id,
+        "chunk_id": chunk_id,
+        "current_tier": tier,
+        "resume": resume,
+        "recovered": recovered,
+        "server_time": server_time,
+        "limits": dict(limits),
+    }  # fmt: skip
+
+
+def status(state: str, **details: Any) -> dict[str, Any]:
+    """What changed for this listener.
+
+    Args:
+        state: "warming" (no renderer is ready yet), "playing", "degraded" (a loop plays while rendering is away),
+            "skipped" (the listener was too slow; `from_chunk_id` and `to_chunk_id` say what it missed), "draining".
+    """
+    return {"type": "status", "state": state, **details}
+
+
+def splice(chunk_id: int, spec: StreamSpec) -> dict[str, Any]:
+    """From `chunk_id` on, what was sent is void and will be sent again as `spec`: crossfade into it."""
+    return {"type": "splice", "chunk_id": chunk_id, "stream": spec.to_params(), "stream_id": spec.stream_id}
+
+
+def error(code: int, message: str, field: str | None = None) -> dict[str, Any]:
+    """What was wrong with the client's message; `field` is set where one field was at fault."""
+    body: dict[str, Any] = {"type": "error", "code": code, "message": message}
+    if field is not None:
+        body["field"] = field
+    return body
+
+
+# --- binary frames: auralis.pcm.v1 and auralis.opus.v1 -------------------------------------------------------------
+
+_FRAME_HEADER = struct.Struct("<BBBBQd")
+FRAME_HEADER_BYTES: Final = _FRAME_HEADER.size
+FRAME_VERSION: Final = 1
+FRAME_PCM: Final = 1
+FRAME_OPUS: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class AudioFrame:
+    """A chunk as a binary WebSocket message: 20 bytes of header, then the payload.
+
+    Layout, little-endian: version (1 byte), format (1: s16le, 2: Opus packets), tier (1 byte, index into TIERS),
+    buffer depth in chunks (1 byte), chunk_id (8 bytes), unix seconds of sending (float64).
+    """
+
+    chunk_id: int
+    timestamp: float
+    buffer_depth: int
+    current_tier: str
+    payload: bytes | memoryview = field(repr=False)
+    format: int = FRAME_PCM
+
+    def encode(self) -> bytes:
+        """The frame's bytes."""
+        header = _FRAME_HEADER.pack(
+            FRAME_VERSION,
+            self.format,
+            TIERS.index(self.current_tier),
+            min(self.buffer_depth, 255),
+            self.chunk_id,
+            self.timestamp,
+        )
+        return header + self.payload
+
+    @classmethod
+    def decode(cls, data: bytes) -> AudioFrame:
+        """Read a frame.
+
+        Raises:
+            TruncatedError, UnknownVersionError, FieldError: see errors.py.
+        """
+        if len(data) < FRAME_HEADER_BYTES:
+            raise TruncatedError("audio frame", len(data), FRAME_HEADER_BYTES)
+        version, format_, tier, depth, chunk_id, timestamp = _FRAME_HEADER.unpack_from(data)
+        if version != FRAME_VERSION:
+            raise UnknownVersionError("audio frame", version, FRAME_VERSION)
+        if format_ not in (FRAME_PCM, FRAME_OPUS):
+            raise FieldError("format", format_, "1 (s16le) or 2 (Opus)")
+        if tier >= len(TIERS):
+            raise FieldError("tier", tier, f"0 to {len(TIERS) - 1}")
+        payload = memoryview(data)[FRAME_HEADER_BYTES:]
+        if format_ == FRAME_PCM and len(payload) != CHUNK_BYTES:
+            raise TruncatedError("audio frame", len(data), FRAME_HEADER_BYTES + CHUNK_BYTES)
+        return cls(chunk_id, timestamp, depth, TIERS[tier], payload, format_)

@@ -1,0 +1,1 @@
+"""Fan-out to listeners."""

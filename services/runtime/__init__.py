@@ -1,0 +1,4 @@
+"""Shells that every service shares: bus, clock, settings, lifecycle, health, logs, metrics, memory, gc.
+
+No domain knowledge here, and no torch at import.
+"""

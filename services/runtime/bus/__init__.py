@@ -1,0 +1,8 @@
+"""The bus as the services see it: one port, two adapters (nats.py for real, memory.py for tests).
+
+One test suite runs over both.
+"""
+
+from services.runtime.bus.port import Bus, BusError, BusFullError, Job, JobSource, Message, Subscription
+
+__all__ = ["Bus", "BusError", "BusFullError", "Job", "JobSource", "Message", "Subscription"]

@@ -1,0 +1,139 @@
+"""The port: what Auralis needs of a message bus.
+
+Callbacks are plain functions and must not block: they run inside the connection's read loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class BusError(Exception):
+    """The bus could not do it now; the message says what and whether to try again."""
+
+
+class BusFullError(BusError):
+    """A bounded stream refused a message because it is full."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A delivered message. `reply` is a subject or empty."""
+
+    subject: str
+    data: bytes
+    reply: str = ""
+
+
+class Subscription(Protocol):
+    """A live subscription."""
+
+    async def close(self) -> None:
+        """Stop delivery; idempotent."""
+        ...
+
+
+class Job(Protocol):
+    """A message from a work queue: it comes back after the ack wait unless it is acked.
+
+    Attributes:
+        subject, data: the message.
+        deliveries: how often it has been delivered, this time included.
+    """
+
+    subject: str
+    data: bytes
+    deliveries: int
+
+    async def ack(self) -> None:
+        """Done; do not deliver it again."""
+        ...
+
+    async def in_progress(self) -> None:
+        """Still at it: start the ack wait anew."""
+        ...
+
+    async def give_back(self) -> None:
+        """Deliver it to somebody else at once."""
+        ...
+
+    async def drop(self) -> None:
+        """Never deliver it again, although it was not done."""
+        ...
+
+
+class JobSource(Protocol):
+    """A durable pull consumer."""
+
+    async def fetch(self, max_jobs: int, wait_s: float) -> Sequence[Job]:
+        """Up to `max_jobs` jobs, at once when there are any.
+
+        Waits up to `wait_s` for the first one and never for more; 0 does not wait. Empty when none came.
+        While the bus is away it waits (never raises): the caller's loop needs no second path. A loss of the
+        consumer (server restarted empty) is repaired inside.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Stop fetching; idempotent. The durable consumer stays for the other workers."""
+        ...
+
+
+class Bus(Protocol):
+    """Publish, subscribe, ask everybody, and two JetStream streams: RENDER (work queue) and AUDIO (history)."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether messages would arrive now."""
+        ...
+
+    def on_reconnect(self, callback: Callable[[], None]) -> None:
+        """Call `callback` after each re-connection, when streams exist again."""
+        ...
+
+    async def connect(self) -> None:
+        """Connect and create the streams, trying for ever; idempotent. Reconnects by itself afterwards."""
+        ...
+
+    async def close(self) -> None:
+        """Flush and disconnect; idempotent."""
+        ...
+
+    async def publish(self, subject: str, data: bytes, reply: str = "") -> None:
+        """Send now or lose it: late audio is worthless. Raises BusError while disconnected."""
+        ...
+
+    async def subscribe(self, subject: str, callback: Callable[[Message], None]) -> Subscription:
+        """Deliver what is published from now on; survives reconnection. Overflow drops the oldest and is counted."""
+        ...
+
+    def gather(self, subject: str, data: bytes, *, wait_s: float) -> AsyncIterator[Message]:
+        """Ask everybody who listens on `subject`; yields answers as they come, for `wait_s`."""
+        ...
+
+    async def ask(self, subject: str, data: bytes, *, message_id: str) -> bool:
+        """Put a job into RENDER. False: the same `message_id` is already there (somebody else asked).
+
+        Raises:
+            BusFullError: the stream is full: the job was not taken.
+            BusError: disconnected, or no answer within a second.
+        """
+        ...
+
+    async def jobs(self, durable: str, subject_filter: str, *, ack_wait_s: float = 1.0) -> JobSource:
+        """Pull from the part of RENDER that `subject_filter` selects; the consumer is shared by its name."""
+        ...
+
+    async def history(self, subject: str, *, max_messages: int = 20) -> Sequence[Message]:
+        """What AUDIO keeps of `subject`, oldest first; empty when nothing or when the bus is away."""
+        ...
+
+    async def count_failure(self, bucket: str, key: str, *, ttl_s: float) -> int:
+        """Add one to a shared counter that is forgotten `ttl_s` after its last change; returns the new count."""
+        ...
+
+    async def failures(self, bucket: str, key: str) -> int:
+        """The shared counter's value; 0 when there is none or the bus is away."""
+        ...

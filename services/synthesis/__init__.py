@@ -1,0 +1,1 @@
+"""Rendering: score, sound and the worker."""

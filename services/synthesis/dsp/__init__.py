@@ -1,0 +1,1 @@
+"""The sound: pure torch functions from packed parameters to samples. No I/O."""
