@@ -1,0 +1,41 @@
+# Every target sets up .venv first; `make` alone lists the targets.
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+PY := .venv/bin/python
+
+.PHONY: help setup up test test-long check format constraints bench-synthesis clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup:  ## virtual environment with everything in it (the other targets do it too)
+	@scripts/setup
+
+up: setup  ## NATS and the three services on this machine; prints where to listen
+	@exec .venv/bin/auralis up
+
+test: setup  ## unit, contract, integration and short guide tests (under 5 minutes)
+	@$(PY) -m pytest -m "not long and not browser"
+
+test-long: setup  ## the guide's own durations, the browser, the whole music matrix
+	@$(PY) -m pytest -m "long or browser"
+
+check: setup  ## format, lint, types, spelling
+	@$(PY) -m ruff format --check .
+	@$(PY) -m ruff check .
+	@$(PY) -m mypy
+	@.venv/bin/codespell
+
+format: setup  ## let ruff format and fix
+	@$(PY) -m ruff format .
+	@$(PY) -m ruff check --fix .
+
+bench-synthesis: setup  ## streams in real time, score share, batches (DEVICE=cpu|cuda|mps)
+	@$(PY) benchmarks/synthesis.py --device $(or $(DEVICE),auto)
+
+constraints: setup  ## pin what is installed now
+	@scripts/pin > constraints.new && mv constraints.new constraints.txt
+
+clean:  ## remove the virtual environment and caches
+	rm -rf .venv .uv .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
