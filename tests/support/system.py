@@ -85,7 +85,7 @@ def running_system(**environ: str) -> Iterator[System]:
     env = {name: value for name, value in os.environ.items() if not name.startswith(("AURALIS_", "NATS_", "BUFFER_"))}
     env |= {"AURALIS_PORT": str(port), "METRICS_PORT": str(metrics_port), "AURALIS_HOST": "127.0.0.1", **environ}
     started = time.monotonic()
-    process = subprocess.Popen(  # noqa: S603 - our own program
+    process = subprocess.Popen(
         [sys.executable, "-m", "services.cli", "up"],
         cwd=REPO,
         env=env,
