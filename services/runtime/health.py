@@ -1,0 +1,55 @@
+"""Readiness as a set of named conditions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One thing that must hold; `detail` says for people how it stands."""
+
+    ok: bool
+    detail: str
+
+
+class Health:
+    """Ready while every condition holds, and at least one has been reported.
+
+    Being alive needs no flag: the internal server answers from the service's own loop, so a stuck loop does not answer.
+
+    Args:
+        required: conditions that count as failing until they are first reported.
+    """
+
+    def __init__(self, *required: str) -> None:
+        self._conditions = {name: Condition(ok=False, detail="not reported yet") for name in required}
+
+    def set(self, condition: str, ok: bool, detail: str = "") -> None:  # noqa: FBT001 - reads as a sentence: set("bus", True)
+        """Report how `condition` stands now."""
+        self._conditions[condition] = Condition(ok, detail)
+
+    def condition(self, name: str) -> Condition | None:
+        """How one condition stands; None if it was never reported."""
+        return self._conditions.get(name)
+
+    @property
+    def ready(self) -> bool:
+        """Whether this instance should be sent work."""
+        return bool(self._conditions) and all(condition.ok for condition in self._conditions.values())
+
+    @property
+    def failing(self) -> tuple[str, ...]:
+        """Names of the conditions that do not hold."""
+        return tuple(name for name, condition in self._conditions.items() if not condition.ok)
+
+    def report(self) -> dict[str, Any]:
+        """Readiness as JSON: `ready`, `failing` (names), `conditions` (name -> ok, detail)."""
+        return {
+            "ready": self.ready,
+            "failing": list(self.failing),
+            "conditions": {
+                name: {"ok": condition.ok, "detail": condition.detail} for name, condition in self._conditions.items()
+            },
+        }

@@ -1,0 +1,183 @@
+"""From start to exit: loop, signals, drain, and an exit code with a sentence."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from types import FrameType
+from typing import Any, Final
+
+from services.runtime.logging import get_logger
+
+try:
+    import uvloop
+except ImportError:  # Windows has none; asyncio's own loop does as well, only slower.
+    uvloop = None  # type: ignore[assignment]
+
+_log = get_logger(__name__)
+
+EXIT_FAILED: Final = 1
+STOP_TIMEOUT_S: Final = 10.0
+
+
+class ServiceError(Exception):
+    """The service cannot go on; its message is the whole story, so no traceback is shown.
+
+    Attributes:
+        exit_code: of the process.
+    """
+
+    def __init__(self, message: str, *, exit_code: int = EXIT_FAILED) -> None:
+        self.exit_code = exit_code
+        super().__init__(message)
+
+
+class Lifecycle:
+    """Running, then draining (finish what was begun, take nothing new), then stopping.
+
+    Attributes:
+        stopping: set when the service should return from its main function.
+    """
+
+    def __init__(self) -> None:
+        self.stopping = asyncio.Event()
+        self._callbacks: list[Callable[[], Awaitable[None]]] = []
+        self._drain: asyncio.Task[None] | None = None
+        self._stop: asyncio.Task[None] | None = None
+
+    @property
+    def draining(self) -> bool:
+        """Whether a drain has begun."""
+        return self._drain is not None
+
+    def on_drain(self, callback: Callable[[], Awaitable[None]]) -> None:
+        """Call and await `callback` once when the drain begins, beside the other callbacks."""
+        self._callbacks.append(callback)
+
+    async def drain(self) -> None:
+        """Drain; returns when every callback has. Idempotent: later callers wait for the same drain."""
+        if self._drain is None:
+            self._drain = asyncio.create_task(self._run_callbacks(), name="drain")
+        # One caller that is cancelled must not cancel the others' drain.
+        await asyncio.shield(self._drain)
+
+    def stop(self, reason: str = "asked to stop") -> None:
+        """Begin to stop: drain, then set `stopping`. Idempotent and returns at once."""
+        if self._stop is None:
+            _log.info("stopping", reason=reason)
+            self._stop = asyncio.create_task(self._drain_then_stop(), name="stop")
+
+    async def _drain_then_stop(self) -> None:
+        try:
+            await self.drain()
+        finally:
+            self.stopping.set()
+
+    async def _run_callbacks(self) -> None:
+        results = await asyncio.gather(*(_call(callback) for callback in self._callbacks), return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception):
+                # The others have drained; one that could not must not keep the process from ending.
+                _log.error("drain failed", error=f"{type(result).__name__}: {result}")
+
+
+def run_service(main: Callable[[Lifecycle], Awaitable[None]], *, stop_timeout_s: float = STOP_TIMEOUT_S) -> None:
+    """Run a service until it ends or is told to; ends the process with an exit code.
+
+    SIGTERM and SIGINT drain and stop; a second one exits at once. `main` should return soon after
+    `Lifecycle.stopping` is set and is cancelled `stop_timeout_s` later.
+
+    Args:
+        main: the service.
+        stop_timeout_s: seconds between `stopping` and the cancellation of `main`.
+    """
+    sys.exit(run_until_stopped(main, stop_timeout_s=stop_timeout_s))
+
+
+def run_until_stopped(main: Callable[[Lifecycle], Awaitable[None]], *, stop_timeout_s: float = STOP_TIMEOUT_S) -> int:
+    """As `run_service`, but returns the exit code."""
+    exit_quietly_on_signals()
+    loop_factory = None if uvloop is None else uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        try:
+            return runner.run(_supervise(main, stop_timeout_s))
+        except ServiceError as error:
+            _log.critical("cannot go on", detail=str(error))
+            return error.exit_code
+        except OSError as error:
+            # Ports, files, addresses: the sentence is enough, a traceback says nothing more to an operator.
+            _log.critical("cannot go on", detail=str(error), error=type(error).__name__)
+            return EXIT_FAILED
+        except Exception as error:  # noqa: BLE001 - the last place where it can become a log line and an exit code
+            _log.critical("failed unexpectedly", detail=f"{type(error).__name__}: {error}", exc_info=True)
+            return EXIT_FAILED
+
+
+def exit_quietly_on_signals() -> None:
+    """Until a loop takes the signals over, Ctrl-C ends the process without a traceback.
+
+    A service calls it before its imports, which take seconds where torch is among them.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+async def _supervise(main: Callable[[Lifecycle], Awaitable[None]], stop_timeout_s: float) -> int:
+    lifecycle = Lifecycle()
+    _take_signals(lifecycle)
+    running = asyncio.ensure_future(_call(lambda: main(lifecycle)))
+    stopping = asyncio.create_task(lifecycle.stopping.wait())
+    await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if not running.done():
+        await asyncio.wait({running}, timeout=stop_timeout_s)
+    stopping.cancel()
+    if not running.done():
+        _log.warning("still busy, cancelled", waited_s=stop_timeout_s)
+        running.cancel()
+        await asyncio.wait({running}, timeout=stop_timeout_s)
+        if not running.done():
+            # asyncio.run would wait for it without end.
+            _log.critical("does not end, killed", waited_s=2 * stop_timeout_s)
+            _exit_now(EXIT_FAILED)
+        return EXIT_FAILED
+    await running
+    return 0
+
+
+def _take_signals(lifecycle: Lifecycle) -> None:
+    seen: list[int] = []
+
+    def arrived(number: int) -> None:
+        name = signal.Signals(number).name
+        seen.append(number)
+        if len(seen) > 1:
+            _log.warning("second signal, exiting at once", signal=name)
+            _exit_now(128 + number)
+        lifecycle.stop(name)
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        try:
+            loop.add_signal_handler(number, arrived, number)
+        except NotImplementedError:  # Windows' loop has no signal handlers
+            signal.signal(number, _threadsafe(loop, arrived))
+
+
+def _threadsafe(
+    loop: asyncio.AbstractEventLoop, arrived: Callable[[int], None]
+) -> Callable[[int, FrameType | None], Any]:
+    return lambda number, _frame: loop.call_soon_threadsafe(arrived, number)
+
+
+def _exit_now(code: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # sys.exit would wait for tasks and threads, which is what the second signal is meant to skip.
+    os._exit(code)
+
+
+async def _call(callback: Callable[[], Awaitable[None]]) -> None:
+    await callback()

@@ -1,0 +1,153 @@
+"""Logs: one line an event, for people or as JSON, and the same for uvicorn, litestar and nats."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Final, TextIO
+
+import structlog
+
+from services.runtime.settings import Settings
+
+_MAX_TEXT = 8_000
+"""Longer fields are cut: one event is one line that a log shipper takes."""
+
+_QUIETER: Final = {
+    # Their INFO is a line for each request or connection, which metrics count better.
+    "httpx": logging.WARNING,
+    "httpcore": logging.WARNING,
+    "uvicorn.access": logging.WARNING,
+    "uvicorn.error": logging.WARNING,
+    "asyncio": logging.WARNING,
+    # The bus reports its own connection, rate-limited and as a sentence.
+    "nats": logging.CRITICAL,
+}
+
+
+def configure_logging(settings: Settings, *, service: str, instance: str = "", stream: TextIO | None = None) -> None:
+    """Send every log of this process through one formatter; may be called again.
+
+    Args:
+        settings: for `log_level`, `log_format`, and `warnings`, which are logged here.
+        service: "synthesis", "edge", "telemetry": a field of every JSON line.
+        instance: a field of every JSON line, where given.
+        stream: where lines go; None: stderr, because stdout belongs to what a command prints.
+    """
+    stream = sys.stderr if stream is None else stream
+    as_json = settings.log_format == "json"
+    identity = {"service": service, "instance": instance} if instance else {"service": service}
+
+    def add_identity(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        return {**event, **{name: value for name, value in identity.items() if name not in event}}
+
+    shared: list[structlog.typing.Processor] = [
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.TimeStamper(fmt="iso" if as_json else "%H:%M:%S.%f", utc=as_json),
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.UnicodeDecoder(),
+        _shorten_fields,
+    ]
+    rendering: list[structlog.typing.Processor]
+    if as_json:
+        rendering = [
+            add_identity,
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(default=str, ensure_ascii=False),
+        ]
+    else:
+        colours = stream.isatty()
+        rendering = [
+            structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=structlog.dev.plain_traceback),
+        ]
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    handler = _Handler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder(allow=())],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
+        )
+    )
+    root = logging.getLogger()
+    for old in list(root.handlers):
+        if isinstance(old, _Handler):
+            root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(settings.log_level)
+    logging.captureWarnings(capture=True)
+    for name, level in _QUIETER.items():
+        logging.getLogger(name).setLevel(max(level, logging.getLevelNamesMapping()[settings.log_level]))
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "litestar", "nats"):
+        # Imported libraries may have brought handlers of their own; a line twice is a line too many.
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).propagate = True
+    for warning in settings.warnings:
+        get_logger(__name__).warning("setting ignored", detail=warning)
+
+
+def get_logger(name: str) -> structlog.stdlib.BoundLogger:
+    """A logger: `log.warning("bus disconnected", detail=...)`."""
+    log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
+    return log
+
+
+class RepeatLimiter:
+    """Lets one of many equal events through per interval, and tells how many it held back.
+
+    ```python
+    held_back = limiter.admit("decode error")
+    if held_back is not None:
+        log.warning("message skipped", repeats=held_back)
+    ```
+
+    Overflow: of more than `max_keys` different keys the one seen least recently is forgotten.
+
+    Args:
+        interval_s: seconds between two events of one key.
+        max_keys: keys that are remembered.
+        monotonic: seconds from anywhere.
+    """
+
+    def __init__(
+        self, interval_s: float = 10.0, *, max_keys: int = 256, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._interval_s = interval_s
+        self._max_keys = max_keys
+        self._monotonic = monotonic
+        # key -> (when it was let through, how many were held back since)
+        self._seen: OrderedDict[str, tuple[float, int]] = OrderedDict()
+
+    def admit(self, key: str) -> int | None:
+        """How many were held back since the last one if this one may be logged; None if it is held back."""
+        now = self._monotonic()
+        last, held_back = self._seen.get(key, (-float("inf"), 0))
+        if now - last < self._interval_s:
+            self._seen[key] = (last, held_back + 1)
+            self._seen.move_to_end(key)
+            return None
+        self._seen[key] = (now, 0)
+        self._seen.move_to_end(key)
+        if len(self._seen) > self._max_keys:
+            self._seen.popitem(last=False)
+        return held_back
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Ours among the root logger's handlers, so that configuring again replaces it and no other."""
+
+
+def _shorten_fields(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    for name, value in event.items():
+        if isinstance(value, str) and len(value) > _MAX_TEXT and name != "exception":
+            event[name] = value[:_MAX_TEXT] + "…"
+    return event

@@ -1,0 +1,222 @@
+"""Prometheus metrics that the services share: the listed ten, and what every process says of itself."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final
+
+import prometheus_client
+import psutil
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+LATENCY_BUCKETS_S: Final = (
+    0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0,
+)  # fmt: skip
+"""Dense around the targets of 100 ms (a block), 250 ms (first sound) and 300 ms (a change heard)."""
+JITTER_BUCKETS_MS: Final = (1, 2, 3, 5, 7.5, 10, 15, 20, 25, 30, 40, 50, 75, 100, 150, 200, 300, 500)
+"""Dense around the target of 50 ms."""
+ENCODING_BUCKETS_S: Final = (
+    5e-06, 1e-05, 2e-05, 3e-05, 5e-05, 7.5e-05, 1e-04, 2e-04, 5e-04, 1e-03, 2e-03, 5e-03, 1e-02, 5e-02,
+)  # fmt: skip
+"""Base64 of a chunk takes tens of microseconds; an Opus chunk about a millisecond."""
+
+_MIB = 2**20
+
+
+class PrometheusMetrics:
+    """The metrics of one process.
+
+    Each of the ten named metrics exists from its first use on, so that a process exposes only what it owns.
+
+    Args:
+        registry: where they are registered; None: a registry of its own, so that two instances never collide.
+    """
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        # A `_created` series beside every counter and histogram doubles the series and tells nothing that we use.
+        prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # untyped in the library
+        self.registry = CollectorRegistry() if registry is None else registry
+
+    def exposition(self) -> bytes:
+        """All metrics as Prometheus text format 0.0.4."""
+        return prometheus_client.generate_latest(self.registry)
+
+    @cached_property
+    def synthesis_latency_seconds(self) -> Histogram:
+        """Seconds from a render job being fetched to its block being published."""
+        return Histogram(
+            "synthesis_latency_seconds",
+            "Time from fetching a render job to publishing its one-second block, per block.",
+            buckets=LATENCY_BUCKETS_S,
+            registry=self.registry,
+        )
+
+    @cached_property
+    def buffer_depth_chunks(self) -> Gauge:
+        """Chunks of 100 ms that a listener holds unplayed, by slot."""
+        return Gauge(
+            "buffer_depth_chunks",
+            "Chunks of 100 ms that a listener holds unplayed; client_id is a reused slot, the first 50 listeners only.",
+            ["client_id"],
+            registry=self.registry,
+        )
+
+    @cached_property
+    def chunk_delivery_jitter_ms(self) -> Histogram:
+        """Milliseconds by which a chunk was written later than its place in time."""
+        return Histogram(
+            "chunk_delivery_jitter_ms",
+            "Milliseconds between when a chunk was due to be written to a listener and when it was.",
+            buckets=JITTER_BUCKETS_MS,
+            registry=self.registry,
+        )
+
+    @cached_property
+    def active_websocket_connections(self) -> Gauge:
+        """Open WebSocket connections."""
+        return Gauge(
+            "active_websocket_connections",
+            "WebSocket connections that are open now; HTTP listeners are in auralis_listeners.",
+            registry=self.registry,
+        )
+
+    @cached_property
+    def buffer_underruns_total(self) -> Counter:
+        """How often a listener's buffer ran dry, by slot."""
+        return Counter(
+            "buffer_underruns_total",
+            "How often a listener's buffer ran dry; client_id is a reused slot, the first 50 listeners only.",
+            ["client_id"],
+            registry=self.registry,
+        )
+
+    @cached_property
+    def websocket_send_errors_total(self) -> Counter:
+        """Sends to a WebSocket that failed, by kind."""
+        return Counter(
+            "websocket_send_errors_total",
+            "Sends to a WebSocket that failed, by kind of error.",
+            ["error_type"],
+            registry=self.registry,
+        )
+
+    @cached_property
+    def memory_usage_mb(self) -> Gauge:
+        """Resident memory of this process in MiB."""
+        return Gauge("memory_usage_mb", "Resident memory of this process in MiB.", registry=self.registry)
+
+    @cached_property
+    def gpu_memory_allocated_mb(self) -> Gauge:
+        """Memory of the GPU that tensors of this process hold, in MiB."""
+        return Gauge(
+            "gpu_memory_allocated_mb",
+            "Memory of the GPU that tensors of this process hold, in MiB; 0 without a GPU.",
+            registry=self.registry,
+        )
+
+    @cached_property
+    def chunk_encoding_duration_seconds(self) -> Histogram:
+        """Seconds to encode one chunk, once for all of its listeners."""
+        return Histogram(
+            "chunk_encoding_duration_seconds",
+            "Time to encode one chunk of 100 ms, once for all of its listeners.",
+            buckets=ENCODING_BUCKETS_S,
+            registry=self.registry,
+        )
+
+    @cached_property
+    def gc_collections_total(self) -> Counter:
+        """Runs of Python's garbage collector, by generation."""
+        return Counter(
+            "gc_collections_total",
+            "Runs of Python's garbage collector, by generation (2 is the one that can be felt).",
+            ["generation"],
+            registry=self.registry,
+        )
+
+    def describe_process(self, *, service: str, clock_offset_s: Callable[[], float] | None = None) -> None:
+        """Expose what every process says of itself: build, memory, CPU, file descriptors, clock.
+
+        Args:
+            service: "synthesis", "edge" or "telemetry".
+            clock_offset_s: seconds by which wall time is ahead of the service's clock, read at each exposition.
+        """
+        Gauge(
+            "auralis_build_info",
+            "Always 1; the labels say which build runs.",
+            ["version", "service", "python"],
+            registry=self.registry,
+        ).labels(version=build_version(), service=service, python=".".join(map(str, sys.version_info[:3]))).set(1)
+        if clock_offset_s is not None:
+            Gauge(
+                "auralis_clock_offset_seconds",
+                "Seconds by which wall time is ahead of this service's clock, which follows at 0.1 % at most.",
+                registry=self.registry,
+            ).set_function(clock_offset_s)
+        process = psutil.Process()
+        self.memory_usage_mb.set_function(lambda: process.memory_info().rss / _MIB)
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+
+
+class BusMetrics:
+    """What a bus connection counts.
+
+    Args:
+        metrics: the process's metrics; None: a registry of its own that nobody reads.
+    """
+
+    def __init__(self, metrics: PrometheusMetrics | None = None) -> None:
+        registry = CollectorRegistry() if metrics is None else metrics.registry
+
+        def counter(name: str, help_text: str, *labels: str) -> Counter:
+            return Counter(name, help_text, labels, registry=registry)
+
+        self.dropped = counter(
+            "auralis_bus_dropped_total",
+            "Messages lost at a bounded queue of the bus connection, by the policy that dropped them.",
+            "policy",
+        )
+        self.errors = counter("auralis_bus_errors_total", "Errors of the bus connection, by kind.", "kind")
+        self.reconnects = counter("auralis_bus_reconnects_total", "How often the bus connection came back.")
+        self.repairs = counter(
+            "auralis_bus_repairs_total",
+            "Streams, consumers and buckets that were made again because the server had lost them.",
+            "what",
+        )
+        self.callback_errors = counter(
+            "auralis_bus_callback_errors_total", "Exceptions out of subscription callbacks; the message was skipped."
+        )
+        self.connected = Gauge("auralis_bus_connected", "1 while the bus connection is up.", registry=registry)
+        # A counter with labels is invisible until it first counts; a rate over nothing raises no alert.
+        for policy in DROP_POLICIES:
+            self.dropped.labels(policy=policy)
+
+
+DROP_POLICIES: Final = ("subscription_oldest", "publish_backlog", "late_jobs", "gather_newest")
+"""What a bounded queue of the bus does when it is full (see the adapters)."""
+
+
+def build_version() -> str:
+    """The installed version of Auralis; "unknown" where it runs from a plain folder."""
+    try:
+        return version("auralis")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def sample_value(metric: Any, **labels: str) -> float:
+    """The value of a counter or gauge, for tests and status pages."""
+    child = metric.labels(**labels) if labels else metric
+    for family in child.collect():
+        for sample in family.samples:
+            if not sample.name.endswith(("_created", "_bucket", "_sum")):
+                return float(sample.value)
+    raise LookupError(f"{metric}: no sample")

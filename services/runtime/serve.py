@@ -1,0 +1,136 @@
+"""An HTTP server inside a service's own loop: it binds first, then says so, and leaves signals alone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import socket
+from collections.abc import Generator
+from typing import Any, override
+
+import uvicorn
+
+
+class PortInUseError(OSError):
+    """A port cannot be listened on; the message says which and what to do.
+
+    Attributes:
+        host, port: the address.
+    """
+
+    def __init__(self, host: str, port: int, message: str) -> None:
+        self.host = host
+        self.port = port
+        super().__init__(message)
+
+    @override
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+def bind_socket(host: str, port: int, *, setting: str = "port") -> socket.socket:
+    """A TCP socket bound to `host` and `port` (0: a free one).
+
+    Args:
+        setting: the environment variable that a person would change, for the error.
+
+    Raises:
+        PortInUseError: the port is taken, forbidden, or the host is not an address of this machine.
+    """
+    try:
+        candidates = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
+        )
+    except socket.gaierror as error:
+        raise PortInUseError(
+            host, port, f"cannot listen on {host!r}: {error.strerror}; name an address of this machine"
+        ) from error
+    family, kind, protocol, _, address = candidates[0]
+    bound = socket.socket(family, kind, protocol)
+    try:
+        if os.name == "posix":
+            # Without it a restart has to wait for the old connections' TIME_WAIT.
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+        # Listening here makes two processes that race for one port fail now and not after "ready".
+        bound.listen(2048)
+        bound.setblocking(False)  # noqa: FBT003 - the standard library's signature
+    except OSError as error:
+        bound.close()
+        reasons = {
+            errno.EADDRINUSE: f"port {port} on {host} is in use; stop the program that has it or set {setting}",
+            errno.EACCES: f"port {port} may not be opened by this user; set {setting} to one above 1023",
+            errno.EADDRNOTAVAIL: f"{host} is not an address of this machine; listen on 127.0.0.1 or 0.0.0.0",
+        }
+        message = reasons.get(error.errno or 0, f"cannot listen on {host} port {port}: {error.strerror}")
+        raise PortInUseError(host, port, message) from error
+    return bound
+
+
+class EmbeddedServer:
+    """Uvicorn in the running loop, on a socket that is already bound.
+
+    Args:
+        app: an ASGI application.
+        bound: from `bind_socket`; the server closes it.
+        options: for `uvicorn.Config`.
+    """
+
+    def __init__(self, app: Any, bound: socket.socket, **options: Any) -> None:
+        self._socket = bound
+        self.port: int = bound.getsockname()[1]
+        config = uvicorn.Config(
+            app,
+            **{"log_config": None, "access_log": False, "server_header": False, "loop": "none", **options},
+        )
+        self._server = _Server(config)
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Return when requests are answered.
+
+        Raises:
+            RuntimeError: the application did not start.
+        """
+        self._task = asyncio.create_task(self._server.serve(sockets=[self._socket]), name=f"http-{self.port}")
+        started = asyncio.create_task(self._server.answering.wait())
+        await asyncio.wait({self._task, started}, return_when=asyncio.FIRST_COMPLETED)
+        started.cancel()
+        if self._task.done():
+            self._socket.close()
+            error = self._task.exception() if not self._task.cancelled() else None
+            raise RuntimeError(f"the HTTP server on port {self.port} ended while starting") from error
+
+    async def stop(self, *, grace_s: float = 2.0) -> None:
+        """Refuse new connections, give requests `grace_s` seconds, close; idempotent."""
+        task = self._task
+        if task is None:
+            self._socket.close()
+            return
+        self._server.config.timeout_graceful_shutdown = max(1, round(grace_s))
+        self._server.should_exit = True
+        with contextlib.suppress(asyncio.CancelledError, SystemExit):
+            await asyncio.shield(task)
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.answering = asyncio.Event()
+
+    @contextlib.contextmanager
+    @override
+    def capture_signals(self) -> Generator[None]:
+        # Signals are the lifecycle's: a server that took them would end before the listeners were told.
+        yield
+
+    @override
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            await super().startup(sockets)
+        except SystemExit as error:
+            # Uvicorn ends the process where the application's lifespan fails; that is not its decision here.
+            raise RuntimeError("the application's startup failed; its log says why") from error
+        self.answering.set()
