@@ -1,0 +1,229 @@
+"""Form: which section is which (A, A', B, ...), where its chords begin, how it rises and falls.
+
+Nothing here knows bpm but `bar_of`: positions are in 64ths of a section, so that steering bpm keeps the place.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+from services.synthesis.score.hashing import Dice
+from services.synthesis.score.presets import ScorePreset
+
+SECTIONS_PER_GROUP: Final = 4
+PARTS: Final = 4
+PART_UNITS: Final = 16
+SECTION_UNITS: Final = PARTS * PART_UNITS
+HALF_TIME_BPM: Final = 105
+"""From here on melody and bass think in quarters where they thought in eighths: quick, not hurried."""
+
+
+class Draw(IntEnum):
+    """First word of every path of draws, so that no two questions share an answer."""
+
+    PHASE = 1
+    GROUP = 2
+    MATERIAL = 3
+    SECTION = 4
+    FORM = 5
+    ANCHOR = 6
+    RHYTHM = 7
+    COLOUR = 8
+    CHORD = 9
+    BASS = 10
+    PAD = 11
+    MOTIF = 12
+    PHRASE = 13
+    MELODY = 14
+    SHIMMER = 15
+    PULSE = 16
+    AIR = 17
+    JOIN = 18
+    ARC = 19
+    BREATH = 20
+    DRONE = 21
+    NOTE = 22
+    VARY = 23
+    THRESHOLD = 24
+
+
+class Letter(IntEnum):
+    """What a section is to its group."""
+
+    A = 0
+    B = 1
+    C = 2
+
+
+_FORMS: Final = (
+    ((Letter.A, 0), (Letter.A, 1), (Letter.B, 0), (Letter.A, 2)),
+    ((Letter.A, 0), (Letter.B, 0), (Letter.A, 1), (Letter.C, 0)),
+    ((Letter.A, 0), (Letter.B, 0), (Letter.B, 1), (Letter.A, 1)),
+    ((Letter.A, 0), (Letter.A, 1), (Letter.C, 0), (Letter.B, 0)),
+)
+"""Pairs of letter and how often it was heard before. C is an interlude: thin and quiet."""
+
+_PEAK: Final = {Letter.A: (0.50, 0.62), Letter.B: (0.85, 0.68), Letter.C: (0.05, 0.35)}
+"""Height of the arc above its ends, and where it culminates."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arc:
+    """Rise and fall of a section.
+
+    Attributes:
+        begin, end: level where it joins its neighbours, 0 to 1.
+        height: of the culmination above the line between the ends.
+        peak: where it culminates, 0 to 1.
+        amount: the preset's share, 0 to 1.
+    """
+
+    begin: float
+    end: float
+    height: float
+    peak: float
+    amount: float
+
+    def level(self, position: float) -> float:
+        """From about -0.5 (thin) to 0.5 (full) at `position`, 0 to 1; continuous where sections join."""
+        line = self.begin + (self.end - self.begin) * position
+        side = position / self.peak if position < self.peak else (1.0 - position) / (1.0 - self.peak)
+        swell = 0.5 - 0.5 * math.cos(math.pi * min(max(side, 0.0), 1.0))
+        return (line + self.height * swell - 0.5) * self.amount
+
+
+@dataclass(frozen=True, slots=True)
+class Colour:
+    """A stretch of a section in a neighbouring mode or key; home again before the section ends.
+
+    Attributes:
+        begin, end: 64ths of the section.
+        step: -1 towards lydian (one note raised), 1 towards locrian (one note lowered).
+        centre: degree that the chords turn around: 0 for a borrowed colour, 4 or 3 for a modulation.
+    """
+
+    begin: int
+    end: int
+    step: int
+    centre: int
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """The shape of one section.
+
+    Attributes:
+        letter, visit: its place in the group's form; `visit` counts earlier sections of the same letter.
+        group: draws that last four sections.
+        material: draws that all sections of this letter in this group share.
+        own: draws of this section alone.
+        chord_units: where chords begin, in 64ths of the section; the first is 0.
+        breaths: indices of chords under which melody, shimmer and pulse rest.
+        colour: None for most.
+    """
+
+    letter: Letter
+    visit: int
+    group: Dice
+    material: Dice
+    own: Dice
+    arc: Arc
+    chord_units: tuple[int, ...]
+    breaths: frozenset[int]
+    colour: Colour | None
+
+
+def plan_form(preset: ScorePreset, seed: int, section: int) -> Form:
+    """The form of `section` (its number since the epoch)."""
+    stream = Dice(0).at(seed)
+    # Streams of different seeds begin their groups at different times, so a new seed is also a new form.
+    group_number, index = divmod(section + stream.below(SECTIONS_PER_GROUP, Draw.PHASE), SECTIONS_PER_GROUP)
+    group = stream.at(Draw.GROUP, group_number)
+    letter, visit = group.pick(_FORMS, Draw.FORM)[index]
+    material = group.at(Draw.MATERIAL, letter)
+    own = stream.at(Draw.SECTION, section)
+
+    height, peak = _PEAK[letter]
+    arc = Arc(
+        begin=_join_level(stream, section),
+        end=_join_level(stream, section + 1),
+        height=height * (0.85 + 0.15 * visit) * (0.8 + 0.4 * own.unit(Draw.ARC, 0)),
+        peak=peak + 0.12 * (own.unit(Draw.ARC, 1) - 0.5),
+        amount=preset.arc,
+    )
+    units = _chord_units(preset, material)
+    return Form(
+        letter=letter,
+        visit=visit,
+        group=group,
+        material=material,
+        own=own,
+        arc=arc,
+        chord_units=units,
+        breaths=_breaths(units, own),
+        colour=_colour(preset, material, letter),
+    )
+
+
+def material_of(seed: int, section: int) -> Dice:
+    """The material that `section` is made of; its neighbour needs it to lead into it."""
+    stream = Dice(0).at(seed)
+    group_number, index = divmod(section + stream.below(SECTIONS_PER_GROUP, Draw.PHASE), SECTIONS_PER_GROUP)
+    group = stream.at(Draw.GROUP, group_number)
+    letter, _ = group.pick(_FORMS, Draw.FORM)[index]
+    return group.at(Draw.MATERIAL, letter)
+
+
+def bar_of(units: int, bpm: int) -> int:
+    """The bar nearest to a position in 64ths of a section of `bpm` bars; halves round up."""
+    return (2 * units * bpm + SECTION_UNITS) // (2 * SECTION_UNITS)
+
+
+def join_unit(seed: int, section: int, *words: int) -> float:
+    """A draw that the section before and `section` share, for what must be equal where they meet."""
+    return Dice(0).at(seed).unit(Draw.JOIN, section, *words)
+
+
+def _join_level(stream: Dice, section: int) -> float:
+    return 0.25 + 0.25 * stream.unit(Draw.JOIN, section, Draw.ARC)
+
+
+def _chord_units(preset: ScorePreset, material: Dice) -> tuple[int, ...]:
+    # Three of four parts share a rhythm of chords: regular enough to feel a period, one part breaks it.
+    order = material.order(len(preset.chord_rhythms), Draw.RHYTHM)
+    usual, other = preset.chord_rhythms[order[0]], preset.chord_rhythms[order[1]]
+    odd_part = 1 + material.below(PARTS - 1, Draw.RHYTHM, 1)
+    units = []
+    for part in range(PARTS):
+        position = part * PART_UNITS
+        for length in other if part == odd_part else usual:
+            units.append(position)
+            position += length
+    return tuple(units)
+
+
+def _breaths(units: tuple[int, ...], own: Dice) -> frozenset[int]:
+    """The last chord always, and one before the middle or the last quarter: rests that one waits for."""
+    last = len(units) - 1
+    ends_of_parts = [i - 1 for i, unit in enumerate(units) if unit and unit % PART_UNITS == 0]
+    chosen = {last}
+    if len(units) >= 8:
+        chosen.add(own.pick(ends_of_parts, Draw.BREATH))
+    return frozenset(chosen)
+
+
+def _colour(preset: ScorePreset, material: Dice, letter: Letter) -> Colour | None:
+    likely = preset.colour if letter is not Letter.A else preset.colour * 0.3
+    if not material.chance(likely, Draw.COLOUR, 0):
+        return None
+    step = material.pick((-1, 1), Draw.COLOUR, 1)
+    away = 4 if step < 0 else 3  # the same mode a fifth up raises one note, a fifth down lowers one
+    return Colour(
+        begin=material.pick((24, 32), Draw.COLOUR, 2),
+        end=material.pick((48, 52), Draw.COLOUR, 3),
+        step=step,
+        centre=away if material.chance(0.5, Draw.COLOUR, 4) else 0,
+    )

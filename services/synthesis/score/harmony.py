@@ -1,0 +1,313 @@
+"""Chords as a walk over voicings: every voice holds or moves a little, neighbours share tones, no dead ends.
+
+The states are voicings, all in one band, each with as many voices as the preset's pad. The walk through a section
+starts from the section's anchor and only takes steps from which the next section's anchor can still be reached, so the
+chain goes on over the join although each section is composed alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.synthesis.score.form import SECTION_UNITS, Draw, Form
+from services.synthesis.score.hashing import Dice
+from services.synthesis.score.presets import SCORE_PRESETS, Pad
+from services.synthesis.score.theory import BY_BRIGHTNESS, CHARACTERISTIC, chord_intervals, semitones
+
+MAX_VOICE_STEP: Final = 4
+"""Semitones that a voice may move from one chord to the next."""
+
+_VOICINGS_PER_CHORD: Final = 6
+_TONIC_MIDI: Final = 60
+
+# Motion of the root in scale steps: fourths, thirds and seconds all belong; a new colour on the same root is rare.
+_ROOT_MOTION: Final = (0.35, 1.0, 1.2, 1.1, 1.1, 1.2, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class ChordTable:
+    """All voicings of one mode and preset, and how they follow each other.
+
+    Attributes:
+        pitch_midi: int16 [states, voices], rising, in the key of C.
+        root: int8 [states], degree.
+        kind: names of `theory.KINDS`, by state.
+        mode: the mode whose scale a state is taken from, by state: the home mode or a neighbour.
+        step: int8 [states], 0 home, -1 towards lydian, 1 towards locrian.
+        chord: int16 [states], equal for voicings of one chord.
+        coloured: bool [states], holds the note by which its mode differs from home.
+        weight: float64 [states], how likely, for its own sake.
+        follows: float64 [states, states], weight of going from row to column; 0 where voices would leap.
+    """
+
+    pitch_midi: NDArray[np.int16]
+    root: NDArray[np.int8]
+    kind: tuple[str, ...]
+    mode: tuple[str, ...]
+    step: NDArray[np.int8]
+    chord: NDArray[np.int16]
+    coloured: NDArray[np.bool_]
+    weight: NDArray[np.float64]
+    follows: NDArray[np.float64]
+
+
+@lru_cache(maxsize=64)
+def chord_table(mode: str, preset: str) -> ChordTable:
+    """The table of one mode and preset; about 20 ms, once."""
+    pad = SCORE_PRESETS[preset].pad
+    pitches: list[tuple[int, ...]] = []
+    roots: list[int] = []
+    kinds: list[str] = []
+    modes: list[str] = []
+    steps: list[int] = []
+    chords: list[int] = []
+    coloured: list[bool] = []
+    weights: list[float] = []
+    number = 0
+    home_place = BY_BRIGHTNESS.index(mode)
+    home = {semitones(mode, degree) for degree in range(7)}
+    for step in (0, -1, 1):
+        place = home_place + step
+        # Past lydian and locrian the tonic itself would move.
+        if not 0 <= place < len(BY_BRIGHTNESS):
+            continue
+        scale = BY_BRIGHTNESS[place]
+        characteristic = semitones(scale, CHARACTERISTIC[scale])
+        for root in range(7):
+            for kind, kind_weight in _palette(pad, scale, root):
+                intervals = chord_intervals(scale, root, kind)
+                if intervals is None or len(intervals) > len(pad.thresholds):
+                    continue
+                classes = frozenset((semitones(scale, root) + interval) % 12 for interval in intervals)
+                fifth = (semitones(scale, root) + intervals[-1 if len(intervals) == 2 else _fifth_at(intervals)]) % 12
+                voicings = _voicings(
+                    tuple(sorted(classes)),
+                    semitones(scale, root) % 12,
+                    fifth,
+                    voices=len(pad.thresholds),
+                    low_midi=pad.low_midi,
+                    high_midi=pad.high_midi,
+                )
+                weight = kind_weight * (1.5 if root == 0 else 1.0) * (1.9 if characteristic in classes else 1.0)
+                for voicing in voicings:
+                    pitches.append(voicing)
+                    roots.append(root)
+                    kinds.append(kind)
+                    modes.append(scale)
+                    steps.append(step)
+                    chords.append(number)
+                    coloured.append(not classes <= home)
+                    weights.append(weight / len(voicings))
+                number += 1
+    pitch = np.array(pitches, np.int16)
+    root_at = np.array(roots, np.int8)
+    chord_at = np.array(chords, np.int16)
+    return ChordTable(
+        pitch_midi=pitch,
+        root=root_at,
+        kind=tuple(kinds),
+        mode=tuple(modes),
+        step=np.array(steps, np.int8),
+        chord=chord_at,
+        coloured=np.array(coloured, np.bool_),
+        weight=np.array(weights, np.float64),
+        follows=_follows(pitch, root_at, chord_at),
+    )
+
+
+def anchor(table: ChordTable, material: Dice) -> int:
+    """The state that a section of this material begins with: a chord on the tonic, at home."""
+    at_home = np.flatnonzero((table.step == 0) & (table.root == 0))
+    noise = material.at(Draw.ANCHOR).units_at(at_home)
+    return int(at_home[np.argmin(_race(noise, table.weight[at_home]))])
+
+
+def walk(table: ChordTable, form: Form, next_material: Dice, parts: Sequence[int]) -> tuple[list[int], frozenset[int]]:
+    """The states of a section's chords.
+
+    Args:
+        next_material: of the section after; the last chord leads to its anchor.
+        parts: the part (0 to 3) that each chord lies in.
+
+    Returns:
+        One state per chord, and the indices of the chords in `form.colour` (empty where it cannot be reached).
+    """
+    count = len(form.chord_units)
+    start, goal = anchor(table, form.material), anchor(table, next_material)
+    away = _away(table, form)
+    reach = _reach(table, away, count, goal)
+    if not reach[0][start]:
+        away = _AT_HOME
+        reach = _reach(table, away, count, goal)
+
+    states = [start]
+    mean = table.pitch_midi.mean(axis=1)
+    middle = float(mean[table.step == 0].mean())
+    numbers = np.arange(len(table.root), dtype=np.int64)
+    tonic = table.root == 0
+    since_tonic = 0
+    for index in range(1, count):
+        position = form.chord_units[index] / SECTION_UNITS
+        weight = table.follows[states[-1]] * reach[index]
+        # The register of the chords follows the arc, slowly.
+        target = middle + 5.0 * form.arc.level(position)
+        weight = weight / (1.0 + ((mean - target) / 3.0) ** 2)
+        if index in away.chords:
+            centre = table.root == away.centre
+            weight = weight * np.where(centre, 3.0, 1.0) * np.where(table.coloured, 4.0, 1.0)
+        else:
+            pull = 4.0 if parts[index] != parts[index - 1] else 1.0 + 0.5 * since_tonic
+            weight = weight * np.where(tonic, pull, 1.0)
+        for back, keep in ((2, 0.15), (3, 0.5)):
+            if back <= len(states):
+                weight = weight * np.where(table.chord == table.chord[states[-back]], keep, 1.0)
+        # A returning section keeps most of its chords and changes a few.
+        varied = form.visit > 0 and form.own.chance(0.2, Draw.CHORD, index)
+        noise = (form.own if varied else form.material).at(Draw.CHORD, index).units_at(numbers)
+        state = int(np.argmin(_race(noise, weight)))
+        since_tonic = 0 if tonic[state] else since_tonic + 1
+        states.append(state)
+    return states, away.chords
+
+
+def _palette(pad: Pad, mode: str, root: int) -> list[tuple[str, int]]:
+    palette = dict(pad.kinds)
+    if root == 0 and mode == "locrian":
+        # The tonic has no perfect fifth: these are the chords that say so.
+        palette |= {"triad": 2, "seventh": 4, "eleventh": 2}
+    if root == 0 and mode == "phrygian":
+        palette.setdefault("ninth_sus4", 1)
+    return sorted(palette.items())
+
+
+def _fifth_at(intervals: tuple[int, ...]) -> int:
+    return next(place for place, interval in enumerate(intervals) if interval in (7, 6))
+
+
+@lru_cache(maxsize=4096)
+def _voicings(
+    classes: tuple[int, ...], root: int, fifth: int, *, voices: int, low_midi: int, high_midi: int
+) -> tuple[tuple[int, ...], ...]:
+    """The best voicings of a chord: all tones there, nothing doubled but root and fifth, open below, close above."""
+    pitches = np.array([p for p in range(low_midi, high_midi + 1) if p % 12 in classes], np.int16)
+    chosen = pitches[_choices(len(pitches), voices)]
+    gaps = np.diff(chosen, axis=1)
+    counts = np.stack([(chosen % 12 == pitch_class).sum(axis=1) for pitch_class in classes], axis=1)
+    complete = (counts > 0).all(axis=1)
+    single = np.array([pitch_class not in (root, fifth) for pitch_class in classes])
+    complete &= (counts[:, single] == 1).all(axis=1) & (gaps <= 14).all(axis=1) & (gaps[:, 0] >= 3)
+    chosen, gaps = chosen[complete], gaps[complete]
+    spread = chosen[:, -1] - chosen[:, 0]
+    ninths = sum(
+        ((chosen[:, j] - chosen[:, i]) % 12 == 1).astype(np.int64) for i in range(voices) for j in range(i + 1, voices)
+    )
+    centre = (low_midi + high_midi) * voices
+    cost = (
+        2 * np.maximum(5 - gaps[:, 0], 0)
+        + 8 * (gaps == 1).sum(axis=1)
+        + 3 * np.maximum((gaps == 2).sum(axis=1) - 1, 0)
+        + np.maximum(gaps - 8, 0).sum(axis=1) * 2
+        + 6 * ninths
+        + np.maximum(voices * 4 - spread, 0)
+        + np.abs(2 * chosen.sum(axis=1, dtype=np.int64) - centre) // (2 * voices)
+    )
+    order = np.argsort(cost, kind="stable")
+    best: list[tuple[int, ...]] = []
+    for top_repeats in (0, 1, 2):
+        # One per top note first: the uppermost voice is a tune, it needs somewhere to go.
+        for row in order:
+            voicing = tuple(int(p) for p in chosen[row])
+            tops = sum(other[-1] == voicing[-1] for other in best)
+            if tops <= top_repeats and voicing not in best and len(best) < _VOICINGS_PER_CHORD:
+                best.append(voicing)
+    return tuple(best)
+
+
+@lru_cache(maxsize=64)
+def _choices(count: int, voices: int) -> NDArray[np.intp]:
+    return np.array(list(combinations(range(count), voices)), np.intp)
+
+
+def _follows(pitch: NDArray[np.int16], root: NDArray[np.int8], chord: NDArray[np.int16]) -> NDArray[np.float64]:
+    states, voices = pitch.shape
+    leap = np.zeros((states, states), np.int16)
+    motion = np.zeros((states, states), np.int16)
+    held = np.zeros((states, states), np.int16)
+    for voice in range(voices):
+        moved = np.abs(pitch[:, None, voice] - pitch[None, :, voice])
+        np.maximum(leap, moved, out=leap)
+        motion += moved
+        held += moved == 0
+    classes = np.zeros((states, 12), np.float32)
+    for voice in range(voices):
+        classes[np.arange(states), pitch[:, voice] % 12] = 1.0
+    shared = classes @ classes.T  # sums of ones: exact in any order
+    possible = (leap <= MAX_VOICE_STEP) & (shared >= 1) & (chord[:, None] != chord[None, :])
+    smooth = 1.0 / (1.0 + (motion / (1.5 * voices)) ** 2)
+    common = np.where(shared >= 2, 1.0, 0.5) * np.where(held >= 1, 1.0, 0.6)
+    motion_weight = np.array(_ROOT_MOTION)[(root[None, :] - root[:, None]) % 7]
+    weight: NDArray[np.float64] = np.where(possible, smooth * common * motion_weight, 0.0)
+    return weight
+
+
+@dataclass(frozen=True, slots=True)
+class _Away:
+    """Chords in a neighbouring mode: their indices, the table's step, the degree that they turn around."""
+
+    chords: frozenset[int]
+    step: int
+    centre: int
+
+
+_AT_HOME: Final = _Away(frozenset(), 0, 0)
+
+
+def _away(table: ChordTable, form: Form) -> _Away:
+    colour = form.colour
+    if colour is None:
+        return _AT_HOME
+    step, centre = colour.step, colour.centre
+    if not (table.step == step).any():
+        # Lydian has no brighter neighbour and locrian no darker one: go the other way.
+        step, centre = -step, {0: 0, 3: 4, 4: 3}[centre]
+    ends = (*form.chord_units[1:], SECTION_UNITS)
+    inside = frozenset(
+        index
+        for index, (begin, end) in enumerate(zip(form.chord_units, ends, strict=True))
+        if begin >= colour.begin and end <= colour.end
+    )
+    return _Away(inside, step, centre)
+
+
+def _reach(table: ChordTable, away: _Away, count: int, goal: int) -> list[NDArray[np.bool_]]:
+    """For every chord of the section: the states that it may take and from which the goal can still be reached."""
+    possible = (table.follows > 0).astype(np.float32)
+    ahead = np.zeros(len(table.root), np.float32)
+    ahead[goal] = 1.0
+    reach: list[NDArray[np.bool_]] = []
+    for index in range(count - 1, -1, -1):
+        allowed = table.step == (away.step if index in away.chords else 0)
+        # Sums of whole numbers below 2**24: exact in any order.
+        here = (possible @ ahead > 0) & allowed
+        reach.append(here)
+        ahead = here.astype(np.float32)
+    reach.reverse()
+    return reach
+
+
+def _race(noise: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Arrival times of a race that each runner wins with a chance in proportion to its weight.
+
+    Changing who takes part changes the winner only if the winner is taken out: a returning section that must lead
+    somewhere else still keeps its chords.
+    """
+    times = np.full(weight.shape, np.inf)
+    np.divide(-np.log1p(-noise), weight, out=times, where=weight > 0)
+    return times

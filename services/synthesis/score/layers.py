@@ -1,0 +1,267 @@
+"""The layers that are not melody: drone, bass, pad, shimmer, pulse, and the air's curve."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.contract.timebase import SECTION_S
+from services.synthesis.score.events import Layer
+from services.synthesis.score.form import PARTS, Draw, join_unit
+from services.synthesis.score.plan import PlacedChord, Plan
+from services.synthesis.score.theory import semitones
+from services.synthesis.score.writing import Sheet
+
+_TONIC_MIDI: Final = 60
+_DRONE_OVERLAP_S: Final = 7.0
+_PART_S: Final = SECTION_S / PARTS
+
+
+def write_drone(sheet: Sheet, plan: Plan, home_mode: str) -> None:
+    """Long tones that never all leave together. Those struck late in a section sound into the next one."""
+    dice = plan.form.own.at(Draw.DRONE)
+    for number, voice in enumerate(plan.preset.drone):
+        degree = voice.degree
+        if degree == 4 and semitones(home_mode, 4) != 7:
+            degree = 7
+        pitch = voice.octave_midi + semitones(home_mode, degree)
+        for part in range(PARTS):
+            onset_s = (part + voice.lag) * _PART_S
+            level = plan.level(onset_s)
+            sheet.add(
+                Layer.DRONE,
+                onset_s,
+                _PART_S + _DRONE_OVERLAP_S,
+                pitch,
+                gain=voice.gain * (0.92 + 0.16 * dice.unit(number, part)),
+                pan=(0.0, -0.3, 0.3, 0.15)[number % 4],
+                brightness=plan.preset.brightness * 0.6 + 0.2 * level,
+                threshold=voice.threshold,
+            )
+
+
+def write_bass(sheet: Sheet, plan: Plan) -> None:
+    """The chord's foundation, an octave or less above the drone, never so near to it that they growl."""
+    style = plan.preset.bass
+    dice = plan.form.own.at(Draw.BASS)
+    for chord in plan.chords:
+        pitch = _bass_pitch(chord.bass)
+        length_s = chord.end_s - chord.begin_s
+        level = plan.form.arc.level(chord.position)
+        gain = style.gain * (0.9 + 0.2 * dice.unit(chord.index, 0)) * (1 + 0.2 * level)
+        brightness = plan.preset.brightness * 0.7 + 0.2 * level
+        threshold = style.threshold - 0.1 * level + 0.08 * dice.unit(chord.index, 1)
+        second_s = 0.0
+        if style.style == "answer" and length_s >= 2.5 * plan.bar_s:
+            second_s = plan.bar_s * max(round(length_s / plan.bar_s / 2), 1)
+        elif style.style == "step" and length_s >= 2 * plan.bar_s and chord.index + 1 < len(plan.chords):
+            second_s = length_s - 2 * plan.tick_s
+        first_s = second_s or length_s
+        sheet.add(
+            Layer.BASS, chord.begin_s, first_s + 0.4, pitch, gain=gain, brightness=brightness, threshold=threshold
+        )
+        if not second_s:
+            continue
+        if style.style == "answer":
+            other = _bass_pitch(chord.classes[0] if chord.bass != chord.classes[0] else _upper_tone(chord))
+            other_threshold = threshold + 0.15
+        else:
+            other = _step_towards(chord, pitch, _bass_pitch(plan.chords[chord.index + 1].bass))
+            other_threshold = threshold + 0.35
+            # Below that intensity the first note must last on its own.
+            sheet_end = length_s - second_s
+            second_length_s = sheet_end
+        second_length_s = length_s - second_s
+        if other != pitch:
+            sheet.add(
+                Layer.BASS,
+                chord.begin_s + second_s,
+                second_length_s + 0.2,
+                other,
+                gain=gain * 0.8,
+                brightness=brightness,
+                threshold=other_threshold,
+            )
+
+
+def write_pad(sheet: Sheet, plan: Plan) -> None:
+    """The chords, voice by voice: a voice that stays may be tied over, a voice that moves steps into its new note."""
+    pad = plan.preset.pad
+    dice = plan.form.own.at(Draw.PAD)
+    count = len(plan.chords)
+    for voice, base_threshold in enumerate(pad.thresholds):
+        index = 0
+        while index < count:
+            chord = plan.chords[index]
+            last = index
+            # Never more than three chords on one breath.
+            while (
+                last + 1 < count
+                and last - index < 2
+                and plan.chords[last + 1].voicing[voice] == chord.voicing[voice]
+                and dice.chance(pad.tie, voice, last + 1)
+            ):
+                last += 1
+            length_s = plan.chords[last].end_s - chord.begin_s
+            level = plan.form.arc.level(chord.position)
+            # Voices that always sound come first, so that no chord starts with a hole.
+            delay_s = (
+                min(pad.stagger_s, 0.25 * length_s) * dice.unit(voice, index, 1) * (0.3 if base_threshold <= 0 else 1)
+            )
+            threshold = (
+                base_threshold - 0.15 * level + 0.06 * (dice.unit(voice, index, 2) - 0.5) if base_threshold else 0.0
+            )
+            spread = 2 * voice / (len(pad.thresholds) - 1) - 1
+            sheet.add(
+                Layer.PAD,
+                chord.begin_s + delay_s,
+                length_s - delay_s + pad.overlap_s,
+                chord.voicing[voice],
+                gain=pad.gain * (0.9 + 0.2 * dice.unit(voice, index, 3)) * (1 + 0.3 * level),
+                pan=0.6 * spread * (1 if index % 2 else -1) * (0.6 + 0.4 * dice.unit(voice, index, 4)),
+                brightness=plan.preset.brightness + 0.35 * level + 0.06 * spread,
+                threshold=threshold,
+            )
+            index = last + 1
+
+
+def write_shimmer(sheet: Sheet, plan: Plan) -> None:
+    """High chord tones at unforeseen moments, more where the arc is full."""
+    style = plan.preset.shimmer
+    dice = plan.form.own.at(Draw.SHIMMER)
+    low_s, high_s = style.ring_s
+    total = max(round(style.per_minute * SECTION_S / 60), 1)
+    order = dice.order(total, Draw.THRESHOLD)
+    spacing_s = SECTION_S / total
+    for number, rank in enumerate(order):
+        # One in each stretch of time: unforeseen, yet without heaps and holes.
+        onset_s = (number + 0.1 + 0.8 * dice.unit(number, 0)) * spacing_s
+        chord = _chord_at(plan, onset_s)
+        level = plan.level(onset_s)
+        tones = _tones(chord, style.low_midi, style.high_midi)
+        place = dice.below(len(tones), number, 1)
+        threshold = (
+            style.threshold + style.spread * (rank + 0.5) / total - 0.25 * level + (0.2 if chord.breath else 0.0)
+        )
+        gain = style.gain * (0.7 + 0.5 * dice.unit(number, 2)) * (1 + 0.4 * level)
+        pan = 1.7 * dice.unit(number, 3) - 0.85
+        brightness = plan.preset.brightness + 0.2 + 0.3 * level
+        ring_s = low_s + (high_s - low_s) * dice.unit(number, 4)
+        if style.style == "sparkle":
+            fall = [(0.0, tones[place], 1.0, 0.0)]
+        elif style.style == "halo":
+            fall = [(0.0, tones[place], 1.0, 0.0), (ring_s * 0.3, tones[(place + 2) % len(tones)], 0.7, 0.25)]
+        else:
+            size = 2 + dice.below(3, number, 5)
+            step_s = plan.tick_s * (0.5 if plan.tick_s > 0.4 else 1.0)
+            fall = [
+                (drop * step_s * (0.9 + 0.2 * dice.unit(number, 6, drop)), tones[place - drop], 0.85**drop, 0.12 * drop)
+                for drop in range(min(size, place + 1))
+            ]
+        for late_s, pitch, softer, later in fall:
+            # What falls past the chord's end belongs to another harmony.
+            if onset_s + late_s < chord.end_s:
+                sheet.add(
+                    Layer.SHIMMER,
+                    onset_s + late_s,
+                    ring_s,
+                    pitch,
+                    gain=gain * softer,
+                    pan=pan * (1 - later),
+                    brightness=brightness,
+                    threshold=threshold + later,
+                )
+
+
+def write_pulse(sheet: Sheet, plan: Plan) -> None:
+    """A beat in chord tones. Its pattern is steady, single steps wander."""
+    style = plan.preset.pulse
+    dice = plan.form.own.at(Draw.PULSE)
+    pattern_s = style.bars * plan.bar_s
+    count = round(SECTION_S / pattern_s + 0.499)
+    eighth_s = plan.bar_s / 8
+    begins = np.array([chord.begin_s for chord in plan.chords]) - 1e-9
+    breath = np.array([chord.breath for chord in plan.chords])
+    tones_of = [_tones(chord, style.low_midi, style.low_midi + 24) for chord in plan.chords]
+    width = max(len(tones) for tones in tones_of)
+    tones = np.array([[*row, *([row[-1]] * (width - len(row)))] for row in tones_of], np.float64)
+    levels = np.array([plan.form.arc.level(chord.position) for chord in plan.chords])
+
+    steps = np.array(style.steps, np.float64)
+    number = np.arange(count * len(steps), dtype=np.int64)
+    turn, step = np.divmod(number, len(steps))
+    onset_s = turn * pattern_s + steps[step, 0] * eighth_s
+    chord = np.searchsorted(begins, onset_s, side="right") - 1
+    wanders = dice.at(0).units_at(number) < style.wander
+    tone = steps[step, 1].astype(np.int64)
+    # Every other pattern leans up by a tone; wandering steps take any neighbour.
+    elsewhere = (dice.at(1).units_at(number) * 4).astype(np.int64) - 1
+    tone = np.clip(np.where(wanders, tone + elsewhere, tone), 0, width - 1)
+    human = dice.at(2).units_at(number)
+    level = levels[chord]
+    threshold = steps[step, 2] - 0.25 * level + 0.05 * (dice.at(3).units_at(number) - 0.5)
+    # Some steps are left out below full intensity, all of them wait while the music breathes.
+    threshold = threshold + np.where(dice.at(4).units_at(number) < 0.15, 0.2, 0.0) + np.where(breath[chord], 0.35, 0.0)
+    keep = (onset_s < SECTION_S) & ~(breath[chord] & (dice.at(5).units_at(number) < 0.7))
+    sheet.add_many(
+        Layer.PULSE,
+        (onset_s + 0.006 * (2 * human - 1))[keep],
+        np.full(int(keep.sum()), max(style.hold * min(eighth_s, 0.5), 0.18)),
+        tones[chord, tone][keep],
+        gain=(style.gain * steps[step, 3] * (0.85 + 0.3 * human) * (1 + 0.4 * level))[keep],
+        pan=(0.3 * np.where(step % 2 == 0, -1.0, 1.0) * (0.5 + human / 2))[keep],
+        brightness=(plan.preset.brightness * 0.8 + 0.3 * level)[keep],
+        threshold=np.maximum(threshold, 0.08)[keep],
+    )
+
+
+def air_curve(plan: Plan, seed: int, section: int) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Times and levels of the air: gusts between the levels that a section shares with its neighbours."""
+    air = plan.preset.air
+    dice = plan.form.own.at(Draw.AIR)
+    times = np.linspace(0.0, float(SECTION_S), 2 * air.gusts + 1)
+    number = np.arange(len(times), dtype=np.int64)
+    # Every second point is a crest, those between are lulls.
+    crest = np.where(number % 2 == 1, 1.0, -1.0)
+    position = times / SECTION_S
+    level = air.level + air.depth * 0.5 * crest * (0.3 + 0.7 * dice.units_at(number))
+    level += 0.25 * air.depth * np.array([plan.form.arc.level(float(p)) for p in position])
+    level[0] = air.level + 0.4 * air.depth * (join_unit(seed, section, Draw.AIR) - 0.5)
+    level[-1] = air.level + 0.4 * air.depth * (join_unit(seed, section + 1, Draw.AIR) - 0.5)
+    times[1:-1] += (dice.at(1).units_at(number[1:-1]) - 0.5) * 0.6 * (times[1] - times[0])
+    return times, np.clip(level, 0.02, 1.0).astype(np.float32)
+
+
+def _bass_pitch(pitch_class: int) -> int:
+    # The drone's tonic lies at 36: seconds and thirds just above it would beat.
+    return 36 + pitch_class + (12 if pitch_class < 5 else 0)
+
+
+def _upper_tone(chord: PlacedChord) -> int:
+    """The chord's fifth, or what it has in its place."""
+    root = chord.classes[0]
+    return min(chord.classes[1:], key=lambda pitch_class: abs((pitch_class - root) % 12 - 7))
+
+
+def _step_towards(chord: PlacedChord, pitch: int, goal: int) -> int:
+    """A scale step from which the next bass note is reached; the same note where none is needed."""
+    scale = [36 + 12 * octave + semitones(chord.mode, step) for octave in range(2) for step in range(7)]
+    below = [p for p in scale if p < goal]
+    above = [p for p in scale if p > goal]
+    if goal == pitch:
+        return pitch
+    return (below[-1] if below else goal) if goal > pitch else (above[0] if above else goal)
+
+
+def _tones(chord: PlacedChord, low_midi: int, high_midi: int) -> list[int]:
+    """The chord's tones from low to high, at least one."""
+    return [p for p in range(low_midi, high_midi + 1) if (p - _TONIC_MIDI) % 12 in chord.classes]
+
+
+def _chord_at(plan: Plan, onset_s: float) -> PlacedChord:
+    for chord in reversed(plan.chords):
+        if chord.begin_s <= onset_s + 1e-9:
+            return chord
+    return plan.chords[0]

@@ -1,0 +1,135 @@
+"""The plan of a section: its form, its chords in time. The layers are written on top of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from services.contract.spec import StreamSpec
+from services.contract.timebase import SECTION_S
+from services.synthesis.score.form import (
+    HALF_TIME_BPM,
+    PART_UNITS,
+    SECTION_UNITS,
+    Draw,
+    Form,
+    bar_of,
+    material_of,
+    plan_form,
+)
+from services.synthesis.score.harmony import chord_table, walk
+from services.synthesis.score.presets import SCORE_PRESETS, ScorePreset
+from services.synthesis.score.theory import chord_intervals, chord_name, semitones
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedChord:
+    """A chord of the section.
+
+    Attributes:
+        index: from 0.
+        part: quarter of the section, 0 to 3.
+        position: where it begins in the section, 0 to 1, before it is moved to a bar line.
+        bar: the bar that it begins with.
+        begin_s, end_s: from the section's start; `end_s` is the next chord's beginning.
+        mode: the scale in force: the home mode, or its neighbour where the section is coloured.
+        root: degree.
+        kind: a name of `theory.KINDS`.
+        classes: semitones from the tonic, 0 to 11, of all its tones, the root first.
+        voicing: MIDI pitches of the pad in the key of C, rising.
+        bass: semitones from the tonic to the bass note, 0 to 11.
+        breath: melody, shimmer and pulse rest.
+        away: in a borrowed colour or another key.
+        name: for people.
+    """
+
+    index: int
+    part: int
+    position: float
+    bar: int
+    begin_s: float
+    end_s: float
+    mode: str
+    root: int
+    kind: str
+    classes: tuple[int, ...]
+    voicing: tuple[int, ...]
+    bass: int
+    breath: bool
+    away: bool
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What every layer of a section needs to know.
+
+    Attributes:
+        transpose: semitones from C to the key, -6 to 5: the nearest way, so that all keys keep their register.
+        bar_s, beat_s: lengths.
+        tick_s: the melody's grid: an eighth, or a quarter at a quick bpm.
+    """
+
+    preset: ScorePreset
+    form: Form
+    chords: tuple[PlacedChord, ...]
+    transpose: int
+    bar_s: float
+    beat_s: float
+    tick_s: float
+
+    def level(self, onset_s: float) -> float:
+        """The arc at a time of the section, about -0.5 to 0.5."""
+        return self.form.arc.level(onset_s / SECTION_S)
+
+
+def plan_section(spec: StreamSpec, section: int) -> Plan:
+    """The plan of `section` (its number since the epoch)."""
+    preset = SCORE_PRESETS[spec.preset]
+    form = plan_form(preset, spec.seed, section)
+    table = chord_table(spec.mode, spec.preset)
+    parts = [unit // PART_UNITS for unit in form.chord_units]
+    states, away = walk(table, form, material_of(spec.seed, section + 1), parts)
+    bar_s = SECTION_S / spec.bpm
+    bars = [bar_of(unit, spec.bpm) for unit in form.chord_units]
+    chords = []
+    for index, state in enumerate(states):
+        mode, root, kind = table.mode[state], int(table.root[state]), table.kind[state]
+        intervals = chord_intervals(mode, root, kind)
+        if intervals is None:
+            raise AssertionError(f"chord table of {spec.mode}/{spec.preset} holds a chord that does not exist: {state}")
+        base = semitones(mode, root)
+        classes = tuple((base + interval) % 12 for interval in intervals)
+        bass = classes[0]
+        # The first chord stands on its root, so that a section begins on firm ground.
+        if index and form.material.chance(preset.bass.inversion, Draw.BASS, index):
+            thirds_and_fifths = [c for c, interval in zip(classes, intervals, strict=True) if interval in (3, 4, 7)]
+            bass = form.material.pick(thirds_and_fifths, Draw.BASS, index, 1)
+        chords.append(
+            PlacedChord(
+                index=index,
+                part=parts[index],
+                position=form.chord_units[index] / SECTION_UNITS,
+                bar=bars[index],
+                begin_s=bars[index] * bar_s,
+                end_s=bars[index + 1] * bar_s if index + 1 < len(bars) else float(SECTION_S),
+                mode=mode,
+                root=root,
+                kind=kind,
+                classes=classes,
+                voicing=tuple(int(p) for p in table.pitch_midi[state]),
+                bass=bass,
+                breath=index in form.breaths,
+                away=index in away,
+                name=chord_name(spec.pitch_class, mode, root, intervals, bass),
+            )
+        )
+    beat_s = 60 / spec.bpm
+    return Plan(
+        preset=preset,
+        form=form,
+        chords=tuple(chords),
+        transpose=spec.pitch_class if spec.pitch_class < 6 else spec.pitch_class - 12,
+        bar_s=bar_s,
+        beat_s=beat_s,
+        tick_s=beat_s if spec.bpm >= HALF_TIME_BPM else beat_s / 2,
+    )
