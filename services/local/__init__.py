@@ -1,0 +1,1 @@
+"""What runs Auralis on one machine: its NATS server, the supervisor behind `auralis up`, the doctor."""

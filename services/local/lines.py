@@ -1,0 +1,98 @@
+"""A service's log lines as the supervisor shows them. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+LEVELS: Final[Mapping[str, int]] = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
+_NOT_SHOWN: Final = frozenset({"event", "level", "timestamp", "service", "instance", "logger"})
+MAX_LINE_BYTES: Final = 16_384
+"""A longer line is cut, so that a child that never ends its line cannot fill the memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line of output.
+
+    Attributes:
+        text: the line as people read it.
+        level: of `LEVELS`; a line that is not a log event counts as info.
+        event: the event's name; empty when the line is not a log event.
+        fields: the event's fields.
+        raw: the line as it was written.
+    """
+
+    text: str
+    level: int = LEVELS["info"]
+    event: str = ""
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    raw: str = ""
+
+
+def read_line(raw: bytes) -> LogLine:
+    """Read one line of a child's output: a JSON log event, or anything."""
+    text = raw.decode("utf-8", "replace").rstrip()
+    if text.startswith("{"):
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            value = None
+        if isinstance(value, dict) and isinstance(value.get("event"), str):
+            level = LEVELS.get(str(value.get("level", "info")).lower(), LEVELS["info"])
+            return LogLine(_show(value), level, value["event"], value, text)
+    return LogLine(text, raw=text)
+
+
+def _show(value: Mapping[str, Any]) -> str:
+    parts = [str(value["event"])]
+    trace = ""
+    for name, each in value.items():
+        if name == "exception":
+            trace = f"\n{each}"
+        elif name not in _NOT_SHOWN:
+            parts.append(f"{name}={_show_value(each)}")
+    return " ".join(parts) + trace
+
+
+def _show_value(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, str):
+        return value if value and " " not in value else repr(value)
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+class LineSplitter:
+    """Cuts a byte stream into lines of at most `MAX_LINE_BYTES`."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._cut = False
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The lines that `data` completes, without their ends."""
+        *lines, rest = (self._rest + data).split(b"\n")
+        if self._cut and lines:
+            # The end of a line whose beginning was already given out, cut.
+            lines = lines[1:]
+            self._cut = False
+        lines = [line if len(line) <= MAX_LINE_BYTES else _shortened(line) for line in lines]
+        if self._cut:
+            rest = b""
+        elif len(rest) > MAX_LINE_BYTES:
+            lines.append(_shortened(rest))
+            rest, self._cut = b"", True
+        self._rest = rest
+        return lines
+
+    def end(self) -> list[bytes]:
+        """What is left when the stream ends."""
+        rest, self._rest = self._rest, b""
+        return [rest] if rest and not self._cut else []
+
+
+def _shortened(line: bytes) -> bytes:
+    return line[:MAX_LINE_BYTES] + " … (cut)".encode()
