@@ -11,14 +11,12 @@ from enum import IntEnum
 from typing import Final
 
 from services.synthesis.score.hashing import Dice
-from services.synthesis.score.presets import ScorePreset
+from services.synthesis.score.presets import SCORE_PRESETS, ScorePreset
 
 SECTIONS_PER_GROUP: Final = 4
 PARTS: Final = 4
 PART_UNITS: Final = 16
 SECTION_UNITS: Final = PARTS * PART_UNITS
-HALF_TIME_BPM: Final = 105
-"""From here on melody and bass think in quarters where they thought in eighths: quick, not hurried."""
 
 
 class Draw(IntEnum):
@@ -48,6 +46,7 @@ class Draw(IntEnum):
     NOTE = 22
     VARY = 23
     THRESHOLD = 24
+    ORCHESTRATION = 25
 
 
 class Letter(IntEnum):
@@ -68,6 +67,36 @@ _FORMS: Final = (
 
 _PEAK: Final = {Letter.A: (0.50, 0.62), Letter.B: (0.85, 0.68), Letter.C: (0.05, 0.35)}
 """Height of the arc above its ends, and where it culminates."""
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """How much of a layer a part of a section has: 1 all of it, 0.5 the plainer half, 0 none."""
+
+    bass: float
+    melody: float
+    shimmer: float
+    pulse: float
+
+
+_ORCHESTRATIONS: Final = {
+    # Drone and pad always sound; what comes and goes is what makes a part a place of its own.
+    Letter.A: (
+        (Presence(1, 1, 0.5, 0), Presence(1, 1, 1, 0.5), Presence(1, 1, 1, 1), Presence(1, 0.5, 1, 0.5)),
+        (Presence(0, 0.5, 1, 0), Presence(1, 1, 0.5, 1), Presence(1, 1, 1, 1), Presence(1, 1, 0.5, 0)),
+        (Presence(1, 0, 1, 0.5), Presence(1, 1, 0.5, 0.5), Presence(1, 1, 1, 1), Presence(0, 1, 1, 0.5)),
+        (Presence(1, 1, 0, 0.5), Presence(0, 1, 1, 0), Presence(1, 1, 0.5, 1), Presence(1, 1, 1, 1)),
+    ),
+    Letter.B: (
+        (Presence(1, 1, 1, 1), Presence(1, 1, 0.5, 1), Presence(1, 1, 1, 1), Presence(1, 0.5, 1, 0.5)),
+        (Presence(1, 0.5, 1, 1), Presence(1, 1, 1, 1), Presence(1, 1, 1, 1), Presence(0, 1, 0.5, 0)),
+        (Presence(1, 1, 0, 1), Presence(1, 1, 1, 1), Presence(0, 1, 1, 0.5), Presence(1, 1, 1, 1)),
+    ),
+    Letter.C: (
+        (Presence(0, 0.5, 1, 0), Presence(0, 1, 0.5, 0), Presence(1, 0.5, 1, 0), Presence(1, 1, 0.5, 0.5)),
+        (Presence(1, 0, 0.5, 0.5), Presence(1, 0.5, 1, 0), Presence(0, 1, 0.5, 0), Presence(1, 0.5, 1, 0.5)),
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +151,7 @@ class Form:
         own: draws of this section alone.
         chord_units: where chords begin, in 64ths of the section; the first is 0.
         breaths: indices of chords under which melody, shimmer and pulse rest.
+        presence: of the layers in each of the four parts.
         colour: None for most.
     """
 
@@ -133,18 +163,18 @@ class Form:
     arc: Arc
     chord_units: tuple[int, ...]
     breaths: frozenset[int]
+    presence: tuple[Presence, Presence, Presence, Presence]
     colour: Colour | None
 
 
-def plan_form(preset: ScorePreset, seed: int, section: int) -> Form:
-    """The form of `section` (its number since the epoch)."""
+def plan_form(preset_name: str, seed: int, section: int) -> Form:
+    """The form of `section` (its number since the epoch). All presets of a seed share letters and arcs."""
+    preset = SCORE_PRESETS[preset_name]
     stream = Dice(0).at(seed)
-    # Streams of different seeds begin their groups at different times, so a new seed is also a new form.
-    group_number, index = divmod(section + stream.below(SECTIONS_PER_GROUP, Draw.PHASE), SECTIONS_PER_GROUP)
-    group = stream.at(Draw.GROUP, group_number)
-    letter, visit = group.pick(_FORMS, Draw.FORM)[index]
+    group, letter, visit = _place(stream, section)
+    group = group.at(_word(preset_name))
     material = group.at(Draw.MATERIAL, letter)
-    own = stream.at(Draw.SECTION, section)
+    own = stream.at(Draw.SECTION, section, _word(preset_name))
 
     height, peak = _PEAK[letter]
     arc = Arc(
@@ -164,17 +194,15 @@ def plan_form(preset: ScorePreset, seed: int, section: int) -> Form:
         arc=arc,
         chord_units=units,
         breaths=_breaths(units, own),
+        presence=own.pick(_ORCHESTRATIONS[letter], Draw.ORCHESTRATION),
         colour=_colour(preset, material, letter),
     )
 
 
-def material_of(seed: int, section: int) -> Dice:
+def material_of(preset_name: str, seed: int, section: int) -> Dice:
     """The material that `section` is made of; its neighbour needs it to lead into it."""
-    stream = Dice(0).at(seed)
-    group_number, index = divmod(section + stream.below(SECTIONS_PER_GROUP, Draw.PHASE), SECTIONS_PER_GROUP)
-    group = stream.at(Draw.GROUP, group_number)
-    letter, _ = group.pick(_FORMS, Draw.FORM)[index]
-    return group.at(Draw.MATERIAL, letter)
+    group, letter, _ = _place(Dice(0).at(seed), section)
+    return group.at(_word(preset_name), Draw.MATERIAL, letter)
 
 
 def bar_of(units: int, bpm: int) -> int:
@@ -185,6 +213,19 @@ def bar_of(units: int, bpm: int) -> int:
 def join_unit(seed: int, section: int, *words: int) -> float:
     """A draw that the section before and `section` share, for what must be equal where they meet."""
     return Dice(0).at(seed).unit(Draw.JOIN, section, *words)
+
+
+def _place(stream: Dice, section: int) -> tuple[Dice, Letter, int]:
+    # Streams of different seeds begin their groups at different times, so a new seed is also a new form.
+    number, index = divmod(section + stream.below(SECTIONS_PER_GROUP, Draw.PHASE), SECTIONS_PER_GROUP)
+    group = stream.at(Draw.GROUP, number)
+    letter, visit = group.pick(_FORMS, Draw.FORM)[index]
+    return group, letter, visit
+
+
+def _word(name: str) -> int:
+    """A preset's name as a word for draws: adding a preset must not change the others."""
+    return int.from_bytes(name.encode(), "big")
 
 
 def _join_level(stream: Dice, section: int) -> float:

@@ -47,6 +47,8 @@ def write_bass(sheet: Sheet, plan: Plan) -> None:
     style = plan.preset.bass
     dice = plan.form.own.at(Draw.BASS)
     for chord in plan.chords:
+        if plan.form.presence[chord.part].bass == 0:
+            continue
         pitch = _bass_pitch(chord.bass)
         length_s = chord.end_s - chord.begin_s
         level = plan.form.arc.level(chord.position)
@@ -57,7 +59,7 @@ def write_bass(sheet: Sheet, plan: Plan) -> None:
         if style.style == "answer" and length_s >= 2.5 * plan.bar_s:
             second_s = plan.bar_s * max(round(length_s / plan.bar_s / 2), 1)
         elif style.style == "step" and length_s >= 2 * plan.bar_s and chord.index + 1 < len(plan.chords):
-            second_s = length_s - 2 * plan.tick_s
+            second_s = length_s - plan.bar_s / 2
         first_s = second_s or length_s
         sheet.add(
             Layer.BASS, chord.begin_s, first_s + 0.4, pitch, gain=gain, brightness=brightness, threshold=threshold
@@ -70,15 +72,11 @@ def write_bass(sheet: Sheet, plan: Plan) -> None:
         else:
             other = _step_towards(chord, pitch, _bass_pitch(plan.chords[chord.index + 1].bass))
             other_threshold = threshold + 0.35
-            # Below that intensity the first note must last on its own.
-            sheet_end = length_s - second_s
-            second_length_s = sheet_end
-        second_length_s = length_s - second_s
         if other != pitch:
             sheet.add(
                 Layer.BASS,
                 chord.begin_s + second_s,
-                second_length_s + 0.2,
+                length_s - second_s + 0.2,
                 other,
                 gain=gain * 0.8,
                 brightness=brightness,
@@ -114,16 +112,33 @@ def write_pad(sheet: Sheet, plan: Plan) -> None:
                 base_threshold - 0.15 * level + 0.06 * (dice.unit(voice, index, 2) - 0.5) if base_threshold else 0.0
             )
             spread = 2 * voice / (len(pad.thresholds) - 1) - 1
+            pan = 0.6 * spread * (1 if index % 2 else -1) * (0.6 + 0.4 * dice.unit(voice, index, 4))
+            gain = pad.gain * (0.9 + 0.2 * dice.unit(voice, index, 3)) * (1 + 0.3 * level)
+            brightness = plan.preset.brightness + 0.35 * level + 0.06 * spread
             sheet.add(
                 Layer.PAD,
                 chord.begin_s + delay_s,
                 length_s - delay_s + pad.overlap_s,
                 chord.voicing[voice],
-                gain=pad.gain * (0.9 + 0.2 * dice.unit(voice, index, 3)) * (1 + 0.3 * level),
-                pan=0.6 * spread * (1 if index % 2 else -1) * (0.6 + 0.4 * dice.unit(voice, index, 4)),
-                brightness=plan.preset.brightness + 0.35 * level + 0.06 * spread,
+                gain=gain,
+                pan=pan,
+                brightness=brightness,
                 threshold=threshold,
             )
+            from_top = len(pad.thresholds) - 1 - voice
+            if from_top < len(pad.doubles):
+                # The octave enters late and leaves early: a light on the chord, not a chord of its own.
+                late_s = 0.2 * length_s
+                sheet.add(
+                    Layer.PAD,
+                    chord.begin_s + late_s,
+                    0.7 * length_s,
+                    chord.voicing[voice] + 12,
+                    gain=0.45 * gain,
+                    pan=-pan,
+                    brightness=brightness - 0.1,
+                    threshold=pad.doubles[from_top] - 0.3 * level,
+                )
             index = last + 1
 
 
@@ -140,11 +155,13 @@ def write_shimmer(sheet: Sheet, plan: Plan) -> None:
         onset_s = (number + 0.1 + 0.8 * dice.unit(number, 0)) * spacing_s
         chord = _chord_at(plan, onset_s)
         level = plan.level(onset_s)
+        presence = plan.form.presence[chord.part].shimmer
+        if presence == 0:
+            continue
         tones = _tones(chord, style.low_midi, style.high_midi)
         place = dice.below(len(tones), number, 1)
-        threshold = (
-            style.threshold + style.spread * (rank + 0.5) / total - 0.25 * level + (0.2 if chord.breath else 0.0)
-        )
+        threshold = style.threshold + style.spread * (rank + 0.5) / total - 0.25 * level + 0.4 * (1 - presence)
+        threshold += 0.2 if chord.breath else 0.0
         gain = style.gain * (0.7 + 0.5 * dice.unit(number, 2)) * (1 + 0.4 * level)
         pan = 1.7 * dice.unit(number, 3) - 0.85
         brightness = plan.preset.brightness + 0.2 + 0.3 * level
@@ -188,6 +205,7 @@ def write_pulse(sheet: Sheet, plan: Plan) -> None:
     width = max(len(tones) for tones in tones_of)
     tones = np.array([[*row, *([row[-1]] * (width - len(row)))] for row in tones_of], np.float64)
     levels = np.array([plan.form.arc.level(chord.position) for chord in plan.chords])
+    presence = np.array([plan.form.presence[chord.part].pulse for chord in plan.chords])
 
     steps = np.array(style.steps, np.float64)
     number = np.arange(count * len(steps), dtype=np.int64)
@@ -204,7 +222,10 @@ def write_pulse(sheet: Sheet, plan: Plan) -> None:
     threshold = steps[step, 2] - 0.25 * level + 0.05 * (dice.at(3).units_at(number) - 0.5)
     # Some steps are left out below full intensity, all of them wait while the music breathes.
     threshold = threshold + np.where(dice.at(4).units_at(number) < 0.15, 0.2, 0.0) + np.where(breath[chord], 0.35, 0.0)
-    keep = (onset_s < SECTION_S) & ~(breath[chord] & (dice.at(5).units_at(number) < 0.7))
+    threshold = threshold + 0.3 * (1 - presence[chord])
+    # Half present is the plainer half of the pattern.
+    keep = (onset_s < SECTION_S) & (step < len(steps) * presence[chord])
+    keep &= ~(breath[chord] & (dice.at(5).units_at(number) < 0.7))
     sheet.add_many(
         Layer.PULSE,
         (onset_s + 0.006 * (2 * human - 1))[keep],

@@ -88,9 +88,9 @@ def vary(motif: Motif, dice: Dice) -> Motif:
     return Motif(lengths, steps)
 
 
-def head(motif: Motif) -> Motif:
+def head(motif: Motif, dice: Dice) -> Motif:
     """Its first two or three notes, the last one left hanging."""
-    count = 3 if len(motif.lengths) > 4 else 2
+    count = 3 if len(motif.lengths) > 3 and dice.chance(0.6, 0) else 2
     return Motif((*motif.lengths[: count - 1], motif.lengths[-1]), motif.steps[:count])
 
 
@@ -107,76 +107,99 @@ def answer(motif: Motif, dice: Dice) -> Motif:
 
 @dataclass(frozen=True, slots=True)
 class _Phrase:
-    """A motif placed under a chord."""
+    """A motif placed under a chord.
+
+    Attributes:
+        start_tick: ticks of rest before it.
+        centre: degree around which it lies.
+        answers: it answers a call.
+        dialogue, place: which call it belongs to, and how many phrases after it.
+    """
 
     motif: Motif
     chord: PlacedChord
     start_tick: int
     centre: int
     answers: bool
-    number: int
+    dialogue: int
+    place: int
 
 
 def write_melody(sheet: Sheet, plan: Plan) -> None:
     """Write the melody of a section."""
     style = plan.preset.melody
     phrases = _phrases(plan)
-    order = plan.form.own.order(len(phrases), Draw.THRESHOLD, Layer.MELODY)
+    if not phrases:
+        return
+    dialogues = phrases[-1].dialogue + 1
+    # Dialogues come in one after the other as intensity grows, each with its call first.
+    order = plan.form.own.order(dialogues, Draw.THRESHOLD, Layer.MELODY)
     last_degree = _degree_near(plan.chords[0].mode, style.centre_midi)
-    for phrase, rank in zip(phrases, order, strict=True):
-        base = style.threshold + style.spread * (rank + 0.5) / len(phrases)
+    for phrase in phrases:
+        base = style.threshold + style.spread * order[phrase.dialogue] / dialogues + 0.07 * phrase.place
+        if plan.form.presence[phrase.chord.part].melody < 1 and phrase.place:
+            base += 0.25
         last_degree = _write_phrase(sheet, plan, phrase, base, last_degree)
 
 
 def _phrases(plan: Plan) -> list[_Phrase]:
     style, form = plan.preset.melody, plan.form
-    # The first motif of a section on A is the same for eight sections or so: the stream has a memory.
     calls = [invent(style, form.material.at(Draw.MOTIF, index)) for index in range(2)]
     if form.letter is not Letter.A:
+        # What the first section of the group said is remembered in the others.
         calls[1] = invent(style, form.group.at(Draw.MATERIAL, Letter.A, Draw.MOTIF, 0))
     patterns = form.material.order(len(style.phrases), Draw.PHRASE)
     phrases: list[_Phrase] = []
-    said = 0
     call = calls[0]
+    dialogue, place, heard = -1, 0, 0
     for chord in plan.chords:
         # Parts 0 and 1 speak alike, part 2 differs, part 3 comes back: a period inside the section.
         pattern = style.phrases[patterns[1 if chord.part == 2 else 0]]
-        place = sum(other.part == chord.part for other in plan.chords[: chord.index])
-        role = pattern[place % len(pattern)]
+        role = pattern[sum(other.part == chord.part for other in plan.chords[: chord.index]) % len(pattern)]
+        if role == "-" or chord.breath or form.presence[chord.part].melody == 0:
+            continue
         dice = form.material.at(Draw.PHRASE, chord.index + 1)
         if form.visit and form.own.chance(0.35, Draw.VARY, chord.index):
             dice = form.own.at(Draw.PHRASE, chord.index + 1)
-        if role == "-" or chord.breath:
-            continue
-        if role == "c":
-            call = calls[1] if chord.part == 2 or said % 5 == 4 else calls[0]
-            motif = call if said == 0 or dice.chance(0.4, 0) else vary(call, dice.at(1))
-        elif role == "v":
-            motif = vary(call, dice.at(1))
-        elif role == "h":
-            motif = head(call)
+        if role == "c" or dialogue < 0:
+            call = calls[1] if chord.part == 2 else calls[0]
+            dialogue, place = dialogue + 1, 0
+            motif = call if heard == 0 or dice.chance(0.4, 0) else vary(call, dice.at(1))
+            heard += 1
         else:
-            motif = answer(call, dice.at(1))
-        shift = style.answer_shift if role == "a" else 0
-        centre = _degree_near(chord.mode, style.centre_midi) + shift + round(4 * form.arc.level(chord.position))
-        phrases.append(_Phrase(motif, chord, 2 * dice.below(4, 2), centre, role == "a", said))
-        said += 1
+            place += 1
+            motif = {"v": vary, "a": answer, "h": head}[role](call, dice.at(1))
+        centre = _degree_near(chord.mode, style.centre_midi) + round(4 * form.arc.level(chord.position))
+        phrases.append(
+            _Phrase(
+                motif=motif,
+                chord=chord,
+                start_tick=dice.below(4, 2),
+                centre=centre + (style.answer_shift if role == "a" else 0),
+                answers=role == "a",
+                dialogue=dialogue,
+                place=place,
+            )
+        )
     return phrases
 
 
 def _write_phrase(sheet: Sheet, plan: Plan, phrase: _Phrase, base: float, last_degree: int) -> int:
     style, form = plan.preset.melody, plan.form
     dice = form.own.at(Draw.MELODY, phrase.chord.index)
-    tick_s = plan.tick_s * style.stretch
+    tick_s = plan.tick_s
     motif = phrase.motif
     count = len(motif.lengths)
     # Start on the chord tone nearest to where the line is wanted, a little towards where it was.
     wanted = round(phrase.centre - (max(motif.steps) + min(motif.steps)) / 2 + 0.25 * (last_degree - phrase.centre))
     start = _chord_degree(phrase.chord, wanted, 0)
     tick = phrase.start_tick
+    # A phrase that cannot unfold before the next chord starts at once.
+    if (tick + motif.ticks - motif.lengths[-1]) * tick_s > phrase.chord.end_s - phrase.chord.begin_s:
+        tick = 0
     peak = max(range(count), key=lambda index: motif.steps[index])
     side = -1.0 if phrase.answers else 1.0
-    if phrase.number % 4 >= 2:
+    if phrase.dialogue % 2:
         side *= 0.5
     previous = last_degree
     for index, (length, step) in enumerate(zip(motif.lengths, motif.steps, strict=True)):
@@ -185,7 +208,7 @@ def _write_phrase(sheet: Sheet, plan: Plan, phrase: _Phrase, base: float, last_d
             break
         chord = _chord_at(plan, onset_s)
         degree = start + step
-        strong = length >= 3 or index in (0, count - 1)
+        strong = length > min(motif.lengths) or index in (0, count - 1)
         if strong:
             degree = _chord_degree(chord, degree, previous if index else degree + 1)
             # The note that makes the mode what it is, where the line is near it anyway.
@@ -212,7 +235,7 @@ def _write_phrase(sheet: Sheet, plan: Plan, phrase: _Phrase, base: float, last_d
             brightness=brightness,
             threshold=threshold,
         )
-        if strong and style.harmony < 1 and (length >= 3 or index == count - 1):
+        if strong and style.harmony < 1 and index:
             below = _chord_degree(chord, degree - dice.pick((2, 3, 5), index, 5), degree)
             if below < degree:
                 sheet.add(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Final
 
 from services.contract.spec import StreamSpec
 from services.contract.timebase import SECTION_S
 from services.synthesis.score.form import (
-    HALF_TIME_BPM,
     PART_UNITS,
     SECTION_UNITS,
     Draw,
@@ -19,6 +20,8 @@ from services.synthesis.score.form import (
 from services.synthesis.score.harmony import chord_table, walk
 from services.synthesis.score.presets import SCORE_PRESETS, ScorePreset
 from services.synthesis.score.theory import chord_intervals, chord_name, semitones
+
+_USUAL_BPM: Final = 70
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ class Plan:
     Attributes:
         transpose: semitones from C to the key, -6 to 5: the nearest way, so that all keys keep their register.
         bar_s, beat_s: lengths.
-        tick_s: the melody's grid: an eighth, or a quarter at a quick bpm.
+        tick_s: the melody's grid: a beat, doubled or halved to suit the preset.
     """
 
     preset: ScorePreset
@@ -85,10 +88,10 @@ class Plan:
 def plan_section(spec: StreamSpec, section: int) -> Plan:
     """The plan of `section` (its number since the epoch)."""
     preset = SCORE_PRESETS[spec.preset]
-    form = plan_form(preset, spec.seed, section)
+    form = plan_form(spec.preset, spec.seed, section)
     table = chord_table(spec.mode, spec.preset)
     parts = [unit // PART_UNITS for unit in form.chord_units]
-    states, away = walk(table, form, material_of(spec.seed, section + 1), parts)
+    states, away = walk(table, form, material_of(spec.preset, spec.seed, section + 1), parts)
     bar_s = SECTION_S / spec.bpm
     bars = [bar_of(unit, spec.bpm) for unit in form.chord_units]
     chords = []
@@ -100,8 +103,9 @@ def plan_section(spec: StreamSpec, section: int) -> Plan:
         base = semitones(mode, root)
         classes = tuple((base + interval) % 12 for interval in intervals)
         bass = classes[0]
+        silent = form.presence[parts[index]].bass == 0
         # The first chord stands on its root, so that a section begins on firm ground.
-        if index and form.material.chance(preset.bass.inversion, Draw.BASS, index):
+        if index and not silent and form.material.chance(preset.bass.inversion, Draw.BASS, index):
             thirds_and_fifths = [c for c, interval in zip(classes, intervals, strict=True) if interval in (3, 4, 7)]
             bass = form.material.pick(thirds_and_fifths, Draw.BASS, index, 1)
         chords.append(
@@ -131,5 +135,16 @@ def plan_section(spec: StreamSpec, section: int) -> Plan:
         transpose=spec.pitch_class if spec.pitch_class < 6 else spec.pitch_class - 12,
         bar_s=bar_s,
         beat_s=beat_s,
-        tick_s=beat_s if spec.bpm >= HALF_TIME_BPM else beat_s / 2,
+        tick_s=_tick_s(beat_s, preset.melody.tick_s),
     )
+
+
+def _tick_s(beat_s: float, wanted_s: float) -> float:
+    """The beat, doubled or halved to be near the wanted tick: at twice the bpm phrases are about 1.4 times as fast."""
+    wanted_s *= math.sqrt(beat_s * _USUAL_BPM / 60)
+    tick_s = beat_s
+    while tick_s > wanted_s * math.sqrt(2):
+        tick_s /= 2
+    while tick_s < wanted_s / math.sqrt(2):
+        tick_s *= 2
+    return tick_s

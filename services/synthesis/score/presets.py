@@ -1,8 +1,8 @@
 """The score half of each preset: what is played, how often, how high. How it sounds is the patches' business.
 
 Pitches are MIDI numbers in the key of C; other keys move them by -6 to +5 semitones. Chord lengths are in sixteenths
-of a part (a quarter of a section, 60 s), so 4 is 15 s. Melody rhythms are in *ticks*: eighths, or quarters from
-`form.HALF_TIME_BPM` on. Thresholds are the intensities from which something speaks.
+of a part (a quarter of a section, 60 s), so 4 is 15 s. Melody rhythms are in *ticks*, see `plan.Plan.tick_s`.
+Thresholds are the intensities from which something speaks.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class Pad:
         thresholds: one per voice, from the lowest voice up.
         gain: linear.
         tie: how likely a voice that stays on its note is held and not struck again.
+        doubles: thresholds of the octaves above the highest voices, from the top voice down.
         stagger_s: the voices of a chord enter within this time.
         overlap_s: how long an old voice is held into the new chord.
     """
@@ -50,6 +51,7 @@ class Pad:
     thresholds: tuple[float, ...]
     gain: float
     tie: float
+    doubles: tuple[float, ...]
     stagger_s: float
     overlap_s: float
 
@@ -82,7 +84,7 @@ class Melody:
         phrases: what happens on the chords of a part: c call, a answer, h the call's head, v the call varied, - rest.
         rhythms: note lengths in ticks; the last one also says how long the phrase breathes.
         shapes: outlines that motifs take.
-        stretch: ticks are this many times as long.
+        tick_s: about how long a tick is at 70 bpm.
         ring_s: shortest and longest time that a note is held.
         threshold, spread: the rarest phrase speaks from `threshold`, the most frequent from `threshold + spread`.
         gain: linear.
@@ -98,7 +100,7 @@ class Melody:
     phrases: tuple[str, ...]
     rhythms: tuple[tuple[int, ...], ...]
     shapes: tuple[str, ...]
-    stretch: int
+    tick_s: float
     ring_s: tuple[float, float]
     threshold: float
     spread: float
@@ -195,7 +197,7 @@ class ScorePreset:
 SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
     # Floating: wide suspended chords, an unhurried pluck that asks and answers. The middle of everything.
     "drift": ScorePreset(
-        chord_rhythms=((4, 4, 4, 4), (6, 4, 6), (4, 6, 2, 4), (5, 3, 8), (8, 4, 4)),
+        chord_rhythms=((4, 4, 4, 4), (6, 4, 6), (5, 3, 8), (8, 4, 4), (5, 5, 6)),
         arc=0.6,
         colour=0.5,
         brightness=0.45,
@@ -203,32 +205,33 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
         pad=Pad(
             kinds={"sus2": 3, "add9": 5, "ninth": 4, "seventh": 2, "seventh_sus2": 2, "sixth9": 1},
             low_midi=52,
-            high_midi=76,
+            high_midi=73,
             thresholds=(0.0, 0.30, 0.0, 0.55, 0.12),
             gain=0.34,
             tie=0.6,
+            doubles=(0.70, 0.90),
             stagger_s=1.6,
             overlap_s=1.2,
         ),
         bass=Bass("hold", 0.15, 0.46, 0.2),
         melody=Melody(
-            centre_midi=72,
+            centre_midi=77,
             answer_shift=-2,
             reach=7,
-            phrases=("ca-v", "c-a-", "-cah", "cv-a"),
-            rhythms=((3, 3, 2, 8), (2, 2, 4, 8), (4, 2, 2, 4, 8), (3, 1, 4, 2, 8), (6, 2, 8), (2, 4, 2, 4, 8)),
+            phrases=("cahv", "cav-", "cah-", "c-av"),
+            rhythms=((3, 3, 2, 4), (2, 2, 4, 4), (2, 1, 1, 2, 4), (3, 1, 2, 4), (4, 2, 4), (1, 2, 1, 2, 4)),
             shapes=("arch", "fall", "wave", "rise"),
-            stretch=1,
+            tick_s=0.75,
             ring_s=(1.8, 4.5),
-            threshold=-0.10,
-            spread=0.80,
+            threshold=-0.16,
+            spread=0.72,
             gain=0.62,
             echoes=1,
             echo_ticks=3,
             harmony=0.75,
             rubato_s=0.018,
         ),
-        shimmer=Shimmer("sparkle", 12, 84, 98, (2.5, 5.0), 0.22, 0.75, 0.24),
+        shimmer=Shimmer("sparkle", 13, 84, 98, (2.5, 5.0), 0.22, 0.75, 0.24),
         pulse=Pulse(
             steps=(
                 (0, 0, 0.40, 1.0),
@@ -256,24 +259,25 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
         pad=Pad(
             kinds={"seventh": 3, "ninth": 4, "eleventh": 4, "sixth9": 3, "seventh_sus2": 2, "add9": 1},
             low_midi=56,
-            high_midi=82,
+            high_midi=78,
             thresholds=(0.0, 0.20, 0.35, 0.0, 0.0),
             gain=0.30,
             tie=0.35,
+            doubles=(0.80,),
             stagger_s=5.0,
             overlap_s=3.0,
         ),
         bass=Bass("hold", 0.35, 0.36, 0.35),
         melody=Melody(
-            centre_midi=79,
+            centre_midi=81,
             answer_shift=3,
             reach=8,
-            phrases=("cv", "c-", "-c", "ca"),
-            rhythms=((4, 4, 8), (6, 2, 8), (4, 8), (8, 4, 4, 8), (6, 6, 4, 8)),
+            phrases=("cva", "ca", "cv", "c-a"),
+            rhythms=((4, 4, 6), (6, 2, 6), (3, 6), (5, 3, 3, 6), (4, 4, 3, 6)),
             shapes=("rise", "arch", "leap"),
-            stretch=2,
+            tick_s=1.0,
             ring_s=(3.5, 7.0),
-            threshold=-0.12,
+            threshold=-0.16,
             spread=0.75,
             gain=0.46,
             echoes=2,
@@ -294,7 +298,7 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
     ),
     # Stone and voices: plain triads and suspensions in five moving voices, a chant, a far bell. Pedal tones below.
     "cathedral": ScorePreset(
-        chord_rhythms=((4, 4, 4, 4), (3, 3, 4, 6), (2, 2, 4, 8), (3, 5, 4, 4), (2, 4, 2, 8)),
+        chord_rhythms=((4, 4, 4, 4), (3, 3, 4, 6), (2, 2, 4, 8), (3, 5, 3, 5), (2, 4, 2, 8)),
         arc=0.7,
         colour=0.4,
         brightness=0.35,
@@ -306,24 +310,25 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
         pad=Pad(
             kinds={"triad": 6, "sus4": 4, "add9": 3, "sus2": 2, "seventh": 1},
             low_midi=50,
-            high_midi=77,
+            high_midi=75,
             thresholds=(0.0, 0.0, 0.25, 0.10, 0.0),
             gain=0.40,
             tie=0.85,
+            doubles=(0.55, 0.75, 0.90),
             stagger_s=0.7,
             overlap_s=0.8,
         ),
         bass=Bass("step", 0.20, 0.48, 0.3),
         melody=Melody(
-            centre_midi=67,
+            centre_midi=72,
             answer_shift=-1,
             reach=4,
-            phrases=("c-a-", "-c-a", "c--a", "--ca"),
-            rhythms=((4, 2, 2, 4, 8), (2, 2, 2, 2, 4, 8), (6, 2, 4, 8), (4, 4, 2, 2, 8), (2, 4, 2, 4, 4, 8)),
+            phrases=("c-a-", "ca-h", "c--a", "-ca-"),
+            rhythms=((2, 1, 1, 2, 4), (1, 1, 1, 1, 2, 4), (3, 1, 2, 4), (2, 2, 1, 1, 4), (1, 2, 1, 2, 2, 4)),
             shapes=("chant", "arch", "fall"),
-            stretch=1,
+            tick_s=0.8,
             ring_s=(1.6, 5.0),
-            threshold=-0.14,
+            threshold=-0.18,
             spread=0.80,
             gain=0.48,
             echoes=0,
@@ -344,7 +349,7 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
     ),
     # Water at a quay: sixth chords over a swaying bass, a low call across the bay and a small high answer.
     "harbor": ScorePreset(
-        chord_rhythms=((4, 4, 4, 4), (3, 5, 3, 5), (6, 6, 4), (5, 5, 6)),
+        chord_rhythms=((3, 5, 3, 5), (6, 6, 4), (5, 5, 6), (5, 3, 5, 3)),
         arc=0.45,
         colour=0.35,
         brightness=0.40,
@@ -356,20 +361,21 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
             thresholds=(0.0, 0.0, 0.32, 0.0),
             gain=0.36,
             tie=0.4,
+            doubles=(0.70, 0.85),
             stagger_s=1.0,
             overlap_s=1.0,
         ),
         bass=Bass("answer", 0.05, 0.50, 0.1),
         melody=Melody(
-            centre_midi=62,
+            centre_midi=64,
             answer_shift=11,
             reach=6,
-            phrases=("ca-a", "c-a-", "cava", "-c-a"),
-            rhythms=((6, 2, 8), (3, 3, 2, 8), (3, 3, 6, 8), (6, 6, 8), (3, 3, 3, 3, 8)),
+            phrases=("caca", "ca-a", "cava", "c-ah"),
+            rhythms=((3, 1, 4), (3, 3, 2, 4), (3, 3, 5), (3, 2, 3, 5), (4, 2, 4)),
             shapes=("leap", "fall", "wave"),
-            stretch=1,
+            tick_s=0.7,
             ring_s=(2.0, 4.5),
-            threshold=-0.12,
+            threshold=-0.16,
             spread=0.75,
             gain=0.56,
             echoes=1,
@@ -390,7 +396,7 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
     ),
     # A music box by a small light: bright plain chords that change often, bells that run and return, little below.
     "lantern": ScorePreset(
-        chord_rhythms=((4, 4, 4, 4), (2, 2, 4, 2, 2, 4), (4, 2, 2, 4, 4), (2, 2, 2, 2, 4, 4)),
+        chord_rhythms=((2, 2, 4, 2, 2, 4), (4, 2, 2, 4, 4), (2, 2, 2, 2, 4, 4), (4, 4, 2, 2, 4)),
         arc=0.5,
         colour=0.3,
         brightness=0.62,
@@ -402,6 +408,7 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
             thresholds=(0.0, 0.40, 0.0, 0.15),
             gain=0.26,
             tie=0.3,
+            doubles=(0.80,),
             stagger_s=0.4,
             overlap_s=0.5,
         ),
@@ -410,7 +417,7 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
             centre_midi=81,
             answer_shift=-3,
             reach=7,
-            phrases=("cava", "cvca", "chca", "c-ca"),
+            phrases=("cava", "cvca", "chcavh", "c-cah-"),
             rhythms=(
                 (1, 1, 2, 1, 1, 2, 4),
                 (2, 1, 1, 2, 2, 4),
@@ -419,9 +426,9 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
                 (3, 1, 2, 2, 4),
             ),
             shapes=("wave", "arch", "leap", "fall"),
-            stretch=1,
+            tick_s=0.4,
             ring_s=(1.2, 2.6),
-            threshold=-0.20,
+            threshold=-0.16,
             spread=0.75,
             gain=0.52,
             echoes=1,
@@ -449,7 +456,7 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
     ),
     # Late, low and close: rich ninths and elevenths, one free voice with leaps and silences, a heartbeat at most.
     "nocturne": ScorePreset(
-        chord_rhythms=((6, 6, 4), (4, 4, 8), (5, 5, 6), (8, 4, 4), (4, 8, 4)),
+        chord_rhythms=((6, 6, 4), (5, 5, 6), (8, 4, 4), (4, 8, 4), (7, 9)),
         arc=0.6,
         colour=0.6,
         brightness=0.28,
@@ -457,24 +464,25 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
         pad=Pad(
             kinds={"ninth": 5, "seventh": 4, "eleventh": 3, "ninth_sus4": 2, "sixth9": 2},
             low_midi=49,
-            high_midi=71,
+            high_midi=70,
             thresholds=(0.0, 0.15, 0.0, 0.45, 0.0),
             gain=0.34,
             tie=0.5,
+            doubles=(0.75, 0.90),
             stagger_s=0.9,
             overlap_s=0.7,
         ),
         bass=Bass("step", 0.08, 0.48, 0.15),
         melody=Melody(
-            centre_midi=69,
+            centre_midi=72,
             answer_shift=-4,
             reach=10,
-            phrases=("c-a", "cv-", "-ca", "c-v"),
+            phrases=("cah", "cv-a", "c-a", "ch-v"),
             rhythms=((3, 1, 2, 4, 8), (1, 1, 4, 2, 8), (2, 1, 1, 6, 8), (4, 3, 1, 8), (1, 3, 2, 2, 4, 8)),
             shapes=("leap", "fall", "wave"),
-            stretch=1,
+            tick_s=0.55,
             ring_s=(1.6, 5.0),
-            threshold=-0.16,
+            threshold=-0.18,
             spread=0.70,
             gain=0.66,
             echoes=0,
@@ -495,7 +503,7 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
     ),
     # Drops on leaves: suspended sevenths under short high falling figures that never fall twice alike.
     "rainfall": ScorePreset(
-        chord_rhythms=((4, 4, 4, 4), (3, 3, 3, 3, 4), (2, 4, 2, 4, 4), (5, 3, 5, 3)),
+        chord_rhythms=((3, 3, 3, 3, 4), (2, 4, 2, 4, 4), (5, 3, 5, 3), (3, 3, 4, 6)),
         arc=0.8,
         colour=0.5,
         brightness=0.55,
@@ -503,24 +511,25 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
         pad=Pad(
             kinds={"seventh": 4, "seventh_sus4": 4, "ninth": 3, "sus2": 3, "ninth_sus4": 1},
             low_midi=53,
-            high_midi=76,
+            high_midi=74,
             thresholds=(0.0, 0.40, 0.0, 0.60, 0.08),
             gain=0.28,
             tie=0.7,
+            doubles=(0.80,),
             stagger_s=2.2,
             overlap_s=1.6,
         ),
         bass=Bass("hold", 0.25, 0.42, 0.25),
         melody=Melody(
-            centre_midi=76,
+            centre_midi=79,
             answer_shift=2,
             reach=6,
-            phrases=("ch-a", "hca-", "c-hv", "hcha"),
-            rhythms=((1, 1, 2, 8), (1, 1, 1, 5, 8), (2, 1, 1, 8), (1, 2, 1, 4, 8)),
+            phrases=("ch-ah", "hcah", "c-hvh", "hchah"),
+            rhythms=((1, 1, 2, 6), (1, 1, 1, 5), (2, 1, 1, 6), (1, 2, 1, 4), (1, 1, 1, 1, 6)),
             shapes=("fall", "fall", "wave"),
-            stretch=1,
+            tick_s=0.4,
             ring_s=(0.9, 2.4),
-            threshold=-0.12,
+            threshold=-0.16,
             spread=0.80,
             gain=0.50,
             echoes=2,
@@ -528,7 +537,7 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
             harmony=0.85,
             rubato_s=0.03,
         ),
-        shimmer=Shimmer("drops", 15, 79, 98, (0.7, 1.6), 0.04, 0.90, 0.30),
+        shimmer=Shimmer("drops", 18, 82, 100, (0.7, 1.6), 0.04, 0.90, 0.30),
         pulse=Pulse(
             steps=(
                 (1, 2, 0.35, 0.7),
@@ -565,6 +574,7 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
             thresholds=(0.10, 0.0, 0.35, 0.0),
             gain=0.34,
             tie=0.8,
+            doubles=(0.50, 0.80),
             stagger_s=6.0,
             overlap_s=4.0,
         ),
@@ -573,13 +583,13 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
             centre_midi=79,
             answer_shift=-4,
             reach=5,
-            phrases=("c-", "-c", "ca", "h-"),
-            rhythms=((8, 8), (6, 8), (4, 12, 8), (8, 4, 8)),
+            phrases=("ca", "c-a", "ch", "cav"),
+            rhythms=((5, 6), (4, 6), (3, 7, 6), (5, 3, 6)),
             shapes=("fall", "leap"),
-            stretch=2,
+            tick_s=1.0,
             ring_s=(4.0, 8.0),
-            threshold=-0.25,
-            spread=0.80,
+            threshold=-0.2,
+            spread=0.7,
             gain=0.46,
             echoes=1,
             echo_ticks=4,
