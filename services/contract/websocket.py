@@ -59,11 +59,14 @@ class Start:
         spec: the stream.
         events: the client wants `hello`, `status` and `splice`.
         resume: the token of an earlier connection, if the client has one.
+        chunk_id: with `resume`, the first chunk that the client does not have. A token that was issued a while before
+            the connection broke cannot know it; without it such a client goes on at the live tick.
     """
 
     spec: StreamSpec
     events: bool = False
     resume: str | None = None
+    chunk_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +137,7 @@ def _parse_control(value: Mapping[str, Any]) -> ClientMessage:
     params = value.get("params", {})
     if not isinstance(params, dict):
         raise FieldError("params", params, "an object")
-    allowed = (*SPEC_FIELDS, "events", "resume") if action == "start" else (*SPEC_FIELDS, "events")
+    allowed = (*SPEC_FIELDS, "events", "resume", "chunk_id") if action == "start" else (*SPEC_FIELDS, "events")
     for name in params:
         if name not in allowed:
             raise FieldError(f"params.{shorten(name, 40)}", params[name], f"only {', '.join(allowed)}")
@@ -147,7 +150,8 @@ def _parse_control(value: Mapping[str, Any]) -> ClientMessage:
     resume = params.get("resume")
     if resume is not None and not (isinstance(resume, str) and 0 < len(resume) <= 1024):
         raise FieldError("resume", resume, "the token of a hello message")
-    return Start(spec, bool(events), resume)
+    chunk_id = None if params.get("chunk_id") is None else take_int(params, "chunk_id", 0, MAX_TICK)
+    return Start(spec, bool(events), resume, chunk_id)
 
 
 def hello(

@@ -1,0 +1,147 @@
+"""Limits on what one listener, or one address, may do. Pure: time is an argument."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+
+class TokenBucket:
+    """Lets `burst` through at once and `rate_per_s` in the long run.
+
+    Args:
+        rate_per_s: tokens that come back each second, above 0.
+        burst: tokens that can be saved up, and are there at the start; at least 1.
+    """
+
+    __slots__ = ("_burst", "_last_s", "_rate", "_tokens")
+
+    def __init__(self, rate_per_s: float, burst: float) -> None:
+        if rate_per_s <= 0 or burst < 1:
+            raise ValueError(f"token bucket: got {rate_per_s}/s, burst {burst}, expected above 0 and at least 1")
+        self._rate = rate_per_s
+        self._burst = float(burst)
+        self._tokens = float(burst)
+        self._last_s: float | None = None
+
+    def available(self, now_s: float) -> int:
+        """Whole tokens that could be taken at `now_s`."""
+        last = self._last_s
+        if last is None:
+            self._last_s = now_s
+        elif now_s > last:
+            self._tokens = min(self._burst, self._tokens + (now_s - last) * self._rate)
+            self._last_s = now_s
+        # A rate times a time is rarely exact: 0.1 s at 10/s must be one whole token.
+        return int(self._tokens + 1e-6)
+
+    def take(self, now_s: float, count: int = 1) -> bool:
+        """Take `count` tokens if there are as many; False takes none."""
+        if self.available(now_s) < count:
+            return False
+        self._tokens -= count
+        return True
+
+    def put_back(self, count: int) -> None:
+        """Return tokens that were taken and not used."""
+        self._tokens = min(self._burst, self._tokens + count)
+
+
+class AddressLimit:
+    """How many connections each address has.
+
+    Args:
+        most: connections per address; 0: no limit.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._open: Counter[str] = Counter()
+
+    def enter(self, address: str) -> bool:
+        """Count one more; False: the address has as many as it may, nothing is counted."""
+        if self._most and self._open[address] >= self._most:
+            return False
+        self._open[address] += 1
+        return True
+
+    def leave(self, address: str) -> None:
+        """Count one less."""
+        self._open[address] -= 1
+        if self._open[address] <= 0:
+            # Addresses come and go for ever; only those with a connection are remembered.
+            del self._open[address]
+
+    def __len__(self) -> int:
+        """Addresses with at least one connection."""
+        return len(self._open)
+
+
+class ProxyTrust:
+    """Finds a listener's address behind proxies that are known.
+
+    Args:
+        trusted: addresses or networks whose `X-Forwarded-For` is believed.
+    """
+
+    def __init__(self, trusted: Iterable[str]) -> None:
+        self._networks = [ipaddress.ip_network(text, strict=False) for text in trusted]
+
+    def address(self, peer: str, forwarded_for: Sequence[str] = ()) -> str:
+        """The nearest address that is not one of our proxies.
+
+        Args:
+            peer: who opened the TCP connection.
+            forwarded_for: values of `X-Forwarded-For` headers, in order.
+        """
+        if not self._is_trusted(peer):
+            return peer
+        hops = [hop.strip() for value in forwarded_for for hop in value.split(",") if hop.strip()]
+        # From the right: each proxy appends whom it saw. Whatever stands left of the first stranger is his claim.
+        for hop in reversed(hops):
+            address = _plain_address(hop)
+            if address is None:
+                return peer
+            if not self._is_trusted(address):
+                return address
+            peer = address
+        return peer
+
+    def _is_trusted(self, address: str) -> bool:
+        try:
+            parsed = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(parsed.version == network.version and parsed in network for network in self._networks)
+
+
+def _plain_address(hop: str) -> str | None:
+    """An address without port and brackets; None if it is none."""
+    if hop.startswith("["):
+        hop = hop[1:].partition("]")[0]
+    elif hop.count(":") == 1:
+        hop = hop.partition(":")[0]
+    try:
+        return str(ipaddress.ip_address(hop))
+    except ValueError:
+        return None
+
+
+def origin_allowed(origin: str | None, allowed: Sequence[str], host: str | None = None) -> bool:
+    """Whether a page from `origin` may open a WebSocket here.
+
+    Without an `Origin` header it is no browser, and the check protects nobody. A page that this very host served is
+    always welcome.
+
+    Args:
+        origin: the header's value.
+        allowed: lower-case origins, or "*" for any.
+        host: the request's `Host` header.
+    """
+    if origin is None or "*" in allowed:
+        return True
+    origin = origin.lower().rstrip("/")
+    if origin in allowed:
+        return True
+    return bool(host) and origin.partition("://")[2] == str(host).lower()

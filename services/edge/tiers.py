@@ -1,0 +1,190 @@
+"""How far ahead of the live tick a listener is filled, decided from evidence and never from time alone.
+
+Evidence is what the listener's player reports, ping round trips, and how long chunks wait to leave for it. A tier rises
+at 5 % underruns or when the recommended buffer outgrows it. It falls when evidence has been good for a long time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from services.contract.timebase import CHUNK_MS
+from services.contract.websocket import TIER_CHUNKS, TIERS
+from services.edge.jitter_tracker import JitterTracker
+
+PROMOTE_UNDERRUN_RATE: Final = 0.05
+CALM_UNDERRUN_RATE: Final = 0.01
+CONFIDENCE: Final = 0.99
+
+WINDOW_CHUNKS: Final = 50
+MIN_CHUNKS: Final = 20
+"""Fewer than this are an accident, not a rate."""
+
+QUIET_S: Final = 60.0
+MAX_QUIET_S: Final = 600.0
+"""Each promotion doubles the quiet time that the next demotion needs, up to this: a bad line does not flap."""
+MIN_QUIET_SAMPLES: Final = 3
+"""Pieces of evidence without which quiet time proves nothing."""
+DEMOTE_HEADROOM: Final = 0.6
+"""A lower tier is taken only if what is recommended fills no more than this share of it."""
+SHRINK_CHUNKS_PER_S: Final = 2.0
+"""A demoted listener is let run down slowly: a client that waits for the next chunk never waits longer than 200 ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class TierLimits:
+    """Chunks of each tier after clamping.
+
+    Attributes:
+        initial: the tier that a listener begins with.
+        chunks: tier -> chunks that a listener of it is filled with.
+    """
+
+    initial: str
+    chunks: Mapping[str, int]
+
+    @classmethod
+    def clamped(cls, initial: str, *, min_capacity_ms: int, max_capacity_ms: int) -> TierLimits:
+        """The contract's tiers within the operator's bounds (milliseconds)."""
+        low = max(1, math.ceil(min_capacity_ms / CHUNK_MS))
+        high = max(low, max_capacity_ms // CHUNK_MS)
+        return cls(initial, {tier: min(max(TIER_CHUNKS[tier], low), high) for tier in TIERS})
+
+    @property
+    def deepest(self) -> int:
+        """Chunks of the deepest tier."""
+        return max(self.chunks.values())
+
+
+class TierController:
+    """One listener's tier.
+
+    Args:
+        limits: the tiers.
+    """
+
+    __slots__ = (
+        "_depth", "_last_underruns", "_limits", "_quiet_needed_s", "_quiet_samples", "_quiet_since_s",
+        "_reported_chunk", "_shrunk_s", "demotions", "promotions", "tier", "tracker",
+    )  # fmt: skip
+
+    def __init__(self, limits: TierLimits) -> None:
+        self._limits = limits
+        self.tier = limits.initial
+        self.tracker = JitterTracker(window_size=WINDOW_CHUNKS)
+        self.promotions = 0
+        self.demotions = 0
+        self._depth = float(limits.chunks[self.tier])
+        self._shrunk_s = 0.0
+        self._quiet_since_s: float | None = None
+        self._quiet_samples = 0
+        self._quiet_needed_s = QUIET_S
+        self._last_underruns = 0
+        self._reported_chunk: int | None = None
+
+    def target(self, now_s: float) -> int:
+        """Chunks that the listener should hold now, the one being played included."""
+        full = self._limits.chunks[self.tier]
+        if self._depth > full:
+            self._depth = max(float(full), self._depth - (now_s - self._shrunk_s) * SHRINK_CHUNKS_PER_S)
+            self._shrunk_s = now_s
+            return math.ceil(self._depth)
+        return full
+
+    def on_delay(self, deviation_ms: float, now_s: float) -> None:
+        """A chunk, or a ping, was on its way for so much longer than it should be."""
+        self.tracker.record_deviation(deviation_ms)
+        self._judge(now_s)
+
+    def on_underrun(self, now_s: float) -> None:
+        """The edge itself could not send a chunk before it was needed."""
+        self.tracker.record_deviation(self.tracker.get_mean_jitter_ms(), underrun=True)
+        self._judge(now_s)
+
+    def on_delivered(self, chunks: int) -> None:
+        """So many chunks left on time: what an underrun rate is a share of.
+
+        Of a player that reports it is the player who counts them.
+        """
+        if self._reported_chunk is not None:
+            return
+        mean_ms = self.tracker.get_mean_jitter_ms()
+        for _ in range(chunks):
+            self.tracker.record_deviation(mean_ms)
+
+    def on_report(self, chunk_id: int, underruns: int, jitter_ms: float, now_s: float) -> int:
+        """What the player says.
+
+        Args:
+            chunk_id: the chunk being played.
+            underruns: how often it has run dry since it connected.
+            jitter_ms: deviation of arrivals as it measures it.
+            now_s: the time.
+
+        Returns:
+            Underruns since the report before.
+        """
+        # A player that was restarted counts from zero again.
+        fresh = max(0, underruns - self._last_underruns)
+        self._last_underruns = underruns
+        before, self._reported_chunk = self._reported_chunk, chunk_id
+        played = 1 if before is None else min(max(chunk_id - before, 1), WINDOW_CHUNKS)
+        for index in range(max(played, min(fresh, WINDOW_CHUNKS))):
+            self.tracker.record_deviation(jitter_ms, underrun=index < fresh)
+        self._judge(now_s)
+        return fresh
+
+    def _judge(self, now_s: float) -> None:
+        """Move the tier if the evidence asks for it; called with every piece of evidence and at no other time."""
+        rate = self.tracker.get_underrun_rate()
+        recommended_ms = self.tracker.get_recommended_buffer_ms(CONFIDENCE)
+        enough = len(self.tracker) >= MIN_CHUNKS
+        if enough and (rate >= PROMOTE_UNDERRUN_RATE or recommended_ms > self._capacity_ms(self.tier)):
+            self._promote(now_s, recommended_ms)
+        elif rate >= CALM_UNDERRUN_RATE:
+            self._quiet_since_s = None
+        else:
+            self._calm(now_s, recommended_ms)
+
+    def _promote(self, now_s: float, recommended_ms: float) -> None:
+        self._quiet_since_s = None
+        index = TIERS.index(self.tier)
+        if index == len(TIERS) - 1:
+            return
+        index += 1
+        while index < len(TIERS) - 1 and recommended_ms > self._capacity_ms(TIERS[index]):
+            index += 1
+        self._enter(TIERS[index], now_s)
+        self.promotions += 1
+        self._quiet_needed_s = min(QUIET_S * 2**self.promotions, MAX_QUIET_S)
+        # The rate was the old tier's; the new one is judged by what happens in it.
+        self.tracker.forget()
+
+    def _calm(self, now_s: float, recommended_ms: float) -> None:
+        if self._quiet_since_s is None:
+            self._quiet_since_s = now_s
+            self._quiet_samples = 0
+        self._quiet_samples += 1
+        index = TIERS.index(self.tier)
+        if (
+            index > 0
+            and now_s - self._quiet_since_s >= self._quiet_needed_s
+            and self._quiet_samples >= MIN_QUIET_SAMPLES
+            and len(self.tracker) >= MIN_CHUNKS
+            and recommended_ms <= DEMOTE_HEADROOM * self._capacity_ms(TIERS[index - 1])
+        ):
+            self._enter(TIERS[index - 1], now_s)
+            self.demotions += 1
+            self._quiet_since_s = now_s
+            self._quiet_samples = 0
+
+    def _enter(self, tier: str, now_s: float) -> None:
+        self._depth = float(max(self.target(now_s), self._limits.chunks[tier]))
+        self._shrunk_s = now_s
+        self.tier = tier
+
+    def _capacity_ms(self, tier: str) -> float:
+        return float(self._limits.chunks[tier] * CHUNK_MS)
