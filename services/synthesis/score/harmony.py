@@ -8,7 +8,7 @@ chain goes on over the join although each section is composed alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import combinations
 from typing import Final
@@ -25,7 +25,7 @@ MAX_VOICE_STEP: Final = 4
 """Semitones that a voice may move from one chord to the next."""
 
 _VOICINGS_PER_CHORD: Final = 6
-_TONIC_MIDI: Final = 60
+_TELLING_SHARE: Final = 0.42
 
 # Motion of the root in scale steps: fourths, thirds and seconds all belong; a new colour on the same root is rare.
 _ROOT_MOTION: Final = (0.35, 1.0, 1.2, 1.1, 1.1, 1.2, 1.0)
@@ -58,68 +58,79 @@ class ChordTable:
     follows: NDArray[np.float64]
 
 
+@dataclass(frozen=True, slots=True)
+class _Chord:
+    """A chord of a palette, before it is voiced."""
+
+    mode: str
+    step: int
+    root: int
+    kind: str
+    classes: frozenset[int]
+    fifth: int
+    weight: float
+
+
 @lru_cache(maxsize=64)
 def chord_table(mode: str, preset: str) -> ChordTable:
     """The table of one mode and preset; about 20 ms, once."""
     pad = SCORE_PRESETS[preset].pad
-    pitches: list[tuple[int, ...]] = []
-    roots: list[int] = []
-    kinds: list[str] = []
-    modes: list[str] = []
-    steps: list[int] = []
-    chords: list[int] = []
-    coloured: list[bool] = []
-    weights: list[float] = []
-    number = 0
     home_place = BY_BRIGHTNESS.index(mode)
     home = {semitones(mode, degree) for degree in range(7)}
+    chords: list[_Chord] = []
     for step in (0, -1, 1):
-        place = home_place + step
         # Past lydian and locrian the tonic itself would move.
-        if not 0 <= place < len(BY_BRIGHTNESS):
-            continue
-        scale = BY_BRIGHTNESS[place]
-        characteristic = semitones(scale, CHARACTERISTIC[scale])
-        for root in range(7):
-            for kind, kind_weight in _palette(pad, scale, root):
-                intervals = chord_intervals(scale, root, kind)
-                if intervals is None or len(intervals) > len(pad.thresholds):
-                    continue
-                classes = frozenset((semitones(scale, root) + interval) % 12 for interval in intervals)
-                fifth = (semitones(scale, root) + intervals[-1 if len(intervals) == 2 else _fifth_at(intervals)]) % 12
-                voicings = _voicings(
-                    tuple(sorted(classes)),
-                    semitones(scale, root) % 12,
-                    fifth,
-                    voices=len(pad.thresholds),
-                    low_midi=pad.low_midi,
-                    high_midi=pad.high_midi,
-                )
-                weight = kind_weight * (1.5 if root == 0 else 1.0) * (1.9 if characteristic in classes else 1.0)
-                for voicing in voicings:
-                    pitches.append(voicing)
-                    roots.append(root)
-                    kinds.append(kind)
-                    modes.append(scale)
-                    steps.append(step)
-                    chords.append(number)
-                    coloured.append(not classes <= home)
-                    weights.append(weight / len(voicings))
-                number += 1
-    pitch = np.array(pitches, np.int16)
-    root_at = np.array(roots, np.int8)
-    chord_at = np.array(chords, np.int16)
+        if 0 <= home_place + step < len(BY_BRIGHTNESS):
+            chords += _chords(pad, BY_BRIGHTNESS[home_place + step], step)
+    voicings = [
+        _voicings(
+            tuple(sorted(chord.classes)),
+            semitones(chord.mode, chord.root) % 12,
+            chord.fifth,
+            voices=len(pad.thresholds),
+            low_midi=pad.low_midi,
+            high_midi=pad.high_midi,
+        )
+        for chord in chords
+    ]
+    numbers = [number for number, choices in enumerate(voicings) for _ in choices]
+    states = [chords[number] for number in numbers]
+    pitch = np.array([voicing for choices in voicings for voicing in choices], np.int16)
+    root = np.array([chord.root for chord in states], np.int8)
+    number_at = np.array(numbers, np.int16)
     return ChordTable(
         pitch_midi=pitch,
-        root=root_at,
-        kind=tuple(kinds),
-        mode=tuple(modes),
-        step=np.array(steps, np.int8),
-        chord=chord_at,
-        coloured=np.array(coloured, np.bool_),
-        weight=np.array(weights, np.float64),
-        follows=_follows(pitch, root_at, chord_at),
+        root=root,
+        kind=tuple(chord.kind for chord in states),
+        mode=tuple(chord.mode for chord in states),
+        step=np.array([chord.step for chord in states], np.int8),
+        chord=number_at,
+        coloured=np.array([not chord.classes <= home for chord in states], np.bool_),
+        weight=np.array([chords[number].weight / len(voicings[number]) for number in numbers], np.float64),
+        follows=_follows(pitch, root, number_at),
     )
+
+
+def _chords(pad: Pad, mode: str, step: int) -> list[_Chord]:
+    """What a pad may play in a mode, weighted so that the mode is heard."""
+    characteristic = semitones(mode, CHARACTERISTIC[mode])
+    chords = []
+    for root in range(7):
+        for kind, weight in _palette(pad, mode, root):
+            intervals = chord_intervals(mode, root, kind)
+            if intervals is None or len(intervals) > len(pad.thresholds):
+                continue
+            base = semitones(mode, root)
+            classes = frozenset((base + interval) % 12 for interval in intervals)
+            fifth = (base + next(interval for interval in intervals if interval in (6, 7))) % 12
+            chords.append(_Chord(mode, step, root, kind, classes, fifth, weight * (1.3 if root == 0 else 1.0)))
+    # Palettes differ in how often they touch the note that makes the mode: even out to about two chords in five.
+    telling = sum(chord.weight for chord in chords if characteristic in chord.classes)
+    neutral = sum(chord.weight for chord in chords) - telling
+    boost = min(max(_TELLING_SHARE / (1 - _TELLING_SHARE) * neutral / telling, 1.0), 6.0)
+    return [
+        replace(chord, weight=chord.weight * (boost if characteristic in chord.classes else 1.0)) for chord in chords
+    ]
 
 
 def anchor(table: ChordTable, material: Dice) -> int:
@@ -155,7 +166,7 @@ def walk(table: ChordTable, form: Form, next_material: Dice, parts: Sequence[int
     since_tonic = 0
     for index in range(1, count):
         position = form.chord_units[index] / SECTION_UNITS
-        weight = table.follows[states[-1]] * reach[index]
+        weight = table.follows[states[-1]] * table.weight * reach[index]
         # The register of the chords follows the arc, slowly.
         target = middle + 5.0 * form.arc.level(position)
         weight = weight / (1.0 + ((mean - target) / 3.0) ** 2)
@@ -185,10 +196,6 @@ def _palette(pad: Pad, mode: str, root: int) -> list[tuple[str, int]]:
     if root == 0 and mode == "phrygian":
         palette.setdefault("ninth_sus4", 1)
     return sorted(palette.items())
-
-
-def _fifth_at(intervals: tuple[int, ...]) -> int:
-    return next(place for place, interval in enumerate(intervals) if interval in (7, 6))
 
 
 @lru_cache(maxsize=4096)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import numpy as np
@@ -16,6 +17,7 @@ from services.synthesis.score.writing import Sheet
 
 _TONIC_MIDI: Final = 60
 _DRONE_OVERLAP_S: Final = 7.0
+_SHORTEST_PULSE_BEAT_S: Final = 0.5
 _PART_S: Final = SECTION_S / PARTS
 
 
@@ -196,9 +198,11 @@ def write_pulse(sheet: Sheet, plan: Plan) -> None:
     """A beat in chord tones. Its pattern is steady, single steps wander."""
     style = plan.preset.pulse
     dice = plan.form.own.at(Draw.PULSE)
-    pattern_s = style.bars * plan.bar_s
-    count = round(SECTION_S / pattern_s + 0.499)
-    eighth_s = plan.bar_s / 8
+    # At a quick bpm the pattern takes twice as many bars: a pulse that hurries is no longer soft.
+    stretch = 2 if plan.beat_s < _SHORTEST_PULSE_BEAT_S else 1
+    eighth_s = stretch * plan.beat_s / 2
+    pattern_s = 8 * style.bars * eighth_s
+    count = math.ceil(SECTION_S / pattern_s)
     begins = np.array([chord.begin_s for chord in plan.chords]) - 1e-9
     breath = np.array([chord.breath for chord in plan.chords])
     tones_of = [_tones(chord, style.low_midi, style.low_midi + 24) for chord in plan.chords]
@@ -214,7 +218,6 @@ def write_pulse(sheet: Sheet, plan: Plan) -> None:
     chord = np.searchsorted(begins, onset_s, side="right") - 1
     wanders = dice.at(0).units_at(number) < style.wander
     tone = steps[step, 1].astype(np.int64)
-    # Every other pattern leans up by a tone; wandering steps take any neighbour.
     elsewhere = (dice.at(1).units_at(number) * 4).astype(np.int64) - 1
     tone = np.clip(np.where(wanders, tone + elsewhere, tone), 0, width - 1)
     human = dice.at(2).units_at(number)

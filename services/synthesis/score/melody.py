@@ -202,6 +202,7 @@ def _write_phrase(sheet: Sheet, plan: Plan, phrase: _Phrase, base: float, last_d
     if phrase.dialogue % 2:
         side *= 0.5
     previous = last_degree
+    repeated = False
     for index, (length, step) in enumerate(zip(motif.lengths, motif.steps, strict=True)):
         onset_s = phrase.chord.begin_s + tick * tick_s
         if onset_s >= plan.chords[-1].end_s:
@@ -215,6 +216,11 @@ def _write_phrase(sheet: Sheet, plan: Plan, phrase: _Phrase, base: float, last_d
             tell = _nearest_with_step(CHARACTERISTIC[chord.mode], degree)
             if index == peak and abs(tell - degree) <= 2 and dice.chance(0.45, index, 0):
                 degree = tell
+        if index:
+            degree = _singable(
+                chord, previous, degree, strong=strong, repeat=not repeated and dice.chance(0.35, index, 7)
+            )
+            repeated = degree == previous
         pitch = _TONIC_MIDI + semitones(chord.mode, degree)
         accent = (0.80 if strong else 0.62) + (0.14 if index == peak else 0.0) + 0.10 * (dice.unit(index, 1) - 0.5)
         accent *= 0.92 if phrase.answers else 1.0
@@ -268,6 +274,19 @@ def _write_phrase(sheet: Sheet, plan: Plan, phrase: _Phrase, base: float, last_d
         previous = degree
         tick += length
     return previous
+
+
+def _singable(chord: PlacedChord, previous: int, degree: int, *, strong: bool, repeat: bool) -> int:
+    """The degree, without a leap beyond the octave and without the stutter of a note said three times."""
+    while degree - previous > 7:
+        degree -= 7
+    while previous - degree > 7:
+        degree += 7
+    if degree != previous or repeat:
+        return degree
+    # Odd degrees step down and even ones up: no drift in either direction.
+    way = -1 if previous % 2 else 1
+    return _chord_degree(chord, previous + 2 * way, previous) if strong else previous + way
 
 
 def _chord_at(plan: Plan, onset_s: float) -> PlacedChord:
