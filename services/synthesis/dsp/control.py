@@ -1,0 +1,113 @@
+"""From notes to control points: phases, increments and gains of every partial, in closed form.
+
+All of it is additions, multiplications and clamps of exact whole frame counts, so the same control point has the same
+bits whichever block it is computed for, and however many streams are computed with it.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from services.synthesis.dsp.grid import GUARD_INTERVALS, INTERVAL_FRAMES, POINTS, QUARTER_INTERVAL
+from services.synthesis.dsp.sine import sine
+
+
+class Col(IntEnum):
+    """Columns of the float32 parameters of a partial. Times are in frames, rates per frame."""
+
+    ONSET = 0
+    """From the block's start; negative when it began before."""
+    ATTACK_RATE = 1
+    DECAY_RATE = 2
+    SUSTAIN = 3
+    HOLD = 4
+    """Frames from the onset to the release."""
+    RELEASE_RATE = 5
+    GAIN_LEFT = 6
+    GAIN_RIGHT = 7
+    GAIN_SEND = 8
+    SWELL_DEPTH = 9
+    SWELL_RATE = 10
+    SWELL_PHASE_LEFT = 11
+    SWELL_PHASE_RIGHT = 12
+    VIBRATO_DEPTH = 13
+    """In cycles of phase."""
+    VIBRATO_RATE = 14
+    VIBRATO_PHASE = 15
+
+
+COLUMNS: Final = len(Col)
+
+_CYCLES_PER_UNIT: Final = 2.0**-32
+
+
+def expand(parameters: Tensor, phases: Tensor) -> tuple[Tensor, ...]:
+    """Control points of every partial of a block.
+
+    A partial that is all zeros (padding) is silent.
+
+    Args:
+        parameters: float32 [rows, partials, COLUMNS].
+        phases: int32 [rows, partials, 2]: phase at the block's start and increment per frame, in 2**-32 cycles,
+            wrapping.
+
+    Returns:
+        Eight float32 tensors [rows, partials, POINTS]; point i stands GUARD_INTERVALS intervals before i * 252 frames:
+        phase in cycles, its increment per quarter-rate frame, then value and slope per quarter-rate frame of the left,
+        the right and the send gain.
+    """
+    point = torch.arange(POINTS, dtype=torch.int32, device=parameters.device) - GUARD_INTERVALS
+    start, increment = phases[..., 0:1], phases[..., 1:2]
+    # 32-bit wrapping is the arithmetic of phases: a whole number of cycles falls off at the top.
+    cycles = (start + (increment * INTERVAL_FRAMES) * point).to(torch.float32) * _CYCLES_PER_UNIT
+    cycles_per_frame = increment.to(torch.float32) * _CYCLES_PER_UNIT
+
+    frames = (point * INTERVAL_FRAMES).to(torch.float32)
+    here = _state(parameters, frames)
+    there = _state(parameters, frames + INTERVAL_FRAMES)
+    step = 1.0 / QUARTER_INTERVAL
+    phase_step = cycles_per_frame * (INTERVAL_FRAMES / QUARTER_INTERVAL) + (there[0] - here[0]) * step
+    return (
+        cycles + here[0],
+        phase_step,
+        here[1],
+        (there[1] - here[1]) * step,
+        here[2],
+        (there[2] - here[2]) * step,
+        here[3],
+        (there[3] - here[3]) * step,
+    )
+
+
+def _state(parameters: Tensor, frames: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Vibrato in cycles and the left, right and send gain at `frames` from the block's start."""
+
+    def column(col: Col) -> Tensor:
+        return parameters[..., col : col + 1]
+
+    age = frames - column(Col.ONSET)
+    rise = (age * column(Col.ATTACK_RATE)).clamp(0.0, 1.0)
+    attack = rise * rise * (3.0 - 2.0 * rise)
+    left = 1.0 - (age * column(Col.DECAY_RATE)).clamp(0.0, 1.0)
+    left = left * left
+    sustain = column(Col.SUSTAIN)
+    # (1 - t)^4 falls like an exponential and ends in true silence, so a note has a last frame.
+    decay = sustain + (1.0 - sustain) * (left * left)
+    fall = 1.0 - ((age - column(Col.HOLD)) * column(Col.RELEASE_RATE)).clamp(0.0, 1.0)
+    envelope = attack * decay * (fall * fall * fall)
+
+    depth = column(Col.SWELL_DEPTH)
+    swell = age * column(Col.SWELL_RATE)
+    swell_left = 1.0 + depth * sine(swell + column(Col.SWELL_PHASE_LEFT))
+    swell_right = 1.0 + depth * sine(swell + column(Col.SWELL_PHASE_RIGHT))
+    vibrato = column(Col.VIBRATO_DEPTH) * sine(age * column(Col.VIBRATO_RATE) + column(Col.VIBRATO_PHASE))
+    return (
+        vibrato,
+        envelope * swell_left * column(Col.GAIN_LEFT),
+        envelope * swell_right * column(Col.GAIN_RIGHT),
+        envelope * column(Col.GAIN_SEND),
+    )

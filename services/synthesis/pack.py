@@ -1,0 +1,391 @@
+"""From the score to packed parameters: which partials sound in a second, and everything the kernels must know of them.
+
+A section is worked out once per stream into a table of partials and, for each second, the list of those that sound.
+Packing a batch is then a few gathers and a handful of operations over the whole batch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.contract.spec import StreamSpec
+from services.contract.timebase import BLOCK_FRAMES, BLOCKS_PER_SECTION, SAMPLE_RATE_HZ
+from services.synthesis.dsp.control import COLUMNS, Col
+from services.synthesis.dsp.grid import (
+    GUARD_INTERVALS,
+    INTERVAL_FRAMES,
+    INTERVAL_S,
+    LOW_INTERVALS,
+    QUARTER_BLOCK,
+    SPLIT_HZ,
+    TOP_HZ,
+)
+from services.synthesis.loudness import gain as calibrated_gain
+from services.synthesis.patches import PRESET_NAMES, SOUNDS, AirPatch, Patch
+from services.synthesis.score.events import Layer, Notes, Section, SectionChord
+
+_PHASE: Final = COLUMNS
+_INCREMENT: Final = COLUMNS + 1
+_ONSET: Final = COLUMNS + 2
+WIDTH: Final = COLUMNS + 4
+"""32-bit words of a partial in a table: the float32 columns, phase, increment, onset, one to spare."""
+
+_LAST_FRAME: Final = 2 * BLOCKS_PER_SECTION * BLOCK_FRAMES - INTERVAL_FRAMES
+"""No note sounds past the end of the section after its own."""
+
+Compose = Callable[[StreamSpec, int], Section]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Partials of a section in one frequency band.
+
+    Attributes:
+        words: int32 [partials, WIDTH]; the first COLUMNS are float32 by their bits.
+        first: int64 [seconds + 1]: where the list of a second begins in `active`.
+        active: int32: rows of `words` that sound in second 0, then in second 1 and so on, the next section's
+            240 seconds included.
+    """
+
+    words: NDArray[np.int32]
+    first: NDArray[np.int64]
+    active: NDArray[np.int32]
+
+    def sounding(self, second: int) -> NDArray[np.int32]:
+        """Rows that sound in `second` (0 to 479), in the order of their onsets."""
+        return self.active[self.first[second] : self.first[second + 1]]
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedSection:
+    """A section of one stream at its intensity, ready to be packed.
+
+    Attributes:
+        low, high: partials below and above the split.
+        air_s, air_level: as in Section.
+        chords: as in Section.
+        notes_sounding: float: mean number of notes that sound at a time, tails included.
+    """
+
+    low: Table
+    high: Table
+    air_s: NDArray[np.float64]
+    air_level: NDArray[np.float32]
+    chords: tuple[SectionChord, ...]
+    notes_sounding: float
+
+
+@dataclass(frozen=True, slots=True)
+class PackedPartials:
+    """Partials of several rows, padded with silence.
+
+    Attributes:
+        parameters: float32 [rows, partials, COLUMNS].
+        phases: int32 [rows, partials, 2].
+    """
+
+    parameters: NDArray[np.float32]
+    phases: NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class PackedAir:
+    """What the air and the dither of several rows need.
+
+    Attributes:
+        first_frame: int32 [rows, 1], quarter-rate frame of the block's start, wrapping.
+        seeds: int32 [rows, 2].
+        level: float32 [rows, 2, LOW_INTERVALS + 1].
+        preset: int64 [rows].
+        dither: int32 [rows, 2]: first frame, wrapping, and a seed.
+    """
+
+    first_frame: NDArray[np.int32]
+    seeds: NDArray[np.int32]
+    level: NDArray[np.float32]
+    preset: NDArray[np.int64]
+    dither: NDArray[np.int32]
+
+
+class Packer:
+    """Prepared sections of the streams in use, and packing from them.
+
+    Args:
+        compose: the section of a spec by its number.
+        max_sections: how many prepared sections are kept; the least recently used goes first.
+    """
+
+    def __init__(self, compose: Compose, *, max_sections: int = 1024) -> None:
+        self._compose = compose
+        self._max_sections = max_sections
+        self._prepared: OrderedDict[tuple[str, int], PreparedSection] = OrderedDict()
+
+    def section(self, spec: StreamSpec, number: int) -> PreparedSection:
+        """The prepared section `number` of `spec`."""
+        key = (spec.stream_id, number)
+        prepared = self._prepared.get(key)
+        if prepared is None:
+            prepared = prepare_section(self._compose(spec, number), spec)
+            self._prepared[key] = prepared
+            while len(self._prepared) > self._max_sections:
+                self._prepared.popitem(last=False)
+        else:
+            self._prepared.move_to_end(key)
+        return prepared
+
+    def look_ahead(self, spec: StreamSpec, block: int) -> None:
+        """Prepare the next section when the stream's own moment for it has come.
+
+        All streams change section in the same second: each prepares at another moment of the section before, so that
+        the change costs nothing.
+        """
+        number, second = divmod(block, BLOCKS_PER_SECTION)
+        moment = 20 + _stream_number(spec) % 200
+        if second >= moment and (spec.stream_id, number + 1) not in self._prepared:
+            self.section(spec, number + 1)
+
+    def sounding(self, spec: StreamSpec, block: int, band: str) -> list[tuple[Table, NDArray[np.int32], int]]:
+        """Tables with their rows that sound in `block`, and the block's first frame from their section's start."""
+        number, second = divmod(block, BLOCKS_PER_SECTION)
+        result = []
+        for back in (1, 0):
+            if number < back:
+                continue
+            table: Table = getattr(self.section(spec, number - back), band)
+            place = second + back * BLOCKS_PER_SECTION
+            rows = table.sounding(place)
+            if len(rows):
+                result.append((table, rows, place * BLOCK_FRAMES))
+        return result
+
+    def count(self, spec: StreamSpec, block: int, band: str) -> int:
+        """How many partials of `band` sound in `block`."""
+        return sum(len(rows) for _, rows, _ in self.sounding(spec, block, band))
+
+    def partials(self, rows: Sequence[tuple[StreamSpec, int]], band: str, *, least: int = 1) -> PackedPartials:
+        """Pack the partials of (spec, block) rows; at least `least` wide."""
+        found = [self.sounding(spec, block, band) for spec, block in rows]
+        width = max(least, max((sum(len(part[1]) for part in parts) for parts in found), default=0))
+        words = np.zeros((len(rows), width, WIDTH), dtype=np.int32)
+        starts = np.zeros((len(rows), width), dtype=np.int32)
+        for row, parts in enumerate(found):
+            end = 0
+            for table, active, start_frame in parts:
+                begin, end = end, end + len(active)
+                table.words.take(active, axis=0, out=words[row, begin:end], mode="clip")
+                starts[row, begin:end] = start_frame
+        frames = np.array([block * BLOCK_FRAMES % 2**32 for _, block in rows], dtype=np.uint32)[:, None]
+        parameters = words[:, :, :COLUMNS].view(np.float32).copy()
+        # Whole frames up to 2**24 are exact in float32.
+        parameters[:, :, Col.ONSET] = words[:, :, _ONSET] - starts
+        increments = words[:, :, _INCREMENT]
+        phases = np.empty((len(rows), width, 2), dtype=np.int32)
+        phases[:, :, 0] = (words[:, :, _PHASE].view(np.uint32) + increments.view(np.uint32) * frames).view(np.int32)
+        phases[:, :, 1] = increments
+        return PackedPartials(parameters, phases)
+
+    def air(self, rows: Sequence[tuple[StreamSpec, int]]) -> PackedAir:
+        """Pack the air and dither of (spec, block) rows."""
+        count = len(rows)
+        points = (np.arange(LOW_INTERVALS + 1) - GUARD_INTERVALS) * INTERVAL_S
+        level = np.empty((count, LOW_INTERVALS + 1))
+        rate_hz, depth, start = np.empty((count, 1)), np.empty((count, 1)), np.empty((count, 1))
+        seeds = np.empty((count, 3), dtype=np.uint32)
+        for row, (spec, block) in enumerate(rows):
+            number, second = divmod(block, BLOCKS_PER_SECTION)
+            section = self.section(spec, number)
+            patch: AirPatch = SOUNDS[spec.preset].air
+            scale = calibrated_gain(spec.preset, spec.intensity) * 10.0 ** (patch.level_db / 20.0)
+            level[row] = np.interp(points + second, section.air_s, section.air_level) * scale
+            rate_hz[row], depth[row], start[row] = patch.gust_hz, patch.gust_depth, block
+            seeds[row] = _stream_seeds(spec)
+        turn = (start * rate_hz + seeds[:, 2:3] * 2.0**-32) % 1.0 + points * rate_hz
+        swing = 2.0 * np.pi * turn
+        gust_left = 1.0 + depth * (0.6 * np.sin(swing) + 0.4 * np.sin(2.618 * swing))
+        gust_right = 1.0 + depth * (0.6 * np.cos(swing) + 0.4 * np.sin(2.618 * swing + 2.0))
+        gusts = np.stack((level * gust_left, level * gust_right), axis=1)
+        blocks = [block for _, block in rows]
+        first = np.array([[block * QUARTER_BLOCK % 2**32] for block in blocks], dtype=np.uint32)
+        dither = np.array([block * BLOCK_FRAMES % 2**32 for block in blocks], dtype=np.uint32)
+        return PackedAir(
+            first_frame=first.view(np.int32),
+            seeds=seeds[:, :2].copy().view(np.int32),
+            level=gusts.astype(np.float32),
+            preset=np.array([PRESET_NAMES.index(spec.preset) for spec, _ in rows], dtype=np.int64),
+            dither=np.stack((dither, seeds[:, 2]), axis=1).view(np.int32),
+        )
+
+
+def prepare_section(section: Section, spec: StreamSpec) -> PreparedSection:
+    """Work a section out for `spec`'s intensity: every note becomes partials with all their parameters."""
+    notes = section.notes
+    sound = SOUNDS[spec.preset]
+    master = calibrated_gain(spec.preset, spec.intensity)
+    words: list[NDArray[np.int32]] = []
+    ends: list[NDArray[np.int64]] = []
+    hz: list[NDArray[np.float64]] = []
+    notes_s = 0.0
+    for layer in Layer:
+        chosen = np.flatnonzero((notes.layer == layer) & (notes.threshold <= spec.intensity))
+        if not len(chosen):
+            continue
+        layer_words, layer_ends, layer_hz, layer_notes_s = _partials(
+            notes, chosen, sound.layers[layer], spec.intensity, master
+        )
+        words.append(layer_words)
+        ends.append(layer_ends)
+        hz.append(layer_hz)
+        notes_s += layer_notes_s
+    if words:
+        all_words, all_ends, all_hz = np.concatenate(words), np.concatenate(ends), np.concatenate(hz)
+    else:
+        all_words, all_ends, all_hz = np.zeros((0, WIDTH), np.int32), np.zeros(0, np.int64), np.zeros(0)
+    order = np.argsort(all_words[:, _ONSET], kind="stable")
+    all_words, all_ends, all_hz = all_words[order], all_ends[order], all_hz[order]
+    below = all_hz < SPLIT_HZ
+    above = (all_hz >= SPLIT_HZ) & (all_hz < TOP_HZ)
+    return PreparedSection(
+        low=_table(all_words[below], all_ends[below]),
+        high=_table(all_words[above], all_ends[above]),
+        air_s=section.air_s,
+        air_level=section.air_level,
+        chords=section.chords,
+        notes_sounding=notes_s / BLOCKS_PER_SECTION,
+    )
+
+
+def _partials(
+    notes: Notes, chosen: NDArray[np.intp], patch: Patch, intensity: float, master: float
+) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64], float]:
+    """Words [partials, WIDTH], last frames and frequencies of the partials of one layer; note-seconds besides."""
+    ratio, level, cents, pan_offset = _tone(patch)
+    count, width = len(chosen), len(ratio)
+    octaves = np.log2(np.maximum(ratio, 1.0))
+    above_first = np.maximum(ratio, 1.0) - 1.0
+    seed = notes.seed[chosen][:, None]
+    chance = [_chance(seed, np.arange(width, dtype=np.uint32)[None, :] + np.uint32(64 * i)) for i in range(6)]
+    note_chance = _chance(seed, np.uint32(999))
+
+    jitter = patch.jitter_cents * (2.0 * note_chance - 1.0)
+    note_hz = 440.0 * 2.0 ** ((notes.pitch_midi[chosen][:, None] - 69.0) / 12.0)
+    hz = note_hz * ratio * 2.0 ** ((cents + jitter) / 1200.0)
+
+    bright = np.clip(0.7 * notes.brightness[chosen].astype(np.float64) + 0.45 * intensity, 0.0, 1.0)[:, None]
+    loud = notes.gain[chosen].astype(np.float64)[:, None] * level * master
+    loud = loud * 10.0 ** (-patch.dull_db * octaves * (1.0 - bright) / 20.0)
+
+    side = np.where(np.arange(width) % 2 == 0, 1.0, -1.0) * (2.0 * chance[0] - 0.5)
+    pan = notes.pan[chosen].astype(np.float64)[:, None] + pan_offset + patch.width * side * np.minimum(above_first, 1.0)
+    # Low tones stay in the middle, where every loudspeaker can carry them.
+    pan = np.clip(pan, -1.0, 1.0) * np.clip((hz - 70.0) / 180.0, 0.1, 1.0)
+    angle = (pan + 1.0) * (np.pi / 4.0)
+
+    onset = np.maximum(np.rint(notes.onset_s[chosen] * SAMPLE_RATE_HZ), INTERVAL_FRAMES).astype(np.int64)
+    hold = np.rint(notes.duration_s[chosen] * SAMPLE_RATE_HZ).astype(np.int64)
+    release = round(patch.release_s * SAMPLE_RATE_HZ)
+    attack_s = patch.attack_s * (1.0 + patch.attack_bloom * above_first) * (1.25 - 0.5 * intensity)
+    # A note shorter than its attack would never be heard: it takes half its length at most.
+    attack_s = np.minimum(attack_s, np.maximum(0.5 * notes.duration_s[chosen][:, None], 0.006))
+    last = np.broadcast_to((onset + hold + release)[:, None], (count, width))
+    decay_rate = np.zeros(width)
+    if patch.decay_s > 0.0:
+        decay_rate = (1.0 + patch.damping * above_first) / (patch.decay_s * SAMPLE_RATE_HZ)
+        if patch.sustain == 0.0:
+            last = np.minimum(last, onset[:, None] + np.ceil(1.0 / decay_rate).astype(np.int64))
+    last = np.minimum(last, _LAST_FRAME)
+
+    vibrato_hz = patch.vibrato_hz * (0.85 + 0.3 * note_chance)
+    vibrato = hz * (2.0 ** (patch.vibrato_cents / 1200.0) - 1.0) / (2.0 * np.pi * vibrato_hz)
+    swell_phase = chance[2]
+    values: dict[Col, NDArray[np.float64] | float] = {
+        Col.ATTACK_RATE: 1.0 / (attack_s * SAMPLE_RATE_HZ),
+        Col.DECAY_RATE: decay_rate,
+        Col.SUSTAIN: patch.sustain,
+        Col.HOLD: hold[:, None].astype(np.float64),
+        Col.RELEASE_RATE: 1.0 / release,
+        Col.GAIN_LEFT: loud * np.cos(angle),
+        Col.GAIN_RIGHT: loud * np.sin(angle),
+        Col.GAIN_SEND: np.where(hz < SPLIT_HZ, loud * 10.0 ** (patch.send_db / 20.0), 0.0),
+        Col.SWELL_DEPTH: patch.swell_depth * np.minimum(0.5 + 0.35 * above_first, 1.0),
+        Col.SWELL_RATE: patch.swell_hz * (0.75 + 0.5 * chance[1]) / SAMPLE_RATE_HZ,
+        Col.SWELL_PHASE_LEFT: swell_phase,
+        Col.SWELL_PHASE_RIGHT: swell_phase + 0.15 + 0.2 * chance[3],
+        Col.VIBRATO_DEPTH: vibrato,
+        Col.VIBRATO_RATE: vibrato_hz / SAMPLE_RATE_HZ,
+        Col.VIBRATO_PHASE: note_chance,
+    }
+    words = np.zeros((count, width, WIDTH), dtype=np.int32)
+    floats = words[:, :, :COLUMNS].view(np.float32)
+    for column, value in values.items():
+        floats[:, :, column] = value
+    words[:, :, _PHASE] = _bits(chance[4] * 2.0**32)
+    words[:, :, _INCREMENT] = _bits(np.rint(hz * (2.0**32 / SAMPLE_RATE_HZ)))
+    words[:, :, _ONSET] = onset[:, None]
+    audible = (loud > 0.0).reshape(-1)
+    notes_s = float(np.sum(np.max(last, axis=1) - onset)) / SAMPLE_RATE_HZ
+    return (
+        words.reshape(-1, WIDTH)[audible],
+        last.reshape(-1)[audible],
+        np.broadcast_to(hz, (count, width)).reshape(-1)[audible],
+        notes_s,
+    )
+
+
+def _tone(patch: Patch) -> tuple[NDArray[np.float64], ...]:
+    """Ratio, linear level, cents and pan of each partial of a patch, its copies included."""
+    rows = []
+    for index, (ratio, level_db) in enumerate(patch.harmonics):
+        level = 10.0 ** ((level_db + patch.level_db) / 20.0)
+        if index < patch.copy_harmonics and len(patch.copies) > 1:
+            rows += [(ratio, level * copy.level, copy.cents, copy.pan) for copy in patch.copies]
+        else:
+            # Partials without copies keep to the copies' mean tuning.
+            rows.append((ratio, level, 0.0, 0.0))
+    columns = np.array(rows, dtype=np.float64).T
+    return tuple(columns)
+
+
+def _table(words: NDArray[np.int32], ends: NDArray[np.int64]) -> Table:
+    """The table of `words`, with the lists of what sounds in each second."""
+    seconds = 2 * BLOCKS_PER_SECTION
+    onset = words[:, _ONSET].astype(np.int64)
+    # A block reads one control interval before and after itself.
+    begin = np.maximum((onset - INTERVAL_FRAMES) // BLOCK_FRAMES, 0)
+    end = np.minimum(-((-ends - INTERVAL_FRAMES) // BLOCK_FRAMES), seconds)
+    lengths = np.maximum(end - begin, 0)
+    rows = np.repeat(np.arange(len(words)), lengths)
+    offsets = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    second = np.repeat(begin, lengths) + offsets
+    order = np.argsort(second, kind="stable")
+    first = np.searchsorted(second[order], np.arange(seconds + 1))
+    return Table(np.ascontiguousarray(words), first.astype(np.int64), rows[order].astype(np.int32))
+
+
+def _bits(values: NDArray[np.float64]) -> NDArray[np.int32]:
+    return (values.astype(np.uint64) & np.uint64(0xFFFFFFFF)).astype(np.uint32).view(np.int32)
+
+
+def _chance(seed: NDArray[np.uint32], index: NDArray[np.uint32] | np.uint32) -> NDArray[np.float64]:
+    """A number in [0, 1) for each (seed, index)."""
+    x = seed ^ (np.asarray(index, dtype=np.uint32) * np.uint32(0x9E3779B1))
+    x = (x ^ (x >> np.uint32(16))) * np.uint32(0x7FEB352D)
+    x = (x ^ (x >> np.uint32(15))) * np.uint32(0x846CA68B)
+    return np.asarray((x ^ (x >> np.uint32(16))) * 2.0**-32, dtype=np.float64)
+
+
+def _stream_seeds(spec: StreamSpec) -> tuple[int, int, int]:
+    """Three 32-bit seeds for a stream's air; the intensity is not in them, so that steering it keeps the noise."""
+    text = f"{spec.key}-{spec.mode}-{spec.preset}-{spec.seed}"
+    digest = hashlib.sha256(text.encode()).digest()
+    return tuple(int.from_bytes(digest[i : i + 4], "little") for i in (0, 4, 8))  # type: ignore[return-value]  # three
+
+
+def _stream_number(spec: StreamSpec) -> int:
+    return int.from_bytes(hashlib.sha256(spec.stream_id.encode()).digest()[:4], "little")

@@ -1,0 +1,288 @@
+"""Rendering: jobs (stream, block) in, one second of 16-bit stereo each out. Pure but for what it keeps to save work."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from services.contract.block import MAX_CHORDS, Chord
+from services.contract.spec import StreamSpec
+from services.contract.timebase import (
+    BLOCKS_PER_SECTION,
+    CHANNELS,
+    CHUNK_FRAMES,
+    CHUNKS_PER_BLOCK,
+    TICKS_PER_S,
+)
+from services.synthesis.dsp.grid import INTERVALS, LANE, QUARTER
+from services.synthesis.dsp.noise import colour_taps
+from services.synthesis.dsp.reverb import PARTS, impulse_response, inverse, response_spectra
+from services.synthesis.kernels import LEAST_ROWS, Kernels, load_kernels
+from services.synthesis.pack import Compose, Packer
+from services.synthesis.patches import SOUNDS
+from services.synthesis.score.compose import SectionCache
+from services.synthesis.sends import Key, SendStore
+
+SOUND_VERSION: Final = 1
+"""Raise it when the music changes: edges move to the highest (SOUND_VERSION, render_revision)."""
+
+DEFAULT_BATCH_SIZE: Final = 16
+"""Rows of a kernel call: what they write between two kernels stays in a cache of a few MB."""
+
+Job = tuple[StreamSpec, int]
+"""A stream and the block (second since the epoch) of it."""
+
+_SOUND_SOURCES: Final = ("dsp", "score", "loudness.py", "pack.py", "patches.py", "sends.py", "render.py")
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedBatch:
+    """What came of a batch of jobs, in their order.
+
+    Attributes:
+        pcm: int16 [batch, 10, 4410, 2].
+        peak, rms: float32 [batch], of full scale.
+        chords: what sounds in each block.
+        silenced: jobs whose sound was not a number; their pcm is silence.
+        render_s: wall time of the batch.
+        partials, history: partials summed for the blocks themselves, and seconds of send that had to be made besides.
+    """
+
+    pcm: NDArray[np.int16]
+    peak: NDArray[np.float32]
+    rms: NDArray[np.float32]
+    chords: tuple[tuple[Chord, ...], ...]
+    silenced: tuple[int, ...]
+    render_s: float
+    partials: int
+    history: int
+
+
+class Renderer:
+    """Renders blocks on one device.
+
+    Used from one thread at a time.
+
+    Args:
+        device: where the kernels run.
+        batch_size: rows of a kernel call; None is chosen by device.
+        enable_compile: False runs eagerly.
+        kernel_cache: folder of compiled kernels; None is the user's.
+        compose: the score; for tests.
+        max_streams: for how many streams sends and sections are kept.
+    """
+
+    def __init__(
+        self,
+        device: torch.device,
+        *,
+        batch_size: int | None = None,
+        enable_compile: bool = True,
+        kernel_cache: Path | None = None,
+        compose: Compose | None = None,
+        max_streams: int = 1024,
+    ) -> None:
+        # Decaying tails reach numbers so small that a CPU needs a hundred times as long for them.
+        torch.set_flush_denormal(True)
+        self.device = device
+        self.batch_size = max(LEAST_ROWS, batch_size or DEFAULT_BATCH_SIZE)
+        self._enable_compile = enable_compile
+        self._kernel_cache = kernel_cache
+        self.packer = Packer(compose or SectionCache(2 * max_streams).get, max_sections=3 * max_streams)
+        self._sends = SendStore(4 * max_streams + 64, device)
+        self._kernels: Kernels | None = None
+        responses = np.stack([response_spectra(impulse_response(sound.room)) for sound in SOUNDS.values()])
+        taps = [colour_taps(*np.array(sound.air.points, dtype=np.float64).T) for sound in SOUNDS.values()]
+        self._responses = torch.from_numpy(responses).to(device)
+        self._air_taps = torch.from_numpy(np.stack(taps)).to(device)
+
+    @property
+    def mode(self) -> str:
+        """One of "compiled" and "eager"; "cold" before `warm_up`."""
+        return self._kernels.mode if self._kernels else "cold"
+
+    @property
+    def eager_reason(self) -> str:
+        """Why it runs eagerly; empty when it does not."""
+        return self._kernels.reason if self._kernels else ""
+
+    @property
+    def kept_seconds(self) -> int:
+        """Seconds of send that are kept."""
+        return len(self._sends)
+
+    def warm_up(self, progress: Callable[[str, float], None] | None = None) -> None:
+        """Open or build the kernels and run each of them once; idempotent.
+
+        Args:
+            progress: told the stage and how much of it is done (0 to 1).
+        """
+        if self._kernels is None:
+            self._kernels = load_kernels(
+                self.device, enable_compile=self._enable_compile, cache=self._kernel_cache, progress=progress
+            )
+        # A loud stream, so that the kernel for bright partials runs too.
+        self.render([(StreamSpec(intensity_steps=20), 60), (StreamSpec(intensity_steps=20, preset="lantern"), 60)])
+        self._sends.forget({"": 2**40})
+
+    def render(self, jobs: Sequence[Job]) -> RenderedBatch:
+        """Render `jobs`. Each one's samples are the same whatever else is in the batch.
+
+        Raises:
+            Whatever the score raises for a job: see `Packer.section`.
+        """
+        if self._kernels is None:
+            self.warm_up()
+        started = time.perf_counter()
+        with torch.inference_mode():
+            result = self._render(list(jobs), started)
+        self._sends.forget(_latest(jobs))
+        for spec, block in jobs:
+            self.packer.look_ahead(spec, block)
+        return result
+
+    def _render(self, jobs: list[Job], started: float) -> RenderedBatch:
+        counts = [self.packer.count(spec, block, "low") for spec, block in jobs]
+        # Rows of about equal length share a call, so that little is padded.
+        order = sorted(range(len(jobs)), key=lambda index: -counts[index])
+        groups = [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
+        history, spectra = self._missing(jobs)
+        self._make_history(history)
+        dry = [self._dry([jobs[index] for index in group]) for group in groups]
+        for i in range(0, len(spectra), self.batch_size):
+            self._sends.store_spectra(spectra[i : i + self.batch_size])
+
+        pcm = np.empty((len(jobs), CHUNKS_PER_BLOCK, CHUNK_FRAMES, CHANNELS), dtype=np.int16)
+        peak = np.empty(len(jobs), dtype=np.float32)
+        mean_square = np.empty(len(jobs), dtype=np.float32)
+        for group, group_dry in zip(groups, dry, strict=True):
+            samples, group_peak, group_square = self._finish([jobs[index] for index in group], group_dry)
+            pcm[group] = samples.reshape(len(group), CHUNKS_PER_BLOCK, CHUNK_FRAMES, CHANNELS)
+            peak[group], mean_square[group] = group_peak, group_square
+        bad = np.flatnonzero(~np.isfinite(mean_square))
+        pcm[bad], peak[bad], mean_square[bad] = 0, 0.0, 0.0
+        return RenderedBatch(
+            pcm=pcm,
+            peak=peak,
+            rms=np.sqrt(mean_square),
+            chords=tuple(self._chords(spec, block) for spec, block in jobs),
+            silenced=tuple(int(index) for index in bad),
+            render_s=time.perf_counter() - started,
+            partials=sum(counts),
+            history=len(history),
+        )
+
+    def _missing(self, jobs: list[Job]) -> tuple[list[Job], list[Key]]:
+        """Seconds of send that are neither kept nor made with the jobs, and spectra that are not kept."""
+        own = {(spec.stream_id, block) for spec, block in jobs}
+        history: dict[Key, Job] = {}
+        spectra: dict[Key, None] = {}
+        for spec, block in jobs:
+            stream = spec.stream_id
+            for second in range(max(block - PARTS + 1, 0), block + 1):
+                if self._sends.has_spectrum((stream, second)):
+                    continue
+                spectra[stream, second] = None
+                for earlier in range(max(second - 2, 0), second + 1):
+                    key = (stream, earlier)
+                    if key not in own and key not in self._sends:
+                        history[key] = (spec, earlier)
+        return list(history.values()), list(spectra)
+
+    def _make_history(self, rows: list[Job]) -> None:
+        rows = sorted(rows, key=lambda row: -self.packer.count(row[0], row[1], "low"))
+        for i in range(0, len(rows), self.batch_size):
+            self._dry(rows[i : i + self.batch_size])
+
+    def _dry(self, rows: list[Job]) -> Tensor:
+        """Dry sound of the low partials; what goes to the reverb is kept."""
+        dry, send = self._kernel("low")(*self._control(rows, "low"))
+        slots = [self._sends.claim((spec.stream_id, block)) for spec, block in rows]
+        self._sends.sends.index_copy_(0, torch.tensor(slots, device=self.device), send[: len(rows)])
+        return dry
+
+    def _finish(self, rows: list[Job], dry: Tensor) -> tuple[NDArray[np.int16], ...]:
+        padded = _padded(rows)
+        air = self.packer.air(padded)
+        slots = [[self._sends.slot((spec.stream_id, block - part)) for part in range(PARTS)] for spec, block in padded]
+        preset = self._to_device(air.preset)
+        real, imaginary, white = self._kernel("wet")(
+            self._sends.spectra,
+            torch.tensor(slots, device=self.device),
+            self._responses,
+            preset,
+            self._to_device(air.first_frame),
+            self._to_device(air.seeds),
+        )
+        samples, peak, mean_square, _ = self._kernel("finish")(
+            dry,
+            inverse(real, imaginary),
+            white,
+            self._air_taps.index_select(0, preset),
+            self._to_device(air.level),
+            self._bright(rows),
+            self._to_device(air.dither),
+        )
+        count = len(rows)
+        # Frames are apart by phase and channel; here they come into playing order.
+        played = samples[:count].permute(0, 3, 2, 1).contiguous()
+        return played.cpu().numpy(), peak[:count].cpu().numpy(), mean_square[:count].cpu().numpy()
+
+    def _bright(self, rows: list[Job]) -> Tensor:
+        if not any(self.packer.count(spec, block, "high") for spec, block in rows):
+            count = max(len(rows), LEAST_ROWS)
+            return torch.zeros((count, CHANNELS, QUARTER, INTERVALS, LANE), device=self.device)
+        return self._kernel("high")(*self._control(rows, "high")[:6])[0]
+
+    def _control(self, rows: list[Job], band: str) -> Sequence[Tensor]:
+        packed = self.packer.partials(_padded(rows), band)
+        return self._kernel("expand")(self._to_device(packed.parameters), self._to_device(packed.phases))
+
+    def _kernel(self, name: str) -> Callable[..., Sequence[Tensor]]:
+        kernel: Callable[..., Sequence[Tensor]] = getattr(self._kernels, name)
+        return kernel
+
+    def _to_device(self, array: NDArray[np.generic]) -> Tensor:
+        return torch.from_numpy(array).to(self.device, non_blocking=True)
+
+    def _chords(self, spec: StreamSpec, block: int) -> tuple[Chord, ...]:
+        """What sounds in the block: the chord that it begins with, and those that begin in it."""
+        number, second = divmod(block, BLOCKS_PER_SECTION)
+        found: dict[int, str] = {}
+        for chord in self.packer.section(spec, number).chords:
+            if chord.onset_s < second + 1:
+                found[max(0, int((chord.onset_s - second) * TICKS_PER_S))] = chord.name
+        return tuple(Chord(chunk, name) for chunk, name in sorted(found.items())[:MAX_CHORDS])
+
+
+def _padded(rows: list[Job]) -> list[Job]:
+    return rows if len(rows) >= LEAST_ROWS else rows * LEAST_ROWS
+
+
+def _latest(jobs: Sequence[Job]) -> dict[str, int]:
+    latest: dict[str, int] = {}
+    for spec, block in jobs:
+        latest[spec.stream_id] = max(block, latest.get(spec.stream_id, 0))
+    return latest
+
+
+@cache
+def render_revision() -> str:
+    """Name of this build's music: two builds with equal names render equal blocks (to the last bits of a sample)."""
+    digest = hashlib.sha256()
+    here = Path(__file__).parent
+    for name in _SOUND_SOURCES:
+        path = here / name
+        for source in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            digest.update(source.relative_to(here).as_posix().encode() + b"\0" + source.read_bytes() + b"\0")
+    return f"s{SOUND_VERSION}-{digest.hexdigest()[:10]}"

@@ -1,0 +1,114 @@
+"""What is kept between blocks to save work: for each stream the last seconds sent to the reverb, and their spectra.
+
+Nothing depends on it but speed: what is missing is computed again, with the same bits.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from services.synthesis.dsp.grid import QUARTER_BLOCK
+from services.synthesis.dsp.reverb import HISTORY_FRAMES, PADDED_BINS, PARTS, WINDOW_FRAMES, spectrum
+
+KEEP_SECONDS: Final = PARTS
+"""Seconds kept for a stream after its latest block was rendered."""
+FORGET_SECONDS: Final = 30
+"""A stream whose seconds lie this far behind the newest has no listener any more."""
+SILENCE: Final = 0
+"""The slot that is always silent."""
+
+Key = tuple[str, int]
+"""Stream id and second."""
+
+
+class SendStore:
+    """A bounded pool of slots, each with a second of send and its spectrum.
+
+    When it is full, the slot that was used longest ago is taken; `evictions` counts it.
+
+    Args:
+        slots: capacity. Memory is touched slot by slot as it is needed: 137 KB each.
+        device: where the tensors live.
+    """
+
+    def __init__(self, slots: int, device: torch.device) -> None:
+        if slots < 2 * (PARTS + 2):
+            raise ValueError(f"slots: got {slots}, expected at least {2 * (PARTS + 2)}")
+        self.sends = torch.zeros((slots, QUARTER_BLOCK), device=device)
+        self.spectra = torch.zeros((slots, 2, PADDED_BINS), device=device)
+        self.evictions = 0
+        self._slots: dict[Key, int] = {}
+        self._with_spectrum: set[Key] = set()
+        self._free = list(range(slots - 1, SILENCE, -1))
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    @property
+    def capacity(self) -> int:
+        """Seconds that fit at once."""
+        return self.sends.shape[0] - 1
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._slots
+
+    def has_spectrum(self, key: Key) -> bool:
+        """Whether the spectrum of the window that ends with this second is kept."""
+        return key in self._with_spectrum
+
+    def slot(self, key: Key) -> int:
+        """The slot of a second that is kept; seconds before the epoch are silent."""
+        return SILENCE if key[1] < 0 else self._slots[key]
+
+    def claim(self, key: Key) -> int:
+        """A slot for a second whose send will now be stored."""
+        slot = self._slots.pop(key, None)
+        if slot is None:
+            if not self._free:
+                # Dictionaries keep the order of insertion, so the first key is the oldest.
+                oldest = next(iter(self._slots))
+                self._drop(oldest)
+                self.evictions += 1
+            slot = self._free.pop()
+        self._slots[key] = slot
+        return slot
+
+    def store_spectra(self, keys: list[Key]) -> None:
+        """Compute and keep the spectra of the windows that end with `keys`; their sends and the two before are kept."""
+        if not keys:
+            return
+        device = self.sends.device
+
+        def gather(back: int) -> Tensor:
+            index = torch.tensor([self.slot((stream, second - back)) for stream, second in keys], device=device)
+            return self.sends.index_select(0, index)
+
+        windows = self.sends.new_empty((len(keys), WINDOW_FRAMES))
+        windows[:, :HISTORY_FRAMES] = gather(2)[:, QUARTER_BLOCK - HISTORY_FRAMES :]
+        windows[:, HISTORY_FRAMES : HISTORY_FRAMES + QUARTER_BLOCK] = gather(1)
+        windows[:, HISTORY_FRAMES + QUARTER_BLOCK :] = gather(0)
+        index = torch.tensor([self.slot(key) for key in keys], device=device)
+        self.spectra.index_copy_(0, index, spectrum(windows))
+        self._with_spectrum.update(keys)
+
+    def forget(self, rendered: dict[str, int]) -> None:
+        """Drop what the next blocks will not need.
+
+        Args:
+            rendered: the latest second of each stream that has just been rendered.
+        """
+        if not rendered:
+            return
+        horizon = max(rendered.values()) - FORGET_SECONDS
+        stale = [
+            key for key in self._slots if key[1] < horizon or key[1] <= rendered.get(key[0], key[1]) - KEEP_SECONDS
+        ]
+        for key in stale:
+            self._drop(key)
+
+    def _drop(self, key: Key) -> None:
+        self._with_spectrum.discard(key)
+        self._free.append(self._slots.pop(key))
