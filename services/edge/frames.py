@@ -71,8 +71,8 @@ def event_frame(body: Mapping[str, Any]) -> Frame:
 class FrameMaker:
     """Makes frames and remembers the ones of the present moment.
 
-    A moment is one pass over the listeners: a tick, or a block's arrival. `begin` starts one; frames of the moment before
-    are forgotten, because their `timestamp` is over.
+    A moment is one pass over the listeners: a tick, or a block's arrival. `begin` starts one; frames of the moment
+    before are forgotten, because their `timestamp` is over.
 
     Args:
         encoder: makes the base64.

@@ -117,13 +117,11 @@ class ListenerSettings:
 
 @dataclass(slots=True)
 class Counts:
-    """What has happened to a listener since it connected."""
+    """What has gone wrong, or changed, for a listener since it connected: rare events only."""
 
     underruns: int = 0
     skips: int = 0
     skipped_chunks: int = 0
-    sent_chunks: int = 0
-    messages: int = 0
     splices: int = 0
 
 
@@ -185,7 +183,6 @@ class Listener:
         """
         if self.closed:
             return []
-        self.counts.messages += 1
         if not self._messages.take(now_s):
             text = f"more than {MAX_MESSAGES_PER_S} messages a second; send fewer"
             return self._fail(CloseCode.RATE, text)
@@ -403,7 +400,6 @@ class Listener:
             room -= 1
         self._cursor = cursor
         if cursor > first:
-            self.counts.sent_chunks += cursor - first
             self.tiers.on_delivered(cursor - first)
 
     def _begin(self, line: Line, now_s: float, live: int, actions: list[Action]) -> None:

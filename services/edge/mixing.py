@@ -12,7 +12,7 @@ from services.contract.timebase import CHANNELS, CHUNK_FRAMES
 
 Pcm = bytes | memoryview
 
-_ANGLE: Final[NDArray[np.float32]] = (np.arange(CHUNK_FRAMES, dtype=np.float32) / CHUNK_FRAMES * (np.pi / 2))[:, None]
+_ANGLE: Final[NDArray[np.float32]] = np.linspace(0, np.pi / 2, CHUNK_FRAMES, endpoint=False, dtype=np.float32)[:, None]
 _OUT: Final[NDArray[np.float32]] = np.cos(_ANGLE)
 _IN: Final[NDArray[np.float32]] = np.sin(_ANGLE)
 _MIN_POWER: Final = 1.0

@@ -10,7 +10,6 @@ is over. So there is always a chunk left to crossfade from, into a loop of the l
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 from enum import StrEnum
 from typing import Final
 
@@ -133,9 +132,9 @@ class Ring:
         kept = self._blocks.get(self.revision or "", ())
         return block in kept and (self.revision == self.target or block + 1 in kept)
 
-    def blocks(self) -> Iterator[Block]:
-        """The blocks of the current revision that are kept."""
-        return iter(self._blocks.get(self.revision or "", {}).values())
+    def arrived(self, block: int) -> bool:
+        """Whether `block` of the current revision has come."""
+        return block in self._blocks.get(self.revision or "", ())
 
     def chord_at(self, tick: int) -> str | None:
         """Name of the chord that sounds at `tick`, where its block is known."""

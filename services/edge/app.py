@@ -1,0 +1,144 @@
+"""The edge's public HTTP (shell): the player, the API, and `/ws`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from litestar import Litestar, Response, asgi, get
+from litestar.datastructures import ResponseHeader, State
+from litestar.enums import ScopeType
+from litestar.types import Receive, Scope, Send
+
+from services.contract.spec import KEYS, MAX_BPM, MAX_SEED, MIN_BPM, MODES, PRESETS
+from services.contract.websocket import FORMAT, JSON_V1, PCM_V1, TIER_CHUNKS
+from services.edge.service import EdgeService
+from services.runtime.metrics import build_version
+
+PLAYER: Final = Path(__file__).parent / "player"
+_TYPES: Final[Mapping[str, str]] = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+_PAGE: Final = ("index.html", "player.css", "player.js", "worklet.js", "icon.svg")
+
+# Everything the page needs comes from here; nothing may be inlined or loaded from elsewhere.
+CONTENT_SECURITY_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self' ws: wss:; "
+    "media-src 'self' blob:; worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+)
+_HEADERS: Final = (
+    ResponseHeader(name="content-security-policy", value=CONTENT_SECURITY_POLICY),
+    ResponseHeader(name="x-content-type-options", value="nosniff"),
+    ResponseHeader(name="referrer-policy", value="no-referrer"),
+)
+
+
+def create_app(make_service: Callable[[], EdgeService]) -> Litestar:
+    """The ASGI application.
+
+    Args:
+        make_service: called when the application starts, in its loop; the service is then in `app.state.edge`.
+    """
+
+    @asynccontextmanager
+    async def run(app: Litestar) -> AsyncIterator[None]:
+        service = make_service()
+        app.state.edge = service
+        try:
+            await service.start()
+            yield
+        finally:
+            await service.stop()
+
+    return Litestar(
+        route_handlers=[
+            listen,
+            status,
+            streams,
+            options,
+            healthz,
+            readyz,
+            *(_page_file(name) for name in _PAGE),
+        ],
+        lifespan=[run],
+        response_headers=list(_HEADERS),
+        openapi_config=None,
+    )
+
+
+@asgi("/ws", copy_scope=True)
+async def listen(scope: Scope, receive: Receive, send: Send) -> None:
+    """Listeners; see websocket.py."""
+    if scope["type"] is ScopeType.HTTP:
+        body = b"this is a WebSocket: connect with ws:// or wss://\n"
+        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"upgrade", b"websocket")]
+        await send({"type": "http.response.start", "status": 426, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+        return
+    service: EdgeService = scope["litestar_app"].state.edge
+    await service.endpoint(scope, receive, send)
+
+
+@get("/api/status", sync_to_thread=False)
+def status(state: State) -> dict[str, Any]:
+    """The edge in a few figures."""
+    return {**_service(state).hub.status(), "version": build_version()}
+
+
+@get("/api/streams", sync_to_thread=False)
+def streams(state: State) -> dict[str, Any]:
+    """What plays now."""
+    return {"streams": _service(state).hub.now_playing()}
+
+
+@get("/api/options", sync_to_thread=False)
+def options() -> dict[str, Any]:
+    """What a stream can be made of, and how it is delivered: everything that a player needs to know."""
+    return {
+        "keys": list(KEYS),
+        "modes": list(MODES),
+        "presets": list(PRESETS),
+        "bpm": [MIN_BPM, MAX_BPM],
+        "intensity": [0.0, 1.0, 0.05],
+        "seed": [0, MAX_SEED],
+        "format": dict(FORMAT),
+        "subprotocols": [JSON_V1, PCM_V1],
+        "tiers": dict(TIER_CHUNKS),
+    }
+
+
+@get("/healthz", sync_to_thread=False)
+def healthz() -> dict[str, Any]:
+    """The loop turns."""
+    return {"alive": True}
+
+
+@get("/readyz", sync_to_thread=False)
+def readyz(state: State) -> Response[dict[str, Any]]:
+    """Whether listeners should be sent here, and if not, why."""
+    health = _service(state).health
+    return Response(health.report(), status_code=200 if health.ready else 503)
+
+
+def _page_file(name: str) -> Any:
+    """A handler for one of the player's files; they are few and small, so they are kept in memory."""
+    path = PLAYER / name
+    content = path.read_bytes()
+    media_type = _TYPES[path.suffix]
+
+    @get("/" if name == "index.html" else f"/{name}", name=name, sync_to_thread=False)
+    def page_file() -> Response[bytes]:
+        # Revalidated at each visit: page and edge are of one version.
+        return Response(content, media_type=media_type, headers={"cache-control": "no-cache"})
+
+    return page_file
+
+
+def _service(state: State) -> EdgeService:
+    service: EdgeService = state.edge
+    return service

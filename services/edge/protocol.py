@@ -1,0 +1,92 @@
+"""Uvicorn's protocols as the edge runs them (shell): a door to the write buffer, and no patience for idle strangers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable
+from typing import Any, Final, cast, override
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
+
+from services.edge.transport import BACKLOG_BYTES, EXTENSION
+
+NOTSENT_LOWAT_BYTES: Final = 128 * 1024
+"""What the kernel holds unsent of one connection; the rest stays here, where it can be seen and counted."""
+REQUEST_WITHIN_S: Final = 10.0
+
+
+class ListenerProtocol(WebSocketsSansIOProtocol):
+    """The sans-I/O WebSocket protocol, which offers itself as `DirectConnection` in the ASGI scope.
+
+    Frames written through it bypass the library's framing and ASGI's tasks. That is sound because extensions are off
+    (nothing rewrites a payload), messages are never fragmented, and all writes happen in one loop.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.on_room: Callable[[], None] | None = None
+
+    @override
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        if self.close_sent or self.config.ws_per_message_deflate:
+            return
+        # The application's task has been made but has not run: the scope can still be given something.
+        extensions = cast("dict[str, Any]", self.scope["extensions"])
+        extensions[EXTENSION] = self
+        self.transport.set_write_buffer_limits(high=BACKLOG_BYTES, low=BACKLOG_BYTES // 4)
+        link: socket.socket | None = self.transport.get_extra_info("socket")
+        option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+        if link is not None and option is not None:
+            # Unix sockets and some kernels do not know it; then more waits in the kernel, and nothing breaks.
+            with contextlib.suppress(OSError):
+                link.setsockopt(socket.IPPROTO_TCP, option, NOTSENT_LOWAT_BYTES)
+
+    @override
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self.on_room is not None:
+            self.on_room()
+
+    @override
+    def keepalive_timeout(self) -> None:
+        super().keepalive_timeout()
+        # A peer that answers no ping takes no data either: waiting for the buffer to empty would be for ever.
+        self.transport.abort()
+
+    # --- DirectConnection --------------------------------------------------------------------------------------------
+
+    def write(self, wire: bytes) -> None:
+        """Queue whole WebSocket frames."""
+        if not self.close_sent and not self.disconnected:
+            self.transport.write(wire)
+
+    def backlog_bytes(self) -> int:
+        """Bytes that the kernel has not taken."""
+        return self.transport.get_write_buffer_size()
+
+    def round_trip_s(self) -> float:
+        """The last ping's round trip; 0 before the first."""
+        return self.last_ping_rtt
+
+    def abort(self) -> None:
+        """Drop the connection and whatever is unsent."""
+        self.transport.abort()
+
+
+class RequestProtocol(HttpToolsProtocol):
+    """HTTP that drops connections which have not sent a whole request within 10 s."""
+
+    @override
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in the base class
+        super().connection_made(transport)
+        self.loop.call_later(REQUEST_WITHIN_S, self._drop_if_idle)
+
+    def _drop_if_idle(self) -> None:
+        # None once it is closed; another protocol once it was upgraded.
+        if self.parser is not None and self.cycle is None and self.transport.get_protocol() is self:
+            self.transport.abort()
