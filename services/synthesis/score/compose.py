@@ -26,7 +26,7 @@ def compose_section(spec: StreamSpec, section: int) -> Section:
     plan = plan_section(spec, section)
     sheet = Sheet()
     write_drone(sheet, plan, spec.mode)
-    write_bass(sheet, plan)
+    write_bass(sheet, plan, spec.mode)
     write_pad(sheet, plan)
     write_melody(sheet, plan)
     write_shimmer(sheet, plan)

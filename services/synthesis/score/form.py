@@ -65,7 +65,7 @@ _FORMS: Final = (
 )
 """Pairs of letter and how often it was heard before. C is an interlude: thin and quiet."""
 
-_PEAK: Final = {Letter.A: (0.50, 0.62), Letter.B: (0.85, 0.68), Letter.C: (0.05, 0.35)}
+_PEAK: Final = {Letter.A: (0.40, 0.62), Letter.B: (0.60, 0.68), Letter.C: (0.05, 0.35)}
 """Height of the arc above its ends, and where it culminates."""
 
 
@@ -117,7 +117,7 @@ class Arc:
     amount: float
 
     def level(self, position: float) -> float:
-        """From about -0.5 (thin) to 0.5 (full) at `position`, 0 to 1; continuous where sections join."""
+        """From about -0.3 (thin) to 0.6 (full) at `position`, 0 to 1; continuous where sections join."""
         line = self.begin + (self.end - self.begin) * position
         side = position / self.peak if position < self.peak else (1.0 - position) / (1.0 - self.peak)
         swell = 0.5 - 0.5 * math.cos(math.pi * min(max(side, 0.0), 1.0))

@@ -25,7 +25,7 @@ MAX_VOICE_STEP: Final = 4
 """Semitones that a voice may move from one chord to the next."""
 
 _VOICINGS_PER_CHORD: Final = 6
-_TELLING_SHARE: Final = 0.42
+_TELLING_SHARE: Final = 0.5
 
 # Motion of the root in scale steps: fourths, thirds and seconds all belong; a new colour on the same root is rare.
 _ROOT_MOTION: Final = (0.35, 1.0, 1.2, 1.1, 1.1, 1.2, 1.0)
@@ -124,7 +124,7 @@ def _chords(pad: Pad, mode: str, step: int) -> list[_Chord]:
             classes = frozenset((base + interval) % 12 for interval in intervals)
             fifth = (base + next(interval for interval in intervals if interval in (6, 7))) % 12
             chords.append(_Chord(mode, step, root, kind, classes, fifth, weight * (1.3 if root == 0 else 1.0)))
-    # Palettes differ in how often they touch the note that makes the mode: even out to about two chords in five.
+    # Palettes differ in how often they touch the note that makes the mode: even them out.
     telling = sum(chord.weight for chord in chords if characteristic in chord.classes)
     neutral = sum(chord.weight for chord in chords) - telling
     boost = min(max(_TELLING_SHARE / (1 - _TELLING_SHARE) * neutral / telling, 1.0), 6.0)

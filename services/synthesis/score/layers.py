@@ -17,6 +17,8 @@ from services.synthesis.score.writing import Sheet
 
 _TONIC_MIDI: Final = 60
 _DRONE_OVERLAP_S: Final = 7.0
+_BASS_CENTRE_MIDI: Final = 43
+_MUDDY_BELOW_MIDI: Final = 48
 _SHORTEST_PULSE_BEAT_S: Final = 0.5
 _PART_S: Final = SECTION_S / PARTS
 
@@ -24,11 +26,9 @@ _PART_S: Final = SECTION_S / PARTS
 def write_drone(sheet: Sheet, plan: Plan, home_mode: str) -> None:
     """Long tones that never all leave together. Those struck late in a section sound into the next one."""
     dice = plan.form.own.at(Draw.DRONE)
+    pitches = _drone_pitches(plan, home_mode)
     for number, voice in enumerate(plan.preset.drone):
-        degree = voice.degree
-        if degree == 4 and semitones(home_mode, 4) != 7:
-            degree = 7
-        pitch = voice.octave_midi + semitones(home_mode, degree)
+        pitch = pitches[number]
         for part in range(PARTS):
             onset_s = (part + voice.lag) * _PART_S
             level = plan.level(onset_s)
@@ -44,14 +44,15 @@ def write_drone(sheet: Sheet, plan: Plan, home_mode: str) -> None:
             )
 
 
-def write_bass(sheet: Sheet, plan: Plan) -> None:
-    """The chord's foundation, an octave or less above the drone, never so near to it that they growl."""
+def write_bass(sheet: Sheet, plan: Plan, home_mode: str) -> None:
+    """The chord's foundation, in the octave where it does not growl with the drone."""
     style = plan.preset.bass
+    drone = _drone_pitches(plan, home_mode)
     dice = plan.form.own.at(Draw.BASS)
     for chord in plan.chords:
         if plan.form.presence[chord.part].bass == 0:
             continue
-        pitch = _bass_pitch(chord.bass)
+        pitch = _bass_pitch(chord, chord.bass, drone)
         length_s = chord.end_s - chord.begin_s
         level = plan.form.arc.level(chord.position)
         gain = style.gain * (0.9 + 0.2 * dice.unit(chord.index, 0)) * (1 + 0.2 * level)
@@ -69,10 +70,12 @@ def write_bass(sheet: Sheet, plan: Plan) -> None:
         if not second_s:
             continue
         if style.style == "answer":
-            other = _bass_pitch(chord.classes[0] if chord.bass != chord.classes[0] else _upper_tone(chord))
+            other_class = chord.classes[0] if chord.bass != chord.classes[0] else _upper_tone(chord)
+            other = _bass_pitch(chord, other_class, drone)
             other_threshold = threshold + 0.15
         else:
-            other = _step_towards(chord, pitch, _bass_pitch(plan.chords[chord.index + 1].bass))
+            following = plan.chords[chord.index + 1]
+            other = _step_towards(chord, pitch, _bass_pitch(following, following.bass, drone))
             other_threshold = threshold + 0.35
         if other != pitch:
             sheet.add(
@@ -258,9 +261,31 @@ def air_curve(plan: Plan, seed: int, section: int) -> tuple[NDArray[np.float64],
     return times, np.clip(level, 0.02, 1.0).astype(np.float32)
 
 
-def _bass_pitch(pitch_class: int) -> int:
-    # The drone's tonic lies at 36: seconds and thirds just above it would beat.
-    return 36 + pitch_class + (12 if pitch_class < 5 else 0)
+def _bass_pitch(chord: PlacedChord, pitch_class: int, drone: list[int]) -> int:
+    """The octave for a bass note in which it rubs least against the drone and the pad's lowest voice."""
+
+    def rub(pitch: int) -> float:
+        cost = 6.0 if pitch > chord.voicing[0] else 0.0
+        for other in (*drone, chord.voicing[0]):
+            gap = abs(pitch - other)
+            low = min(pitch, other) < _MUDDY_BELOW_MIDI
+            cost += (20.0 if low else 8.0) if gap == 1 else (9.0 if low else 3.0) if gap == 2 else 0.0
+            cost += 2.0 if low and gap in (3, 4) else 0.0
+        return cost + 0.3 * abs(pitch - _BASS_CENTRE_MIDI)
+
+    octaves: list[int] = [36 + pitch_class, 48 + pitch_class]
+    if pitch_class >= 9:
+        octaves.append(24 + pitch_class)
+    return min(octaves, key=rub)
+
+
+def _drone_pitches(plan: Plan, home_mode: str) -> list[int]:
+    """The drone's pitches in the key of C; in a mode without a perfect fifth the fifth becomes the octave."""
+    return [
+        voice.octave_midi
+        + semitones(home_mode, 7 if voice.degree == 4 and semitones(home_mode, 4) != 7 else voice.degree)
+        for voice in plan.preset.drone
+    ]
 
 
 def _upper_tone(chord: PlacedChord) -> int:
@@ -271,7 +296,7 @@ def _upper_tone(chord: PlacedChord) -> int:
 
 def _step_towards(chord: PlacedChord, pitch: int, goal: int) -> int:
     """A scale step from which the next bass note is reached; the same note where none is needed."""
-    scale = [36 + 12 * octave + semitones(chord.mode, step) for octave in range(2) for step in range(7)]
+    scale = [36 + semitones(chord.mode, degree) for degree in range(-7, 15)]
     below = [p for p in scale if p < goal]
     above = [p for p in scale if p > goal]
     if goal == pitch:

@@ -214,7 +214,7 @@ def _write_phrase(sheet: Sheet, plan: Plan, phrase: _Phrase, base: float, last_d
             degree = _chord_degree(chord, degree, previous if index else degree + 1)
             # The note that makes the mode what it is, where the line is near it anyway.
             tell = _nearest_with_step(CHARACTERISTIC[chord.mode], degree)
-            if index == peak and abs(tell - degree) <= 2 and dice.chance(0.45, index, 0):
+            if abs(tell - degree) <= 2 and dice.chance(0.6 if index == peak else 0.12, index, 0):
                 degree = tell
         if index:
             degree = _singable(

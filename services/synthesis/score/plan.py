@@ -81,7 +81,7 @@ class Plan:
     tick_s: float
 
     def level(self, onset_s: float) -> float:
-        """The arc at a time of the section, about -0.5 to 0.5."""
+        """The arc at a time of the section, about -0.3 to 0.6."""
         return self.form.arc.level(onset_s / SECTION_S)
 
 

@@ -201,7 +201,7 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
         arc=0.6,
         colour=0.5,
         brightness=0.45,
-        drone=(DroneVoice(0, 36, 0.0, 0.50, 0.0), DroneVoice(4, 36, 0.10, 0.34, 0.5)),
+        drone=(DroneVoice(0, 36, 0.0, 0.50, 0.0), DroneVoice(4, 48, 0.10, 0.28, 0.5)),
         pad=Pad(
             kinds={"sus2": 3, "add9": 5, "ninth": 4, "seventh": 2, "seventh_sus2": 2, "sixth9": 1},
             low_midi=52,
@@ -304,8 +304,8 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
         brightness=0.35,
         drone=(
             DroneVoice(0, 36, 0.0, 0.46, 0.0),
-            DroneVoice(4, 36, 0.0, 0.36, 0.5),
-            DroneVoice(7, 36, 0.45, 0.26, 0.25),
+            DroneVoice(7, 36, 0.0, 0.34, 0.5),
+            DroneVoice(4, 48, 0.45, 0.24, 0.25),
         ),
         pad=Pad(
             kinds={"triad": 6, "sus4": 4, "add9": 3, "sus2": 2, "seventh": 1},
@@ -507,7 +507,7 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
         arc=0.8,
         colour=0.5,
         brightness=0.55,
-        drone=(DroneVoice(0, 36, 0.0, 0.40, 0.0), DroneVoice(4, 36, 0.15, 0.26, 0.5)),
+        drone=(DroneVoice(0, 36, 0.0, 0.40, 0.0), DroneVoice(4, 48, 0.15, 0.24, 0.5)),
         pad=Pad(
             kinds={"seventh": 4, "seventh_sus4": 4, "ninth": 3, "sus2": 3, "ninth_sus4": 1},
             low_midi=53,
