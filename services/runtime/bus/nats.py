@@ -13,9 +13,7 @@ import json
 import random
 import re
 import ssl
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, override
 from urllib.parse import urlsplit
 
@@ -27,6 +25,7 @@ from nats.nuid import NUID
 
 from services.contract import subjects
 from services.runtime.bus.limits import MIB, BusLimits
+from services.runtime.bus.nats_jobs import NatsJobSource, status_of
 from services.runtime.bus.port import BusError, BusFullError, JobSource, Message, Subscription
 from services.runtime.logging import RepeatLimiter, get_logger
 from services.runtime.metrics import BusMetrics
@@ -46,8 +45,6 @@ FIRST_BACKOFF_S: Final = 0.05
 MAX_BACKOFF_S: Final = 2.0
 CONSUMER_INACTIVE_S: Final = 60.0
 """Consumers of a revision that nobody runs any more vanish."""
-SETTLE_S: Final = 0.02
-"""How long a fetch waits for the rest of its batch once it has a first job."""
 MIN_AUDIO_BYTES: Final = 64 * MIB
 CONCURRENT_HISTORIES: Final = 4
 """Each is up to 3.5 MB at once; a server cuts off a client to which it owes more than 64 MB."""
@@ -90,7 +87,7 @@ class NatsBus:
         self._supervisor: asyncio.Task[None] | None = None
         self._callbacks: list[Callable[[], None]] = []
         self._subscriptions: list[_NatsSubscription] = []
-        self._sources: list[_NatsJobSource] = []
+        self._sources: list[NatsJobSource] = []
         self._buckets: dict[str, float] = {}
         self._complaints = RepeatLimiter(10.0)
         self._histories = asyncio.Semaphore(CONCURRENT_HISTORIES)
@@ -165,6 +162,10 @@ class NatsBus:
                 continue
             since_s = loop.time()
             self._live = True
+            # Those that came while the last of the others were being restored; from here on they attach themselves.
+            for subscription in list(self._subscriptions):
+                with contextlib.suppress(nats.errors.Error, OSError):
+                    await subscription.attach(client)
             self._metrics.connected.set(1)
             self._ready.set()
             _log.info("bus connected", server=_without_credentials(url), version=str(client.connected_server_version))
@@ -225,7 +226,7 @@ class NatsBus:
         for wanted in self._streams():
             await self._ensure_stream(wanted)
         self._buckets.clear()
-        for subscription in self._subscriptions:
+        for subscription in list(self._subscriptions):
             await subscription.attach(client)
         # What was subscribed is heard from here on, also by those whom `on_reconnect` makes ask.
         await _round_trip(client)
@@ -256,7 +257,9 @@ class NatsBus:
             return
         self._metrics.errors.labels(kind=type(error).__name__).inc()
         if self._live:
-            self._complain("bus error", _sentence(error))
+            # A lost connection is reported once, by the supervisor.
+            if not isinstance(error, nats.errors.UnexpectedEOF | nats.errors.StaleConnectionError):
+                self._complain("bus error", _sentence(error))
         else:
             # nats-py raises "no servers available" for every failed attempt; this is why.
             self._connect_error = error
@@ -316,7 +319,7 @@ class NatsBus:
         def arrived(message: Msg) -> None:
             callback(Message(message.subject, message.data, message.reply))
 
-        subscription = _NatsSubscription(self, subject, arrived)
+        subscription = _NatsSubscription(self, subject, arrived, drops_oldest=True)
         await self._add(subscription)
         return subscription
 
@@ -358,7 +361,7 @@ class NatsBus:
                     message = await asyncio.wait_for(answers.get(), left_s)
                 except TimeoutError:
                     return
-                if _status(message):
+                if status_of(message):
                     return  # 503: nobody listens
                 yield Message(message.subject, message.data, message.reply)
 
@@ -396,14 +399,16 @@ class NatsBus:
 
     async def jobs(self, durable: str, subject_filter: str, *, ack_wait_s: float = 1.0) -> JobSource:
         """Pull from the part of RENDER that `subject_filter` selects; the consumer is shared by its name."""
-        source = _NatsJobSource(
+        source = NatsJobSource(
             self, durable, subject_filter, ack_wait_s=ack_wait_s, limits=self._limits, metrics=self._metrics
         )
-        await self._add(source.inbox)
+        inbox = _NatsSubscription(self, source.inbox_subject, source.on_message)
+        source.inbox = inbox
         self._sources.append(source)
+        await self._add(inbox)
         return source
 
-    def discard_source(self, source: _NatsJobSource) -> None:
+    def discard_source(self, source: NatsJobSource) -> None:
         """Forget a source that has closed."""
         with contextlib.suppress(ValueError):
             self._sources.remove(source)
@@ -479,7 +484,7 @@ class NatsBus:
         done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
         def arrived(message: Msg) -> None:
-            status = _status(message)
+            status = status_of(message)
             if not status:
                 messages.append(message)
             if not done.done() and (status or len(messages) >= count):
@@ -718,10 +723,20 @@ class _Client(Client):
 
 
 class _NatsSubscription:
-    """A subscription that outlives connections. Its handler runs to its end for each message, in order."""
+    """A subscription that outlives connections. Its handler runs to its end for each message, in order.
 
-    def __init__(self, bus: NatsBus, subject: str, handler: Callable[[Msg], None]) -> None:
+    Args:
+        bus: whose it is.
+        subject: what it selects.
+        handler: called for each message.
+        drops_oldest: hold the limits of a subscription. Answers to what we asked for need none: we asked for so many.
+    """
+
+    def __init__(
+        self, bus: NatsBus, subject: str, handler: Callable[[Msg], None], *, drops_oldest: bool = False
+    ) -> None:
         self.subject = subject
+        self._drops_oldest = drops_oldest
         self._bus = bus
         self._handler = handler
         self._limits = bus._limits  # noqa: SLF001 - one module, two halves of one thing
@@ -738,16 +753,21 @@ class _NatsSubscription:
         self._live = await client.subscribe(
             self.subject,
             cb=self._arrived,
-            # nats-py drops the newest at its limits; ours are lower and drop the oldest (see _arrived).
-            pending_msgs_limit=8 * self._limits.subscription_messages,
-            pending_bytes_limit=8 * self._limits.subscription_bytes,
+            # Ours are lower and drop the oldest (see _arrived); nats-py's drop the newest. It queues what one read of
+            # the socket holds, at most about 1500 small messages, before a handler runs, so its own are never reached.
+            pending_msgs_limit=8 * self._limits.subscription_messages + 8192,
+            pending_bytes_limit=8 * self._limits.subscription_bytes + MIB,
         )
 
     async def _arrived(self, message: Msg) -> None:
         live = self._live
-        if live is not None and (
-            live.pending_msgs > self._limits.subscription_messages
-            or live.pending_bytes > self._limits.subscription_bytes
+        if (
+            live is not None
+            and self._drops_oldest
+            and (
+                live.pending_msgs > self._limits.subscription_messages
+                or live.pending_bytes > self._limits.subscription_bytes
+            )
         ):
             self._metrics.dropped.labels(policy="subscription_oldest").inc()
             return
@@ -778,238 +798,6 @@ class _NatsSubscription:
                 async with asyncio.timeout(ASK_TIMEOUT_S):
                     await asyncio.shield(asyncio.ensure_future(live.drain()))  # type: ignore[no-untyped-call]  # untyped there
         await self.close()
-
-
-@dataclass(slots=True)
-class _Pull:
-    """A pull request under way at the server."""
-
-    left: int
-    until_s: float
-
-
-class _NatsJobSource:
-    """Fetches from one durable consumer.
-
-    A pull request is `no_wait` with `expires`: the server answers at once with what there is, up to the batch; where
-    there is nothing it waits for the first job and then answers with that and what is there by then.
-
-    A pull outlives the fetch that sent it when that is cancelled. So jobs never belong to a fetch: they go to
-    `_arrived`, from which whichever fetch comes next takes them.
-    """
-
-    def __init__(
-        self,
-        bus: NatsBus,
-        durable: str,
-        subject_filter: str,
-        *,
-        ack_wait_s: float,
-        limits: BusLimits,
-        metrics: BusMetrics,
-    ) -> None:
-        self._bus = bus
-        self._durable = durable
-        self._filter = subject_filter
-        self._ack_wait_s = ack_wait_s
-        self._limits = limits
-        self._metrics = metrics
-        self._inbox_prefix = f"_INBOX.{NUID().next().decode()}"
-        self.inbox = _NatsSubscription(bus, f"{self._inbox_prefix}.*", self._on_message)
-        self._arrived: deque[tuple[float, _NatsJob]] = deque()
-        self._pulls: dict[int, _Pull] = {}
-        self._last_pull = 0
-        self._missing = True
-        self._retry_at_s = 0.0
-        self._waiters: set[asyncio.Future[None]] = set()
-        self._naks: set[asyncio.Task[None]] = set()
-        self._closed = False
-
-    async def fetch(self, max_jobs: int, wait_s: float) -> Sequence[_NatsJob]:
-        """Up to `max_jobs` jobs; waits up to `wait_s` for the first one. See the port."""
-        loop = asyncio.get_running_loop()
-        deadline_s = loop.time() + wait_s
-        asked = False
-        while not self._closed:
-            now_s = loop.time()
-            self._forget_stale(now_s)
-            pulling = self._pulling(now_s)
-            if self._arrived:
-                settled_s = self._arrived[0][0] + SETTLE_S
-                if not pulling or len(self._arrived) >= max_jobs or now_s >= settled_s:
-                    return self._take(max_jobs)
-                await self._changed(settled_s - now_s)
-                continue
-            left_s = deadline_s - now_s
-            if pulling:
-                if left_s <= 0 and not asked:
-                    # Our own earlier request waits at the server, so there is nothing there to be had.
-                    return ()
-                # A request that does not wait is answered at once; should the answer be lost, this ends it.
-                await self._changed(left_s if left_s > 0 else API_TIMEOUT_S)
-                if left_s <= 0 and not self._arrived:
-                    self._pulls.clear()
-                    return ()
-                continue
-            if asked and left_s <= SETTLE_S:
-                return ()
-            if not self._bus.connected or now_s < self._retry_at_s:
-                if left_s <= 0:
-                    return ()
-                away_s = max(self._retry_at_s - now_s, 0.01) if self._bus.connected else WATCH_INTERVAL_S
-                await self._changed(min(left_s, away_s))
-                continue
-            if self._missing and not await self._repair():
-                continue
-            asked = await self._pull(max_jobs, max(0.0, deadline_s - loop.time())) or asked
-        return ()
-
-    async def close(self) -> None:
-        """Give back what arrived and nobody fetched; idempotent. The durable consumer stays for the other workers."""
-        if self._closed:
-            return
-        self._closed = True
-        self._bus.discard_source(self)
-        self._wake()
-        while self._arrived:
-            await self._arrived.popleft()[1].give_back()
-        # Jobs on their way when the server hears that we are gone are given back by _on_message.
-        await self.inbox.finish()
-        if self._naks:
-            await asyncio.wait(self._naks)
-
-    def restart(self) -> None:
-        """The connection is new: what was asked on the old one is void, and the consumer may be gone."""
-        self._pulls.clear()
-        self._missing = True
-        self._retry_at_s = 0.0
-        self._wake()
-
-    async def _repair(self) -> bool:
-        if await self._bus.ensure_consumer(self._durable, self._filter, self._ack_wait_s):
-            self._missing = False
-            return True
-        self._retry_at_s = asyncio.get_running_loop().time() + random.uniform(0.1, 0.3)  # noqa: S311 - spreads load
-        return False
-
-    async def _pull(self, batch: int, wait_s: float) -> bool:
-        self._last_pull += 1
-        number = self._last_pull
-        request: dict[str, Any] = {"batch": batch, "no_wait": True}
-        if wait_s > SETTLE_S:
-            request["expires"] = int(wait_s * _NANO)
-        self._pulls[number] = _Pull(batch, asyncio.get_running_loop().time() + wait_s + API_TIMEOUT_S)
-        if await self._bus.pull(self._durable, request, f"{self._inbox_prefix}.{number}"):
-            return True
-        self._pulls.pop(number, None)
-        return False
-
-    def _pulling(self, now_s: float) -> bool:
-        for number in [number for number, pull in self._pulls.items() if pull.until_s <= now_s]:
-            del self._pulls[number]
-        return bool(self._pulls)
-
-    def _on_message(self, message: Msg) -> None:
-        status = _status(message)
-        if status:
-            self._on_status(status, message)
-            return
-        job = _NatsJob(self._bus, message)
-        if self._closed or len(self._arrived) >= self._limits.late_jobs:
-            if not self._closed:
-                self._metrics.dropped.labels(policy="late_jobs").inc()
-            task = asyncio.get_running_loop().create_task(job.give_back())
-            self._naks.add(task)
-            task.add_done_callback(self._naks.discard)
-            return
-        self._arrived.append((asyncio.get_running_loop().time(), job))
-        for number, pull in self._pulls.items():
-            # Which request a job answers is not said; the oldest is answered first.
-            pull.left -= 1
-            if pull.left <= 0:
-                del self._pulls[number]
-            break
-        self._wake()
-
-    def _on_status(self, status: str, message: Msg) -> None:
-        if status == "100":
-            return  # a heartbeat
-        number = message.subject.rpartition(".")[2]
-        self._pulls.pop(int(number) if number.isdigit() else 0, None)
-        description = str((message.headers or {}).get("Description", ""))
-        if status == "503" or (status == "409" and "Deleted" in description):
-            self._missing = True
-        elif status not in ("404", "408"):
-            # The server has too many requests waiting, moves its leader, or shuts down.
-            self._retry_at_s = asyncio.get_running_loop().time() + random.uniform(0.05, 0.15)  # noqa: S311 - spreads load
-        self._wake()
-
-    def _forget_stale(self, now_s: float) -> None:
-        # After the ack wait the server has given the job to somebody else.
-        while self._arrived and now_s - self._arrived[0][0] > self._ack_wait_s:
-            self._arrived.popleft()
-            self._metrics.dropped.labels(policy="late_jobs").inc()
-
-    def _take(self, max_jobs: int) -> list[_NatsJob]:
-        return [self._arrived.popleft()[1] for _ in range(min(max_jobs, len(self._arrived)))]
-
-    async def _changed(self, timeout_s: float) -> None:
-        waiter = asyncio.get_running_loop().create_future()
-        self._waiters.add(waiter)
-        try:
-            await asyncio.wait({waiter}, timeout=timeout_s)
-        finally:
-            self._waiters.discard(waiter)
-
-    def _wake(self) -> None:
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-
-
-class _NatsJob:
-    """A job; its answers are sent without waiting: one that is lost makes the job come back, which is harmless."""
-
-    __slots__ = ("_bus", "_reply", "data", "deliveries", "subject")
-
-    def __init__(self, bus: NatsBus, message: Msg) -> None:
-        self.subject: str = message.subject
-        self.data: bytes = message.data
-        self.deliveries = _deliveries(message.reply)
-        self._bus = bus
-        self._reply = message.reply
-
-    async def ack(self) -> None:
-        """Done; do not deliver it again."""
-        await self._answer(b"+ACK")
-
-    async def in_progress(self) -> None:
-        """Still at it: start the ack wait anew."""
-        await self._answer(b"+WPI")
-
-    async def give_back(self) -> None:
-        """Deliver it to somebody else at once."""
-        await self._answer(b"-NAK")
-
-    async def drop(self) -> None:
-        """Never deliver it again, although it was not done."""
-        await self._answer(b"+TERM")
-
-    async def _answer(self, word: bytes) -> None:
-        with contextlib.suppress(BusError):
-            await self._bus.publish(self._reply, word)
-
-
-def _deliveries(ack_subject: str) -> int:
-    """The number of deliveries out of `$JS.ACK.[domain.account.]stream.consumer.<deliveries>.….`."""
-    parts = ack_subject.split(".")
-    place = 4 if len(parts) == 9 else 6
-    return int(parts[place]) if len(parts) > place and parts[place].isdigit() else 1
-
-
-def _status(message: Msg) -> str:
-    """The status code of a message of the server's own; empty for anybody else's."""
-    return str(message.headers.get("Status", "")) if message.headers and not message.data else ""
 
 
 def _object(data: bytes) -> dict[str, Any]:
