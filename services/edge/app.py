@@ -58,6 +58,9 @@ def create_app(make_service: Callable[[], EdgeService]) -> Litestar:
     return Litestar(
         route_handlers=[
             listen,
+            stream_opus,
+            stream_mp3,
+            playlist,
             status,
             streams,
             options,
@@ -80,8 +83,25 @@ async def listen(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 426, "headers": headers})
         await send({"type": "http.response.body", "body": body, "more_body": False})
         return
-    service: EdgeService = scope["litestar_app"].state.edge
-    await service.endpoint(scope, receive, send)
+    await _edge(scope).endpoint(scope, receive, send)
+
+
+@asgi("/stream.opus", copy_scope=True)
+async def stream_opus(scope: Scope, receive: Receive, send: Send) -> None:
+    """The stream that the query names, as Ogg Opus; see mount_http.py."""
+    await _edge(scope).mounts.stream(scope, receive, send, "opus")
+
+
+@asgi("/stream.mp3", copy_scope=True)
+async def stream_mp3(scope: Scope, receive: Receive, send: Send) -> None:
+    """The stream that the query names, as MP3."""
+    await _edge(scope).mounts.stream(scope, receive, send, "mp3")
+
+
+@asgi("/listen.m3u", copy_scope=True)
+async def playlist(scope: Scope, receive: Receive, send: Send) -> None:
+    """A playlist of one entry, for players that open files."""
+    await _edge(scope).mounts.playlist(scope, receive, send)
 
 
 @get("/api/status", sync_to_thread=False)
@@ -137,6 +157,11 @@ def _page_file(name: str) -> Any:
         return Response(content, media_type=media_type, headers={"cache-control": "no-cache"})
 
     return page_file
+
+
+def _edge(scope: Scope) -> EdgeService:
+    service: EdgeService = scope["litestar_app"].state.edge
+    return service
 
 
 def _service(state: State) -> EdgeService:

@@ -95,7 +95,7 @@ class ProxyTrust:
             peer: who opened the TCP connection.
             forwarded_for: values of `X-Forwarded-For` headers, in order.
         """
-        if not self._is_trusted(peer):
+        if not self.trusts(peer):
             return peer
         hops = [hop.strip() for value in forwarded_for for hop in value.split(",") if hop.strip()]
         # From the right: each proxy appends whom it saw. Whatever stands left of the first stranger is his claim.
@@ -103,12 +103,13 @@ class ProxyTrust:
             address = _plain_address(hop)
             if address is None:
                 return peer
-            if not self._is_trusted(address):
+            if not self.trusts(address):
                 return address
             peer = address
         return peer
 
-    def _is_trusted(self, address: str) -> bool:
+    def trusts(self, address: str) -> bool:
+        """Whether `address` is one of the known proxies."""
         try:
             parsed = ipaddress.ip_address(address)
         except ValueError:

@@ -11,6 +11,8 @@ from services.edge.hub import Hub
 from services.edge.limits import ProxyTrust
 from services.edge.listener import ListenerSettings
 from services.edge.metrics import EdgeMetrics
+from services.edge.mount_http import MountEndpoint
+from services.edge.mounts import Mounts
 from services.edge.streaming_server import StreamingServer
 from services.edge.tiers import TierLimits
 from services.edge.websocket import WebSocketEndpoint
@@ -43,6 +45,7 @@ class EdgeService:
 
     Attributes:
         endpoint: `/ws`.
+        mounts: `/stream.opus`, `/stream.mp3` and `/listen.m3u`.
         hub, health, metrics: its parts.
     """
 
@@ -87,12 +90,11 @@ class EdgeService:
             instance=self.instance,
             server=StreamingServer(system_clock, encoder),
         )
-        self.endpoint = WebSocketEndpoint(
-            self.hub,
-            proxies=ProxyTrust(edge.trusted_proxies),
-            origins=edge.allowed_origins,
-            tokens=TokenChecker(edge.jwt_key, edge.jwt_audience) if edge.jwt_key else None,
-        )
+        proxies = ProxyTrust(edge.trusted_proxies)
+        tokens = TokenChecker(edge.jwt_key, edge.jwt_audience) if edge.jwt_key else None
+        self.endpoint = WebSocketEndpoint(self.hub, proxies=proxies, origins=edge.allowed_origins, tokens=tokens)
+        self._mounts = Mounts(self.hub)
+        self.mounts = MountEndpoint(self.hub, self._mounts, proxies=proxies, tokens=tokens)
         self._gc = RealTimeGCConfig(self.metrics)
         self._internal: InternalServer | None = None
         self._scrapes: Subscription | None = None
@@ -142,6 +144,7 @@ class EdgeService:
         if self._scrapes is not None:
             await self._scrapes.close()
             self._scrapes = None
+        await self._mounts.stop()
         await self.hub.stop()
         await self.bus.close()
         if self._internal is not None:

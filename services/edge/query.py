@@ -1,0 +1,45 @@
+"""A stream from a URL's query, for those who listen over HTTP. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from urllib.parse import parse_qs, urlencode
+
+from services.contract.errors import FieldError
+from services.contract.spec import SPEC_FIELDS, StreamSpec
+
+_NUMBERS: Final[Mapping[str, Callable[[str], float]]] = {"bpm": int, "seed": int, "intensity": float}
+_NOT_OURS: Final = frozenset({"token"})
+"""Who may listen is decided elsewhere."""
+
+
+def spec_from_query(query_string: str) -> StreamSpec:
+    """The stream that `key=D&mode=dorian&bpm=60` names; absent fields take their defaults.
+
+    Raises:
+        FieldError: a field is unknown, given twice, or has a value that cannot be used.
+    """
+    params: dict[str, Any] = {}
+    for name, values in parse_qs(query_string, keep_blank_values=True, max_num_fields=32).items():
+        if name in _NOT_OURS:
+            continue
+        if name not in SPEC_FIELDS:
+            raise FieldError(name, values[0], f"only {', '.join(SPEC_FIELDS)}")
+        if len(values) > 1:
+            raise FieldError(name, values, "one value")
+        params[name] = _number(name, values[0]) if name in _NUMBERS else values[0]
+    return StreamSpec.from_params(params)
+
+
+def query_from_spec(spec: StreamSpec) -> str:
+    """The query that `spec_from_query` reads back."""
+    return urlencode(spec.to_params())
+
+
+def _number(name: str, text: str) -> float | str:
+    try:
+        return _NUMBERS[name](text)
+    except ValueError:
+        # The spec's own check names the range.
+        return text
