@@ -73,7 +73,7 @@ class Wet(torch.nn.Module):
     """The reverb's spectrum, and white noise for the air (apart from it, but one package less)."""
 
     @override
-    def forward(  # noqa: PLR0917 - kernels take tensors by place
+    def forward(
         self, kept: Tensor, slots: Tensor, responses: Tensor, rooms: Tensor, first_frame: Tensor, seeds: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         real, imaginary = reverb.mix_spectra(kept, slots, responses, rooms)
@@ -88,7 +88,7 @@ class Finish(torch.nn.Module):
         self._phases = [[float(tap) for tap in row] for row in resample.phases()]
 
     @override
-    def forward(  # noqa: PLR0917 - as above
+    def forward(
         self,
         dry: Tensor,
         reverberant: Tensor,

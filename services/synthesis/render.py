@@ -135,8 +135,12 @@ class Renderer:
         self.render([(StreamSpec(intensity_steps=20), 60), (StreamSpec(intensity_steps=20, preset="lantern"), 60)])
         self._sends.forget({"": 2**40})
 
-    def render(self, jobs: Sequence[Job]) -> RenderedBatch:
+    def render(self, jobs: Sequence[Job], out: NDArray[np.int16] | None = None) -> RenderedBatch:
         """Render `jobs`. Each one's samples are the same whatever else is in the batch.
+
+        Args:
+            jobs: what to render.
+            out: int16 [at least batch, 10, 4410, 2] to render into; None makes a new array.
 
         Raises:
             Whatever the score raises for a job: see `Packer.section`.
@@ -145,13 +149,13 @@ class Renderer:
             self.warm_up()
         started = time.perf_counter()
         with torch.inference_mode():
-            result = self._render(list(jobs), started)
+            result = self._render(list(jobs), started, out)
         self._sends.forget(_latest(jobs))
         for spec, block in jobs:
             self.packer.look_ahead(spec, block)
         return result
 
-    def _render(self, jobs: list[Job], started: float) -> RenderedBatch:
+    def _render(self, jobs: list[Job], started: float, out: NDArray[np.int16] | None) -> RenderedBatch:
         counts = [self.packer.count(spec, block, "low") for spec, block in jobs]
         # Rows of about equal length share a call, so that little is padded.
         order = sorted(range(len(jobs)), key=lambda index: -counts[index])
@@ -162,7 +166,8 @@ class Renderer:
         for i in range(0, len(spectra), self.batch_size):
             self._sends.store_spectra(spectra[i : i + self.batch_size])
 
-        pcm = np.empty((len(jobs), CHUNKS_PER_BLOCK, CHUNK_FRAMES, CHANNELS), dtype=np.int16)
+        shape = (len(jobs), CHUNKS_PER_BLOCK, CHUNK_FRAMES, CHANNELS)
+        pcm = np.empty(shape, dtype=np.int16) if out is None else out[: len(jobs)]
         peak = np.empty(len(jobs), dtype=np.float32)
         mean_square = np.empty(len(jobs), dtype=np.float32)
         for group, group_dry in zip(groups, dry, strict=True):

@@ -6,7 +6,7 @@ from typing import Final
 
 from torch import Tensor
 
-# Least largest error over the quarter wave, -124 dB (fitted by Lawson's iteration, see tests/synthesis/dsp/test_sine.py).
+# Least largest error over the quarter wave, -124 dB (fitted by weighted least squares).
 _C1: Final = 6.283164044305758
 _C3: Final = -41.337142371443925
 _C5: Final = 81.3407688975513
