@@ -71,6 +71,8 @@ def create_app(make_service: Callable[[], EdgeService]) -> Litestar:
         lifespan=[run],
         response_headers=list(_HEADERS),
         openapi_config=None,
+        # Logs are configured once, for every library, by services.runtime.logging.
+        logging_config=None,
     )
 
 
