@@ -119,8 +119,8 @@ class NatsBus:
             await asyncio.wait({ready, self._supervisor}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             ready.cancel()
-        if self._supervisor.done() and not self._closing:
-            await self._supervisor
+        if not self._ready.is_set():
+            raise BusError("the bus was closed before it was connected")
 
     async def close(self) -> None:
         """Give jobs back, flush and disconnect; idempotent."""
@@ -151,13 +151,13 @@ class NatsBus:
                 await _close_client(client)
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, the service lives on and tries again
-                await _close_client(client)
                 delay_s = _backoff_s(attempt)
                 attempt += 1
                 self._metrics.errors.labels(kind=type(error).__name__).inc()
                 if isinstance(error, nats.errors.NoServersError) and self._connect_error is not None:
                     error = self._connect_error
                 self._complain("bus away", _explain(url, error), next_attempt_s=round(delay_s, 2))
+                await _close_client(client)
                 await asyncio.sleep(delay_s)
                 continue
             since_s = loop.time()
@@ -302,7 +302,7 @@ class NatsBus:
         await self._send(self._require(), subject, data, reply)
 
     async def _send(self, client: _Client, subject: str, data: bytes, reply: str = "") -> None:
-        if client.pending_data_size + len(data) > self._limits.publish_backlog_bytes:
+        if client.backlog_bytes + len(data) > self._limits.publish_backlog_bytes:
             self._metrics.dropped.labels(policy="publish_backlog").inc()
             self._complain("message dropped", "the network is slower than what is published; late audio is worthless")
             return
@@ -677,7 +677,7 @@ class NatsBus:
     async def _request(self, subject: str, data: bytes, headers: dict[str, str], *, missing: str) -> dict[str, Any]:
         """Publish into a stream and read its answer."""
         client = self._require()
-        if client.pending_data_size > self._limits.publish_backlog_bytes:
+        if client.backlog_bytes > self._limits.publish_backlog_bytes:
             self._metrics.dropped.labels(policy="publish_backlog").inc()
             raise BusError("the network is slower than what is published; try again in a second")
         try:
@@ -712,6 +712,17 @@ class _Client(Client):
     def reader_ended(self) -> bool:
         """Whether the read loop has ended although nobody closed the connection."""
         return self._reading_task is not None and self._reading_task.done()
+
+    @property
+    def backlog_bytes(self) -> int:
+        """What waits for the network: in the client and in the socket's transport.
+
+        `pending_data_size` is the first part only, and on Python before 3.12.8 the transport's part has no bound
+        (CVE-2024-12254: writelines() never asks anybody to wait).
+        """
+        writer = getattr(self._transport, "_io_writer", None)
+        written = 0 if writer is None else int(writer.transport.get_write_buffer_size())
+        return self.pending_data_size + written
 
     @override
     async def _close(self, status: int, do_cbs: bool = True) -> None:
@@ -819,12 +830,14 @@ async def _round_trip(client: Client) -> None:
 
 
 async def _close_client(client: _Client) -> None:
+    """Flush where that is possible, and close; takes 2 s at most and never raises."""
     with contextlib.suppress(Exception):
         if client.is_connected:
-            async with asyncio.timeout(ASK_TIMEOUT_S):
-                await _round_trip(client)
+            await client.flush(timeout=1)
     with contextlib.suppress(Exception):
-        await client.close()
+        # nats-py waits without end for a transport whose TLS handshake failed.
+        async with asyncio.timeout(1):
+            await client.close()
 
 
 def _backoff_s(attempt: int) -> float:

@@ -64,6 +64,13 @@ async def until(condition: Callable[[], bool], timeout_s: float = 5.0) -> None:
             await asyncio.sleep(0.002)
 
 
+async def stored(bus: Bus, subject: str, newest: bytes) -> None:
+    """Wait until AUDIO keeps what was published last: it is stored beside delivery, not before."""
+    async with asyncio.timeout(5.0):
+        while [message.data for message in await bus.history(subject, max_messages=1)] != [newest]:  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.002)
+
+
 @pytest.fixture(params=["memory", "nats"])
 async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     """One adapter after the other."""

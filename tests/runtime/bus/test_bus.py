@@ -9,7 +9,7 @@ import pytest
 
 from services.contract import subjects
 from services.runtime.bus import Bus, BusError, BusFullError, JobSource, Message
-from tests.runtime.bus.conftest import LIMITS, World, fresh, until
+from tests.runtime.bus.conftest import LIMITS, World, fresh, stored, until
 
 
 async def _jobs(bus: Bus, lane: subjects.Lane = "now", *, revision: str, ack_wait_s: float = 5.0) -> JobSource:
@@ -465,12 +465,10 @@ async def test_closing_a_source_ends_its_fetch_and_leaves_the_jobs_to_others(wor
 async def test_history_is_the_newest_twenty_blocks_oldest_first(world: World) -> None:
     one, two = await world.bus(), await world.bus()
     subject = subjects.audio(fresh("s"))
-    control: list[Message] = []
-    await two.subscribe(subject, control.append)
     assert not await one.history(subject)
     for number in range(25):
         await one.publish(subject, b"%d" % number)
-    await until(lambda: len(control) >= 25 - world.dropped("subscription_oldest"))
+    await stored(two, subject, b"24")
     kept = await two.history(subject)
     assert [message.data for message in kept] == [b"%d" % number for number in range(5, 25)]
     assert {message.subject for message in kept} == {subject}
@@ -483,7 +481,7 @@ async def test_history_gives_the_newest_when_fewer_are_wanted(world: World, want
     for number in range(6):
         await bus.publish(subject, b"%d" % number)
     expected = [b"%d" % number for number in range(6)][-wanted:]
-    await bus.failures("x", "x")  # a round trip: everything published is stored
+    await stored(bus, subject, b"5")
     assert [message.data for message in await bus.history(subject, max_messages=wanted)] == expected
 
 
@@ -491,6 +489,7 @@ async def test_history_of_one_stream_does_not_hold_another_ones_blocks(world: Wo
     bus = await world.bus()
     mine, other = subjects.audio(fresh("s")), subjects.audio(fresh("s"))
     await bus.publish(other, b"other")
+    await stored(bus, other, b"other")
     assert not await bus.history(mine)
     assert [message.data for message in await bus.history(other)] == [b"other"]
     assert not await bus.history(mine, max_messages=1)
@@ -506,6 +505,7 @@ async def test_a_block_arrives_whole(world: World) -> None:
     await two.publish(subject, block)
     await until(lambda: bool(heard))
     assert heard == [block]
+    await stored(one, subject, block)
     assert [message.data for message in await one.history(subject)] == [block]
 
 
@@ -568,6 +568,7 @@ async def test_everything_works_again_after_the_server_came_back_empty(world: Wo
     await worker.publish(audio, b"block")
     await job.ack()
     await until(lambda: heard == [b"block"])
+    await stored(edge, audio, b"block")
     assert [message.data for message in await edge.history(audio)] == [b"block"]
     assert await edge.failures("auralis-test", "k") == 0
     assert await edge.count_failure("auralis-test", "k", ttl_s=60) == 1
