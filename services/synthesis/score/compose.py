@@ -6,8 +6,9 @@ from collections import OrderedDict
 from dataclasses import replace
 from threading import Lock
 
-from services.contract.spec import StreamSpec
+from services.contract.spec import MODES, PRESETS, StreamSpec
 from services.synthesis.score.events import Section, SectionChord
+from services.synthesis.score.harmony import chord_table
 from services.synthesis.score.layers import air_curve, write_bass, write_drone, write_pad, write_pulse, write_shimmer
 from services.synthesis.score.melody import write_melody
 from services.synthesis.score.plan import plan_section
@@ -39,6 +40,13 @@ def compose_section(spec: StreamSpec, section: int) -> Section:
         air_s=air_s,
         air_level=air_level,
     )
+
+
+def prepare() -> None:
+    """Build the chord tables of all modes and presets (about a second), so that no listener waits for one."""
+    for preset in PRESETS:
+        for mode in MODES:
+            chord_table(mode, preset)
 
 
 class SectionCache:

@@ -37,6 +37,7 @@ class ChordTable:
 
     Attributes:
         pitch_midi: int16 [states, voices], rising, in the key of C.
+        mean_midi: float64 [states], of the voices.
         root: int8 [states], degree.
         kind: names of `theory.KINDS`, by state.
         mode: the mode whose scale a state is taken from, by state: the home mode or a neighbour.
@@ -44,10 +45,13 @@ class ChordTable:
         chord: int16 [states], equal for voicings of one chord.
         coloured: bool [states], holds the note by which its mode differs from home.
         weight: float64 [states], how likely, for its own sake.
-        follows: float64 [states, states], weight of going from row to column; 0 where voices would leap.
+        possible: bool [states, states], whether the column may follow the row without a leap.
+        smooth: float32 [possible steps], weight of each step, row after row.
+        row_at: int64 [states + 1], where each row begins in `smooth`.
     """
 
     pitch_midi: NDArray[np.int16]
+    mean_midi: NDArray[np.float64]
     root: NDArray[np.int8]
     kind: tuple[str, ...]
     mode: tuple[str, ...]
@@ -55,7 +59,9 @@ class ChordTable:
     chord: NDArray[np.int16]
     coloured: NDArray[np.bool_]
     weight: NDArray[np.float64]
-    follows: NDArray[np.float64]
+    possible: NDArray[np.bool_]
+    smooth: NDArray[np.float32]
+    row_at: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +104,10 @@ def chord_table(mode: str, preset: str) -> ChordTable:
     pitch = np.array([voicing for choices in voicings for voicing in choices], np.int16)
     root = np.array([chord.root for chord in states], np.int8)
     number_at = np.array(numbers, np.int16)
+    possible, weight = _steps(pitch, root, number_at)
     return ChordTable(
         pitch_midi=pitch,
+        mean_midi=pitch.mean(axis=1),
         root=root,
         kind=tuple(chord.kind for chord in states),
         mode=tuple(chord.mode for chord in states),
@@ -107,7 +115,10 @@ def chord_table(mode: str, preset: str) -> ChordTable:
         chord=number_at,
         coloured=np.array([not chord.classes <= home for chord in states], np.bool_),
         weight=np.array([chords[number].weight / len(voicings[number]) for number in numbers], np.float64),
-        follows=_follows(pitch, root, number_at),
+        possible=possible,
+        # More than half of all steps are leaps: only the others are kept, all tables together are 16 MB.
+        smooth=weight[possible].astype(np.float32),
+        row_at=np.concatenate(([0], np.cumsum(possible.sum(axis=1)))).astype(np.int64),
     )
 
 
@@ -159,31 +170,31 @@ def walk(table: ChordTable, form: Form, next_material: Dice, parts: Sequence[int
         reach = _reach(table, away, count, goal)
 
     states = [start]
-    mean = table.pitch_midi.mean(axis=1)
-    middle = float(mean[table.step == 0].mean())
-    numbers = np.arange(len(table.root), dtype=np.int64)
-    tonic = table.root == 0
+    middle = float(table.mean_midi[table.step == 0].mean())
     since_tonic = 0
     for index in range(1, count):
-        position = form.chord_units[index] / SECTION_UNITS
-        weight = table.follows[states[-1]] * table.weight * reach[index]
+        steps = np.flatnonzero(table.possible[states[-1]])
+        smooth = table.smooth[table.row_at[states[-1]] : table.row_at[states[-1] + 1]]
+        ahead = reach[index][steps]
+        choices = steps[ahead]
+        weight = smooth[ahead] * table.weight[choices]
         # The register of the chords follows the arc, slowly.
-        target = middle + 5.0 * form.arc.level(position)
-        weight = weight / (1.0 + ((mean - target) / 3.0) ** 2)
+        target = middle + 5.0 * form.arc.level(form.chord_units[index] / SECTION_UNITS)
+        weight /= 1.0 + ((table.mean_midi[choices] - target) / 3.0) ** 2
         if index in away.chords:
-            centre = table.root == away.centre
-            weight = weight * np.where(centre, 3.0, 1.0) * np.where(table.coloured, 4.0, 1.0)
+            weight *= np.where(table.root[choices] == away.centre, 3.0, 1.0)
+            weight *= np.where(table.coloured[choices], 4.0, 1.0)
         else:
             pull = 4.0 if parts[index] != parts[index - 1] else 1.0 + 0.5 * since_tonic
-            weight = weight * np.where(tonic, pull, 1.0)
+            weight *= np.where(table.root[choices] == 0, pull, 1.0)
         for back, keep in ((2, 0.15), (3, 0.5)):
             if back <= len(states):
-                weight = weight * np.where(table.chord == table.chord[states[-back]], keep, 1.0)
+                weight *= np.where(table.chord[choices] == table.chord[states[-back]], keep, 1.0)
         # A returning section keeps most of its chords and changes a few.
         varied = form.visit > 0 and form.own.chance(0.2, Draw.CHORD, index)
-        noise = (form.own if varied else form.material).at(Draw.CHORD, index).units_at(numbers)
-        state = int(np.argmin(_race(noise, weight)))
-        since_tonic = 0 if tonic[state] else since_tonic + 1
+        noise = (form.own if varied else form.material).at(Draw.CHORD, index).units_at(choices)
+        state = int(choices[np.argmin(_race(noise, weight))])
+        since_tonic = 0 if table.root[state] == 0 else since_tonic + 1
         states.append(state)
     return states, away.chords
 
@@ -242,7 +253,10 @@ def _choices(count: int, voices: int) -> NDArray[np.intp]:
     return np.array(list(combinations(range(count), voices)), np.intp)
 
 
-def _follows(pitch: NDArray[np.int16], root: NDArray[np.int8], chord: NDArray[np.int16]) -> NDArray[np.float64]:
+def _steps(
+    pitch: NDArray[np.int16], root: NDArray[np.int8], chord: NDArray[np.int16]
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Which state may follow which, and how well."""
     states, voices = pitch.shape
     leap = np.zeros((states, states), np.int16)
     motion = np.zeros((states, states), np.int16)
@@ -260,8 +274,7 @@ def _follows(pitch: NDArray[np.int16], root: NDArray[np.int8], chord: NDArray[np
     smooth = 1.0 / (1.0 + (motion / (1.5 * voices)) ** 2)
     common = np.where(shared >= 2, 1.0, 0.5) * np.where(held >= 1, 1.0, 0.6)
     motion_weight = np.array(_ROOT_MOTION)[(root[None, :] - root[:, None]) % 7]
-    weight: NDArray[np.float64] = np.where(possible, smooth * common * motion_weight, 0.0)
-    return weight
+    return possible, smooth * common * motion_weight
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,16 +308,13 @@ def _away(table: ChordTable, form: Form) -> _Away:
 
 def _reach(table: ChordTable, away: _Away, count: int, goal: int) -> list[NDArray[np.bool_]]:
     """For every chord of the section: the states that it may take and from which the goal can still be reached."""
-    possible = (table.follows > 0).astype(np.float32)
-    ahead = np.zeros(len(table.root), np.float32)
-    ahead[goal] = 1.0
+    ahead = np.zeros(len(table.root), np.bool_)
+    ahead[goal] = True
     reach: list[NDArray[np.bool_]] = []
     for index in range(count - 1, -1, -1):
         allowed = table.step == (away.step if index in away.chords else 0)
-        # Sums of whole numbers below 2**24: exact in any order.
-        here = (possible @ ahead > 0) & allowed
-        reach.append(here)
-        ahead = here.astype(np.float32)
+        ahead = (table.possible & ahead).any(axis=1) & allowed
+        reach.append(ahead)
     reach.reverse()
     return reach
 
@@ -315,6 +325,5 @@ def _race(noise: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np
     Changing who takes part changes the winner only if the winner is taken out: a returning section that must lead
     somewhere else still keeps its chords.
     """
-    times = np.full(weight.shape, np.inf)
-    np.divide(-np.log1p(-noise), weight, out=times, where=weight > 0)
+    times: NDArray[np.float64] = -np.log1p(-noise) / weight
     return times

@@ -22,6 +22,7 @@ from services.synthesis.score.presets import SCORE_PRESETS, ScorePreset
 from services.synthesis.score.theory import chord_intervals, chord_name, semitones
 
 _USUAL_BPM: Final = 70
+_SHORTEST_TICK_S: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +146,6 @@ def _tick_s(beat_s: float, wanted_s: float) -> float:
     tick_s = beat_s
     while tick_s > wanted_s * math.sqrt(2):
         tick_s /= 2
-    while tick_s < wanted_s / math.sqrt(2):
+    while tick_s < max(wanted_s / math.sqrt(2), _SHORTEST_TICK_S):
         tick_s *= 2
     return tick_s

@@ -316,6 +316,17 @@ def test_chords_and_beats_lie_on_the_grid(bpm: int, preset: str, first_section: 
     assert np.abs(melody - np.round(melody / grid_s) * grid_s).max() <= JITTER_S
 
 
+def test_ticks_are_beats_doubled_or_halved_and_never_hurry(preset: str) -> None:
+    ticks = []
+    for bpm in range(40, 181, 4):
+        plan = plan_section(StreamSpec(preset=preset, bpm=bpm), 0)
+        assert plan.tick_s / plan.beat_s in {0.25, 0.5, 1.0, 2.0, 4.0}
+        ticks.append(plan.tick_s)
+    assert 0.25 <= min(ticks) < max(ticks) < 2.1
+    # Slower at the slow end than at the quick end.
+    assert sum(ticks[:8]) > 1.2 * sum(ticks[-8:])
+
+
 def test_a_quicker_bpm_is_heard_in_pulse_and_phrases(first_section: int) -> None:
     for preset in ("drift", "lantern"):
         slow, quick = (composed(StreamSpec(preset=preset, bpm=bpm), first_section).notes for bpm in (60, 100))
@@ -375,7 +386,16 @@ def test_neighbouring_sections_differ(preset: str, first_section: int) -> None:
 
 # --- determinism ---------------------------------------------------------------------------------------------------
 
-GOLDEN: dict[str, str] = {}
+GOLDEN = {
+    "c-dorian-70-50-drift-0": "fe32e97b41a11635",
+    "fs-lydian-96-50-aurora-7": "7bf7c27b5bf2d6a4",
+    "a-aeolian-60-50-cathedral-1": "1e2ca58a4ee6f67d",
+    "g-mixolydian-120-50-harbor-2": "7a3a2076a628f520",
+    "d-ionian-84-50-lantern-3": "722b84707ee4fe44",
+    "as-phrygian-40-50-nocturne-4": "77a868f744ba5ec7",
+    "e-locrian-180-50-rainfall-5": "a96d7d7add2f8d28",
+    "c-dorian-55-50-tundra-4294967295": "f03707a262809b7f",
+}
 
 
 @pytest.mark.parametrize(("stream_id", "digest"), GOLDEN.items())
@@ -386,7 +406,13 @@ def test_known_sections_are_played_as_ever(stream_id: str, digest: str) -> None:
 
 def test_known_chords_are_played_as_ever() -> None:
     section = compose_section(StreamSpec(), 7_437_500)
-    assert [(round(chord.onset_s, 3), chord.name) for chord in section.chords[:5]] == []
+    assert [(round(chord.onset_s, 3), chord.name) for chord in section.chords[:5]] == [
+        (0.0, "Cmadd9"),
+        (24.0, "Bbadd9/D"),
+        (37.714, "Gm9"),
+        (61.714, "F7"),
+        (82.286, "Cmadd9/Eb"),
+    ]
 
 
 def test_another_process_composes_the_same_bytes() -> None:

