@@ -354,6 +354,9 @@ class Listener:
             if line.origin is None or line.chunk(live) is None:
                 self._wait(now_s, live, actions)
                 return actions
+            if room <= 0:
+                # Its place is where it is when it can be sent something.
+                return self._stall(now_s, actions)
             self._begin(line, now_s, live, actions)
         elif self._pending is not None or self._wanted is not None:
             self._ask_wanted(now_s, live, actions)
