@@ -73,13 +73,17 @@ lifecycle:
 {{- end -}}
 
 {{/*
-Workers needed if each were fully used, from what edges ask for and what workers say they can render; the target is a
-share of it.
+Workers needed if each were fully used; the target is a share of it. Demand is what is rendered (a block is a second of a
+stream, however many edges share it) or what the busiest edge asks for, whichever is more: the one is exact, the other
+is there before the first block and without any worker.
 */}}
 {{- define "auralis.synthesis.load" -}}
 {{- $edge := include "auralis.promqlSelector" (dict "root" .root "part" "edge") -}}
 {{- $synthesis := include "auralis.promqlSelector" . -}}
-{{- printf "sum(auralis_render_demand_streams%s) / (avg(auralis_render_capacity_streams%s > 0) or vector(%v))" $edge $synthesis .values.autoscaling.assumedStreamsPerWorker -}}
+{{- $rendered := printf "label_replace(sum(rate(auralis_render_blocks_total%s[1m])), \"of\", \"rendered\", \"\", \"\")" $synthesis -}}
+{{- $asked := printf "label_replace(max(auralis_render_demand_streams%s), \"of\", \"asked\", \"\", \"\")" $edge -}}
+{{- $capacity := printf "(avg(auralis_render_capacity_streams%s > 0) or vector(%v))" $synthesis .values.autoscaling.assumedStreamsPerWorker -}}
+{{- printf "max(%s or %s) / %s" $rendered $asked $capacity -}}
 {{- end -}}
 
 {{- define "auralis.synthesis.hpaMetrics" -}}

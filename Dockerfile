@@ -1,0 +1,115 @@
+# Images of the three services.
+#
+#   docker build --target edge      -t auralis-edge:0.1.0 .
+#   docker build --target telemetry -t auralis-telemetry:0.1.0 .
+#   docker build --target synthesis -t auralis-synthesis:0.1.0 .
+#
+# Build arguments:
+#   BASE        a Debian with Python 3.12 and pip, the same for building and for running
+#   TORCH       flavour of torch: `cpu` packages compiled kernels; `cu130` and the like keep a C compiler, which torch
+#               needs to make GPU kernels at the start
+#   TORCH_INDEX address of the package index that has this flavour; without it torch comes from the usual index, whose
+#               x86-64 wheel is one for CUDA, which also runs on CPUs and is larger
+#   VERSION, REVISION, CREATED    for the labels
+#
+# Everything runs as user 10001 from a root file system that may be read-only, with /tmp to write to, and needs no shell.
+
+ARG BASE=python:3.12-slim
+
+# --- dependencies, from constraints.txt: the layers that seldom change ------------------------------------------------
+
+FROM ${BASE} AS tools
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PYTHONDONTWRITEBYTECODE=1
+# The environment holds no pip: it is filled from outside, and an image without pip is smaller and has less to attack.
+RUN python3 -m venv --without-pip /opt/auralis
+WORKDIR /build
+COPY pyproject.toml constraints.txt ./
+# One file of requirements for each image, so that dependencies are installed before there is any code.
+RUN ["python3", "-c", "import tomllib\nproject = tomllib.load(open('pyproject.toml', 'rb'))['project']\nfor name in ('synthesis', 'edge', 'telemetry'):\n    wanted = project['dependencies'] + project['optional-dependencies'][name]\n    open(name + '.txt', 'w').write('\\n'.join(wanted) + '\\n')\n"]
+
+# Compiled once here: a read-only root file system cannot keep what Python compiles at its start. Hashes in place of
+# times make the same input give the same layer.
+FROM tools AS edge-dependencies
+RUN pip --python /opt/auralis/bin/python install --no-compile -c constraints.txt -r edge.txt \
+ && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/auralis/lib
+
+FROM tools AS telemetry-dependencies
+RUN pip --python /opt/auralis/bin/python install --no-compile -c constraints.txt -r telemetry.txt \
+ && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/auralis/lib
+
+FROM tools AS synthesis-dependencies
+ARG TORCH_INDEX
+RUN pip --python /opt/auralis/bin/python install --no-compile -c constraints.txt -r synthesis.txt \
+        ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} \
+ && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/auralis/lib
+
+# --- our code: the same for all ---------------------------------------------------------------------------------------
+
+FROM tools AS code
+RUN pip install -c constraints.txt setuptools
+COPY README.md LICENSE ./
+COPY services services
+RUN pip --python /opt/auralis/bin/python install --no-compile --no-deps --no-build-isolation /build \
+ && python3 -m compileall -q --invalidation-mode unchecked-hash /opt/auralis/lib
+
+# --- kernels, compiled where a compiler is ----------------------------------------------------------------------------
+
+FROM synthesis-dependencies AS kernels
+ARG TORCH=cpu
+RUN apt-get update -qq \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends g++ \
+ && rm -rf /var/lib/apt/lists/*
+COPY --from=code /opt/auralis /opt/auralis
+RUN mkdir -p /opt/kernels \
+ && case "$TORCH" in cpu) /opt/auralis/bin/python -m services.synthesis.kernels --output /opt/kernels ;; esac
+
+# --- the images -------------------------------------------------------------------------------------------------------
+
+FROM ${BASE} AS runtime
+# A number, so that Kubernetes can see that it is not root; it owns nothing.
+USER 10001:10001
+WORKDIR /tmp
+ENV PATH=/opt/auralis/bin:/usr/local/bin:/usr/bin:/bin \
+    PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PYTHONFAULTHANDLER=1 \
+    AURALIS_HOST=0.0.0.0 AURALIS_LOG_FORMAT=json HOME=/tmp
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+ARG CREATED=1970-01-01T00:00:00Z
+LABEL org.opencontainers.image.vendor="Auralis" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${CREATED}"
+# Internal port of every service: /metrics /healthz /readyz /drain.
+EXPOSE 9090
+
+FROM runtime AS telemetry
+LABEL org.opencontainers.image.title="auralis-telemetry" \
+      org.opencontainers.image.description="The state of an Auralis fleet: metrics, dashboard"
+COPY --from=telemetry-dependencies /opt/auralis /opt/auralis
+COPY --from=code /opt/auralis /opt/auralis
+ENTRYPOINT ["python", "-m", "services.telemetry"]
+
+FROM runtime AS edge
+LABEL org.opencontainers.image.title="auralis-edge" \
+      org.opencontainers.image.description="Streams generative ambient music to listeners"
+COPY --from=edge-dependencies /opt/auralis /opt/auralis
+COPY --from=code /opt/auralis /opt/auralis
+EXPOSE 8000
+ENTRYPOINT ["python", "-m", "services.edge"]
+
+FROM runtime AS synthesis
+LABEL org.opencontainers.image.title="auralis-synthesis" \
+      org.opencontainers.image.description="Renders generative ambient music"
+ARG TORCH=cpu
+USER 0:0
+RUN case "$TORCH" in cpu) ;; *) \
+        apt-get update -qq \
+     && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gcc g++ libc6-dev \
+     && rm -rf /var/lib/apt/lists/* ;; esac
+USER 10001:10001
+COPY --from=synthesis-dependencies /opt/auralis /opt/auralis
+COPY --from=code /opt/auralis /opt/auralis
+COPY --from=kernels /opt/kernels /opt/kernels
+ENV AURALIS_KERNEL_CACHE=/opt/kernels
+ENTRYPOINT ["python", "-m", "services.synthesis"]
