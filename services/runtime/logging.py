@@ -41,8 +41,10 @@ def configure_logging(settings: Settings, *, service: str, instance: str = "", s
     as_json = settings.log_format == "json"
     identity = {"service": service, "instance": instance} if instance else {"service": service}
 
-    def add_identity(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-        return {**event, **{name: value for name, value in identity.items() if name not in event}}
+    def in_order(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        """What every line has comes first, in one order, so that lines can be read below each other."""
+        first = {name: event.pop(name) for name in ("timestamp", "level", "event", "logger") if name in event}
+        return {**first, **identity, **event}
 
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_logger_name,
@@ -56,7 +58,7 @@ def configure_logging(settings: Settings, *, service: str, instance: str = "", s
     rendering: list[structlog.typing.Processor]
     if as_json:
         rendering = [
-            add_identity,
+            in_order,
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(default=str, ensure_ascii=False),
         ]

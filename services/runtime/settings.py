@@ -380,7 +380,7 @@ def _nats_urls(text: str) -> str:
     urls = _listed(text)
     for url in urls:
         parts = urlsplit(url)
-        if parts.scheme not in ("nats", "tls", "ws", "wss") or not parts.hostname:
+        if parts.scheme not in ("nats", "tls") or not parts.hostname:
             raise ValueError(url)
         _ = parts.port  # raises ValueError for a port that is not one
     return ",".join(urls)
@@ -481,7 +481,7 @@ _VARIABLES: Final = (
         "0: a free one.", "9090",
     ),
     _Variable(
-        "NATS_URL", "nats.url", _nats_urls, "nats://host:port (or tls://, ws://, wss://), several with commas",
+        "NATS_URL", "nats.url", _nats_urls, "nats://host:port or tls://host:port, several with commas",
         "The bus. Several servers are separated by commas.", "nats://127.0.0.1:4222",
     ),
     _Variable("NATS_USER", "nats.user", _ANY, "a user", "User to sign in to the bus as.", ""),
