@@ -24,7 +24,7 @@ _TYPES: Final[Mapping[str, str]] = {
     ".css": "text/css; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-_PAGE: Final = ("index.html", "player.css", "player.js", "worklet.js", "icon.svg")
+_PAGE: Final = ("index.html", "player.css", "player.js", "connection.js", "sky.js", "worklet.js", "icon.svg")
 
 # Everything the page needs comes from here; nothing may be inlined or loaded from elsewhere.
 CONTENT_SECURITY_POLICY: Final = (

@@ -1,1 +1,239 @@
+/* The page: controls, sound, and what is told about it. */
 
+import { Connection } from "./connection.js";
+import { Sky } from "./sky.js";
+
+const $ = (id) => document.getElementById(id);
+const DEFAULTS = { key: "C", mode: "dorian", bpm: 70, intensity: 0.5, preset: "drift", seed: 0 };
+const REPORT_MS = 5000;
+const NOW_PLAYING_MS = 3000;
+const STATUS = {
+  idle: "Press play.",
+  connecting: "Connecting…",
+  reconnecting: "Reconnecting; the music goes on from the buffer…",
+  warming: "The first notes are being made…",
+  degraded: "The renderer is away; the last bars play on.",
+  playing: "Playing",
+};
+
+const sky = new Sky($("sky"));
+const params = { ...DEFAULTS };
+let audio = null;                  // {context, node, gain, analyser}
+let streamId = null;
+let playout = { bufferMs: 0, underruns: 0, chunkId: 0 };
+let arrival = { at: 0, id: 0, jitterMs: 0 };
+
+const connection = new Connection({
+  state: show,
+  chunk({ id, tier, depth, pcm }) {
+    const now = performance.now();
+    // Bursts are early by design: only steady arrivals, one after the other, tell of jitter.
+    if (arrival.id === id - 1 && now - arrival.at > 30) {
+      arrival.jitterMs += (Math.abs(now - arrival.at - 100) - arrival.jitterMs) * 0.1;
+    }
+    arrival.at = now;
+    arrival.id = id;
+    $("tier").textContent = tier;
+    document.body.dataset.depth = depth;
+    document.body.dataset.chunks = Number(document.body.dataset.chunks ?? 0) + 1;
+    audio?.node.port.postMessage({ type: "chunk", id, pcm }, [pcm]);
+    if (["connecting", "reconnecting", "warming"].includes(document.body.dataset.state)) show("playing");
+  },
+  hello(message) {
+    streamId = message.stream_id;
+  },
+  splice(message) {
+    streamId = message.stream_id;
+    audio?.node.port.postMessage({ type: "splice", id: message.chunk_id });
+    document.body.dataset.splices = Number(document.body.dataset.splices ?? 0) + 1;
+  },
+  status(message) {
+    if (message.state in STATUS) show(message.state);
+  },
+  error(message, final) {
+    $("status").textContent = message;
+    if (final) stop(message);
+  },
+});
+
+function show(state) {
+  document.body.dataset.state = state;
+  $("status").textContent = STATUS[state] ?? state;
+  const on = state !== "idle";
+  $("play").setAttribute("aria-pressed", String(on));
+  $("play").setAttribute("aria-label", on ? "Stop" : "Play");
+}
+
+async function openAudio() {
+  const context = new AudioContext({ sampleRate: 44100, latencyHint: "playback" });
+  await context.audioWorklet.addModule("worklet.js");
+  const node = new AudioWorkletNode(context, "auralis-playout", { numberOfInputs: 0, outputChannelCount: [2] });
+  const gain = new GainNode(context, { gain: 0 });
+  const analyser = new AnalyserNode(context, { fftSize: 2048, smoothingTimeConstant: 0.85 });
+  node.connect(gain).connect(analyser).connect(context.destination);
+  node.port.onmessage = ({ data }) => {
+    playout = data;
+    $("buffer").textContent = `${(data.bufferMs / 1000).toFixed(1)} s`;
+    document.body.dataset.underruns = data.underruns;
+    document.body.dataset.bufferMs = Math.round(data.bufferMs);
+    document.body.dataset.level = level(analyser).toFixed(4);
+  };
+  sky.follow(analyser);
+  return { context, node, gain, analyser };
+}
+
+function level(analyser) {
+  const samples = new Float32Array(analyser.fftSize);
+  analyser.getFloatTimeDomainData(samples);
+  return Math.sqrt(samples.reduce((sum, sample) => sum + sample * sample, 0) / samples.length);
+}
+
+async function play() {
+  show("connecting");
+  try {
+    audio ??= await openAudio();
+    await audio.context.resume();
+  } catch (error) {
+    show("idle");
+    $("status").textContent = `This browser cannot play it (${error.message}). Try listen.m3u in another player.`;
+    return;
+  }
+  audio.node.port.postMessage({ type: "reset" });
+  volume(0.5);
+  connection.start(params);
+  if ("mediaSession" in navigator) {
+    navigator.mediaSession.metadata = new MediaMetadata({ title: describe(), artist: "Auralis" });
+    navigator.mediaSession.setActionHandler("play", play);
+    navigator.mediaSession.setActionHandler("pause", () => stop());
+  }
+}
+
+function stop(why) {
+  connection.stop();
+  streamId = null;
+  show("idle");
+  if (why) $("status").textContent = why;
+  for (const id of ["listeners", "bar", "buffer", "tier"]) $(id).textContent = "–";
+  $("chord").textContent = "\u00a0";
+  if (!audio) return;
+  audio.gain.gain.setTargetAtTime(0, audio.context.currentTime, 0.08);
+  const { context } = audio;
+  setTimeout(() => document.body.dataset.state === "idle" && context.suspend(), 600);
+}
+
+function volume(seconds = 0.05) {
+  const value = Number($("volume").value);
+  $("volume-value").textContent = `${Math.round(value * 100)} %`;
+  // Squared: a slider's middle should sound like half.
+  if (audio && document.body.dataset.state !== "idle") audio.gain.gain.setTargetAtTime(value * value, audio.context.currentTime, seconds / 3);
+  localStorage.setItem("volume", String(value));
+}
+
+function change(changes) {
+  Object.assign(params, changes);
+  paint();
+  connection.update(changes);
+  const query = new URLSearchParams(location.search);
+  for (const [name, value] of Object.entries(params)) {
+    value === DEFAULTS[name] ? query.delete(name) : query.set(name, value);
+  }
+  const text = query.toString();
+  history.replaceState(null, "", text ? `?${text}` : location.pathname);
+}
+
+function paint() {
+  $("key").value = params.key;
+  $("mode").value = params.mode;
+  $("bpm").value = params.bpm;
+  $("bpm-value").textContent = `${params.bpm} bpm`;
+  $("intensity").value = params.intensity;
+  $("intensity-value").textContent = `${Math.round(params.intensity * 100)} %`;
+  const chosen = document.querySelector(`#presets input[value="${params.preset}"]`);
+  if (chosen) chosen.checked = true;
+  sky.wear(params.preset);
+  document.title = document.body.dataset.state === "idle" ? "Auralis" : `${describe()} · Auralis`;
+}
+
+const describe = () => `${params.key} ${params.mode}, ${params.preset}`;
+
+async function setUp() {
+  const options = await (await fetch("api/options")).json();
+  const fill = (id, values) => $(id).append(...values.map((value) => new Option(value, value)));
+  fill("key", options.keys);
+  fill("mode", options.modes);
+  [$("bpm").min, $("bpm").max] = options.bpm;
+  for (const preset of options.presets) {
+    const label = document.createElement("label");
+    const input = Object.assign(document.createElement("input"), { type: "radio", name: "preset", value: preset });
+    label.append(input, preset);
+    $("presets").append(label);
+  }
+  readUrl(options);
+  $("volume").value = localStorage.getItem("volume") ?? "0.8";
+  volume();
+  paint();
+}
+
+function readUrl(options) {
+  const query = new URLSearchParams(location.search);
+  const pick = (name, allowed) => allowed.includes(query.get(name)) && (params[name] = query.get(name));
+  pick("key", options.keys);
+  pick("mode", options.modes);
+  pick("preset", options.presets);
+  const number = (name, [low, high], whole) => {
+    const value = Number(query.get(name));
+    if (query.get(name) && value >= low && value <= high && (!whole || Number.isInteger(value))) params[name] = value;
+  };
+  number("bpm", options.bpm, true);
+  number("intensity", options.intensity, false);
+  number("seed", options.seed, true);
+}
+
+async function tellNowPlaying() {
+  if (document.body.dataset.state === "idle" || !streamId) return;
+  try {
+    const { streams } = await (await fetch("api/streams")).json();
+    const mine = streams.find((stream) => stream.stream_id === streamId);
+    if (!mine || document.body.dataset.state === "idle") return;
+    $("chord").textContent = mine.chord ?? "\u00a0";
+    $("listeners").textContent = mine.listeners;
+    $("bar").textContent = `${mine.bar} / ${mine.bars}`;
+  } catch {
+    // The music does not need it; the next try is three seconds away.
+  }
+}
+
+$("play").addEventListener("click", () => (document.body.dataset.state === "idle" ? play() : stop()));
+$("key").addEventListener("change", (event) => change({ key: event.target.value }));
+$("mode").addEventListener("change", (event) => change({ mode: event.target.value }));
+$("bpm").addEventListener("input", (event) => change({ bpm: Number(event.target.value) }));
+$("intensity").addEventListener("input", (event) => change({ intensity: Number(event.target.value) }));
+$("presets").addEventListener("change", (event) => change({ preset: event.target.value }));
+$("volume").addEventListener("input", () => volume());
+$("controls").addEventListener("submit", (event) => event.preventDefault());
+$("share").addEventListener("click", async () => {
+  try {
+    await navigator.clipboard.writeText(location.href);
+    $("share").textContent = "Copied";
+  } catch {
+    $("share").textContent = location.href;
+  }
+  setTimeout(() => ($("share").textContent = "Copy link to this stream"), 2500);
+});
+addEventListener("keydown", (event) => {
+  if (event.code !== "Space" || event.target.closest("button, input, select")) return;
+  event.preventDefault();
+  $("play").click();
+});
+setInterval(() => {
+  if (document.body.dataset.state === "idle" || !playout.playing) return;
+  connection.report({
+    chunk_id: playout.chunkId,
+    buffer_ms: Math.round(playout.bufferMs),
+    underruns: playout.underruns,
+    jitter_ms: Math.round(arrival.jitterMs * 10) / 10,
+  });
+}, REPORT_MS);
+setInterval(tellNowPlaying, NOW_PLAYING_MS);
+
+setUp().catch((error) => ($("status").textContent = `The server did not answer (${error.message}); reload the page.`));

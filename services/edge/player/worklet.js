@@ -1,1 +1,197 @@
+/* The playout buffer, on the audio thread: chunks come in by number, samples go out without a gap or a click.
 
+   Position is counted in frames from the first chunk. It advances by the ratio of the stream's rate to the sound card's,
+   corrected by at most 0.2 % so that the buffer neither drains nor grows over the hours. */
+
+const CHUNK_FRAMES = 4410;
+const STREAM_RATE_HZ = 44100;
+const FADE_FRAMES = 4410;          // 100 ms, equal power, where one stream gives way to another
+const DECLICK_FRAMES = 441;        // 10 ms, where sound begins or ends for want of chunks
+const MAX_CORRECTION = 0.002;
+const RESUME_CHUNKS = 3;           // after running dry, play on when so many are there
+const KEEP_CHUNKS = 2;             // behind the position, for interpolation and fades
+const MAX_CHUNKS = 120;            // overflow: the oldest are dropped ("drop_oldest")
+
+class Playout extends AudioWorkletProcessor {
+  constructor() {
+    super();
+    this.reset();
+    this.port.onmessage = ({ data }) => this.receive(data);
+  }
+
+  reset() {
+    this.chunks = new Map();       // number -> Int16Array, interleaved stereo
+    this.old = null;               // the same of the stream that is being left
+    this.fadeFrom = 0;             // where the crossfade begins, in frames
+    this.base = null;              // number of the first chunk: positions stay small and exact
+    this.last = -1;                // highest number there is
+    this.position = 0;
+    this.playing = false;
+    this.gain = 0;
+    this.correction = 0;
+    this.target = null;            // frames of buffer to hold
+    this.smoothed = 0;
+    this.settling = 0;
+    this.underruns = 0;
+    this.told = 0;
+  }
+
+  receive(message) {
+    switch (message.type) {
+      case "chunk": this.add(message.id, new Int16Array(message.pcm)); break;
+      case "splice": this.splice(message.id); break;
+      case "reset": this.reset(); break;
+    }
+  }
+
+  add(id, pcm) {
+    if (this.base === null) {
+      this.base = id;
+      this.position = 0;
+    }
+    if ((id - this.base + 1) * CHUNK_FRAMES <= this.position) return;   // too late to be heard
+    this.chunks.set(id, pcm);
+    if (id > this.last) this.last = id;
+    while (this.chunks.size > MAX_CHUNKS) this.chunks.delete(this.chunks.keys().next().value);
+  }
+
+  /* From `id` on everything will be sent again as another stream: keep what there is to fade out of it. */
+  splice(id) {
+    if (this.base === null) return;
+    this.old = this.chunks;
+    this.chunks = new Map();
+    for (const [number, pcm] of this.old) if (number < id) this.chunks.set(number, pcm);
+    this.last = id - 1;
+    this.fadeFrom = Math.max((id - this.base) * CHUNK_FRAMES, Math.ceil(this.position));
+  }
+
+  buffered() {
+    return this.base === null ? 0 : Math.max(0, (this.last + 1 - this.base) * CHUNK_FRAMES - this.position);
+  }
+
+  sample(chunks, frame, channel) {
+    const chunk = chunks.get(this.base + Math.floor(frame / CHUNK_FRAMES));
+    return chunk === undefined ? null : chunk[(frame % CHUNK_FRAMES) * 2 + channel];
+  }
+
+  /* Cubic interpolation; null where the chunk of the frame itself is missing. */
+  read(chunks, at, channel) {
+    const frame = Math.floor(at);
+    const b = this.sample(chunks, frame, channel);
+    if (b === null) return null;
+    const t = at - frame;
+    if (t === 0) return b;
+    const a = frame > 0 ? this.sample(chunks, frame - 1, channel) ?? b : b;
+    const c = this.sample(chunks, frame + 1, channel) ?? b;
+    const d = this.sample(chunks, frame + 2, channel) ?? c;
+    return b + 0.5 * t * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)));
+  }
+
+  process(_inputs, outputs) {
+    const [left, right] = outputs[0];
+    const rate = (STREAM_RATE_HZ / sampleRate) * (1 + this.correction);
+    if (!this.playing && this.base !== null && this.buffered() >= this.needed()) this.playing = true;
+    for (let index = 0; index < left.length; index++) {
+      let l = null, r = null;
+      if (this.playing) [l, r] = this.next();
+      if (l === null) {
+        if (this.playing) this.runDry();
+        left[index] = this.lastLeft * this.gain;
+        right[index] = this.lastRight * this.gain;
+        this.gain = Math.max(0, this.gain - 1 / DECLICK_FRAMES);
+        continue;
+      }
+      this.gain = Math.min(1, this.gain + 1 / DECLICK_FRAMES);
+      this.lastLeft = l / 32768;
+      this.lastRight = r / 32768;
+      left[index] = this.lastLeft * this.gain;
+      right[index] = this.lastRight * this.gain;
+      this.position += rate;
+    }
+    this.afterBlock(left.length);
+    return true;
+  }
+
+  needed() {
+    return (this.underruns ? RESUME_CHUNKS : 1) * CHUNK_FRAMES;
+  }
+
+  next() {
+    const at = this.position;
+    let l = this.read(this.chunks, at, 0);
+    let r = l === null ? null : this.read(this.chunks, at, 1);
+    if (this.old === null) return [l, r];
+    if (at < this.fadeFrom && l !== null) return [l, r];
+    const oldL = this.read(this.old, at, 0);
+    if (l === null) {
+      // The new stream is not here yet: the old one goes on, and the fade begins later.
+      this.fadeFrom = at;
+      return oldL === null ? [null, null] : [oldL, this.read(this.old, at, 1)];
+    }
+    const t = (at - this.fadeFrom) / FADE_FRAMES;
+    if (t >= 1 || oldL === null) {
+      this.old = null;
+      return [l, r];
+    }
+    const out = Math.cos(t * Math.PI / 2), into = Math.sin(t * Math.PI / 2);
+    l = oldL * out + l * into;
+    r = this.read(this.old, at, 1) * out + r * into;
+    return [l, r];
+  }
+
+  runDry() {
+    // A hole with sound after it is jumped over; the end of all sound is an underrun.
+    const here = this.base + Math.floor(this.position / CHUNK_FRAMES);
+    let nearest = Infinity;
+    for (const id of this.chunks.keys()) if (id > here && id < nearest) nearest = id;
+    if (nearest < Infinity) {
+      this.position = (nearest - this.base) * CHUNK_FRAMES;
+      this.gain = 0;
+      return;
+    }
+    this.playing = false;
+    this.old = null;
+    this.underruns += 1;
+    this.target = null;
+    this.settling = 0;
+  }
+
+  afterBlock(frames) {
+    if (this.base === null) return;
+    const first = this.base + Math.floor(this.position / CHUNK_FRAMES) - KEEP_CHUNKS;
+    for (const id of this.chunks.keys()) {
+      if (id >= first) break;
+      this.chunks.delete(id);
+    }
+    if (this.playing) this.steer(frames);
+    this.told += frames;
+    if (this.told >= sampleRate / 4) {
+      this.told = 0;
+      this.port.postMessage({
+        chunkId: this.base + Math.floor(this.position / CHUNK_FRAMES),
+        bufferMs: (this.buffered() / STREAM_RATE_HZ) * 1000,
+        underruns: this.underruns,
+        correction: this.correction,
+        playing: this.playing,
+      });
+    }
+  }
+
+  /* Hold the buffer where it settled: what changes afterwards, slowly, is the difference of two clocks. */
+  steer(frames) {
+    const seconds = frames / sampleRate;
+    const buffered = this.buffered();
+    const share = Math.min(1, seconds / 5);
+    this.smoothed = this.settling === 0 ? buffered : this.smoothed + (buffered - this.smoothed) * share;
+    this.settling += seconds;
+    if (this.settling < 10) return;
+    // A tier that rose or fell moves the buffer by whole chunks at once: that is meant, and not drift.
+    if (this.target === null || Math.abs(this.smoothed - this.target) > 2.5 * CHUNK_FRAMES) this.target = this.smoothed;
+    const error = (this.smoothed - this.target) / STREAM_RATE_HZ;
+    this.correction = Math.max(-MAX_CORRECTION, Math.min(MAX_CORRECTION, error * 0.02));
+  }
+}
+
+Playout.prototype.lastLeft = 0;
+Playout.prototype.lastRight = 0;
+registerProcessor("auralis-playout", Playout);

@@ -1,0 +1,86 @@
+/* The visualiser: slow veils of light that follow the music's spectrum. */
+
+const VEILS = 4;
+const HUES = { drift: 215, aurora: 160, cathedral: 265, harbor: 195, lantern: 32, nocturne: 240, rainfall: 205, tundra: 185 };
+
+export class Sky {
+  constructor(canvas) {
+    this.canvas = canvas;
+    this.context = canvas.getContext("2d");
+    this.analyser = null;
+    this.hue = HUES.drift;
+    this.target = this.hue;
+    this.levels = new Float32Array(VEILS);
+    this.still = matchMedia("(prefers-reduced-motion: reduce)");
+    addEventListener("resize", () => this.resize());
+    this.resize();
+    requestAnimationFrame((time) => this.frame(time));
+  }
+
+  follow(analyser) {
+    this.analyser = analyser;
+    this.bins = new Uint8Array(analyser.frequencyBinCount);
+  }
+
+  wear(preset) {
+    this.target = HUES[preset] ?? HUES.drift;
+  }
+
+  resize() {
+    const scale = Math.min(devicePixelRatio || 1, 1.5) / 2;   // soft shapes need no fine pixels
+    this.canvas.width = Math.max(1, Math.round(innerWidth * scale));
+    this.canvas.height = Math.max(1, Math.round(innerHeight * scale));
+  }
+
+  listen() {
+    if (!this.analyser) return;
+    this.analyser.getByteFrequencyData(this.bins);
+    // Octave-wide bands from 60 Hz on, each smoothed: ambience should breathe and not flicker.
+    const perBin = this.analyser.context.sampleRate / 2 / this.bins.length;
+    for (let veil = 0; veil < VEILS; veil++) {
+      const low = 60 * 4 ** veil, from = Math.floor(low / perBin), to = Math.max(from + 1, Math.floor((low * 4) / perBin));
+      let sum = 0;
+      for (let bin = from; bin < to && bin < this.bins.length; bin++) sum += this.bins[bin];
+      const level = sum / (to - from) / 255;
+      this.levels[veil] += (level - this.levels[veil]) * 0.06;
+    }
+  }
+
+  frame(time) {
+    requestAnimationFrame((next) => this.frame(next));
+    if (document.hidden) return;
+    this.listen();
+    this.hue += (this.target - this.hue) * 0.02;
+    const { context: c, canvas: { width: w, height: h } } = this;
+    const t = this.still.matches ? 0 : time / 1000;
+    const ground = c.createLinearGradient(0, 0, 0, h);
+    ground.addColorStop(0, `hsl(${this.hue} 45% 6%)`);
+    ground.addColorStop(1, `hsl(${this.hue + 25} 50% 11%)`);
+    c.globalCompositeOperation = "source-over";
+    c.fillStyle = ground;
+    c.fillRect(0, 0, w, h);
+    c.globalCompositeOperation = "lighter";
+    for (let veil = 0; veil < VEILS; veil++) {
+      const level = this.levels[veil];
+      const middle = h * (0.72 - 0.13 * veil) + Math.sin(t * 0.07 * (veil + 1) + veil * 2) * h * 0.05;
+      const reach = h * (0.1 + 0.28 * level);
+      const light = c.createLinearGradient(0, middle - reach, 0, middle + reach);
+      const colour = (alpha) => `hsl(${this.hue + veil * 18 - 20} 75% 62% / ${alpha})`;
+      light.addColorStop(0, colour(0));
+      light.addColorStop(0.5, colour(0.1 + 0.35 * level));
+      light.addColorStop(1, colour(0));
+      c.fillStyle = light;
+      c.beginPath();
+      for (let x = 0; x <= w; x += 12) {
+        const wave = Math.sin(x / w * 5 + t * 0.11 * (veil + 1) + veil) + 0.5 * Math.sin(x / w * 11 - t * 0.07 + veil * 3);
+        const y = middle + wave * h * 0.035 * (1 + 2 * level);
+        x === 0 ? c.moveTo(x, y - reach) : c.lineTo(x, y - reach);
+      }
+      for (let x = w; x >= 0; x -= 12) {
+        const wave = Math.sin(x / w * 4 - t * 0.09 + veil * 2);
+        c.lineTo(x, middle + reach + wave * h * 0.03);
+      }
+      c.fill();
+    }
+  }
+}
