@@ -42,7 +42,7 @@ class ChordTable:
         kind: names of `theory.KINDS`, by state.
         mode: the mode whose scale a state is taken from, by state: the home mode or a neighbour.
         step: int8 [states], 0 home, -1 towards lydian, 1 towards locrian.
-        chord: int16 [states], equal for voicings of one chord.
+        chord: int16 [states], equal for voicings of one chord, in whatever mode.
         coloured: bool [states], holds the note by which its mode differs from home.
         weight: float64 [states], how likely, for its own sake.
         possible: bool [states, states], whether the column may follow the row without a leap.
@@ -85,8 +85,8 @@ def chord_table(mode: str, preset: str) -> ChordTable:
     home = {semitones(mode, degree) for degree in range(7)}
     chords: list[_Chord] = []
     for step in (0, -1, 1):
-        # Past lydian and locrian the tonic itself would move.
-        if 0 <= home_place + step < len(BY_BRIGHTNESS):
+        # Past lydian and locrian the tonic itself would move, and from phrygian to locrian the fifth of the drone.
+        if 0 <= home_place + step < len(BY_BRIGHTNESS) and (mode, step) != ("phrygian", 1):
             chords += _chords(pad, BY_BRIGHTNESS[home_place + step], step)
     voicings = [
         _voicings(
@@ -103,7 +103,9 @@ def chord_table(mode: str, preset: str) -> ChordTable:
     states = [chords[number] for number in numbers]
     pitch = np.array([voicing for choices in voicings for voicing in choices], np.int16)
     root = np.array([chord.root for chord in states], np.int8)
-    number_at = np.array(numbers, np.int16)
+    # A chord that two neighbouring modes share is one chord.
+    names = sorted({(chord.root, tuple(sorted(chord.classes))) for chord in chords})
+    number_at = np.array([names.index((chord.root, tuple(sorted(chord.classes)))) for chord in states], np.int16)
     possible, weight = _steps(pitch, root, number_at)
     return ChordTable(
         pitch_midi=pitch,
@@ -295,7 +297,7 @@ def _away(table: ChordTable, form: Form) -> _Away:
         return _AT_HOME
     step, centre = colour.step, colour.centre
     if not (table.step == step).any():
-        # Lydian has no brighter neighbour and locrian no darker one: go the other way.
+        # Lydian has no brighter neighbour, phrygian and locrian have no darker one: go the other way.
         step, centre = -step, {0: 0, 3: 4, 4: 3}[centre]
     ends = (*form.chord_units[1:], SECTION_UNITS)
     inside = frozenset(

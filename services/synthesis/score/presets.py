@@ -17,7 +17,7 @@ class DroneVoice:
     """One long tone of the drone.
 
     Attributes:
-        degree: scale degree above the tonic; in a mode without a perfect fifth, 4 becomes the octave.
+        degree: scale degree above the tonic: 0, 4 or 7, which no colour alters; without a perfect fifth, 4 becomes 7.
         octave_midi: the tonic (in C) that the degree is counted from.
         threshold, gain: see `Notes`.
         lag: where in a part it is struck again, 0 to 1: voices with different lags never leave together.
@@ -565,7 +565,7 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
             DroneVoice(0, 36, 0.0, 0.56, 0.0),
             DroneVoice(4, 36, 0.0, 0.40, 0.5),
             DroneVoice(7, 36, 0.20, 0.30, 0.25),
-            DroneVoice(8, 48, 0.60, 0.16, 0.75),
+            DroneVoice(4, 48, 0.60, 0.18, 0.75),
         ),
         pad=Pad(
             kinds={"sus2": 5, "open": 3, "sus4": 3, "seventh_sus2": 3, "triad": 2},

@@ -394,7 +394,7 @@ GOLDEN = {
     "d-ionian-84-50-lantern-3": "722b84707ee4fe44",
     "as-phrygian-40-50-nocturne-4": "77a868f744ba5ec7",
     "e-locrian-180-50-rainfall-5": "a96d7d7add2f8d28",
-    "c-dorian-55-50-tundra-4294967295": "f03707a262809b7f",
+    "c-dorian-55-50-tundra-4294967295": "6b268e85db39ed02",
 }
 
 

@@ -24,6 +24,8 @@ def test_a_preset_is_well_formed(preset: str) -> None:
     assert len(score.chord_rhythms) >= 2
     # Something sounds at intensity 0, before anything else is decided.
     assert any(voice.threshold == 0 for voice in score.drone)
+    # A drone that a borrowed colour could alter would clash with it.
+    assert {voice.degree for voice in score.drone} <= {0, 4, 7}
     assert sum(threshold == 0 for threshold in score.pad.thresholds) >= 2
     assert 0 < score.melody.ring_s[0] <= score.melody.ring_s[1]
     assert all(phrase.strip("cahv-") == "" and "c" in phrase for phrase in score.melody.phrases)
