@@ -10,6 +10,7 @@ const DECLICK_FRAMES = 441;        // 10 ms, where sound begins or ends for want
 const MAX_CORRECTION = 0.002;
 const RESUME_CHUNKS = 3;           // after running dry, play on when so many are there
 const KEEP_CHUNKS = 2;             // behind the position, for interpolation and fades
+const MAX_LAYERS = 4;
 const MAX_CHUNKS = 120;            // overflow: the oldest are dropped ("drop_oldest")
 
 class Playout extends AudioWorkletProcessor {
@@ -20,9 +21,9 @@ class Playout extends AudioWorkletProcessor {
   }
 
   reset() {
-    this.chunks = new Map();       // number -> Int16Array, interleaved stereo
-    this.old = null;               // the same of the stream that is being left
-    this.fadeFrom = 0;             // where the crossfade begins, in frames
+    // Streams from the oldest to the newest; each takes over from those before it at its frame `from`.
+    // `chunks`: number -> Int16Array, interleaved stereo.
+    this.layers = [{ from: -Infinity, chunks: new Map() }];
     this.base = null;              // number of the first chunk: positions stay small and exact
     this.last = -1;                // highest number there is
     this.position = 0;
@@ -50,19 +51,19 @@ class Playout extends AudioWorkletProcessor {
       this.position = 0;
     }
     if ((id - this.base + 1) * CHUNK_FRAMES <= this.position) return;   // too late to be heard
-    this.chunks.set(id, pcm);
+    const { chunks } = this.layers.at(-1);
+    chunks.set(id, pcm);
     if (id > this.last) this.last = id;
-    while (this.chunks.size > MAX_CHUNKS) this.chunks.delete(this.chunks.keys().next().value);
+    while (chunks.size > MAX_CHUNKS) chunks.delete(chunks.keys().next().value);
   }
 
-  /* From `id` on everything will be sent again as another stream: keep what there is to fade out of it. */
+  /* From `id` on everything will be sent again as another stream: what is there stays, to fade out of it. */
   splice(id) {
     if (this.base === null) return;
-    this.old = this.chunks;
-    this.chunks = new Map();
-    for (const [number, pcm] of this.old) if (number < id) this.chunks.set(number, pcm);
-    this.last = id - 1;
-    this.fadeFrom = Math.max((id - this.base) * CHUNK_FRAMES, Math.ceil(this.position));
+    const from = Math.max((id - this.base) * CHUNK_FRAMES, Math.ceil(this.position));
+    if (this.layers.length === MAX_LAYERS) this.layers.splice(1, 1);
+    this.layers.push({ from, chunks: new Map() });
+    this.last = Math.max(id - 1, this.base + Math.floor(this.position / CHUNK_FRAMES));
   }
 
   buffered() {
@@ -116,26 +117,31 @@ class Playout extends AudioWorkletProcessor {
     return (this.underruns ? RESUME_CHUNKS : 1) * CHUNK_FRAMES;
   }
 
+  /* The frame at the position as [left, right]; nulls where there is nothing to play. */
   next() {
     const at = this.position;
-    let l = this.read(this.chunks, at, 0);
-    let r = l === null ? null : this.read(this.chunks, at, 1);
-    if (this.old === null) return [l, r];
-    if (at < this.fadeFrom && l !== null) return [l, r];
-    const oldL = this.read(this.old, at, 0);
-    if (l === null) {
-      // The new stream is not here yet: the old one goes on, and the fade begins later.
-      this.fadeFrom = at;
-      return oldL === null ? [null, null] : [oldL, this.read(this.old, at, 1)];
+    const { layers } = this;
+    let l = this.read(layers[0].chunks, at, 0);
+    let r = l === null ? null : this.read(layers[0].chunks, at, 1);
+    for (let index = 1; index < layers.length && at >= layers[index].from; index++) {
+      const layer = layers[index];
+      const newL = this.read(layer.chunks, at, 0);
+      if (newL === null) {
+        // It is not here yet: the old one goes on, and the fade begins later.
+        if (l !== null) layer.from = at;
+        break;
+      }
+      const newR = this.read(layer.chunks, at, 1);
+      const t = (at - layer.from) / FADE_FRAMES;
+      if (t >= 1 || l === null) {
+        layers.splice(0, index);
+        index = 0;
+        [l, r] = [newL, newR];
+        continue;
+      }
+      const out = Math.cos(t * Math.PI / 2), into = Math.sin(t * Math.PI / 2);
+      [l, r] = [l * out + newL * into, r * out + newR * into];
     }
-    const t = (at - this.fadeFrom) / FADE_FRAMES;
-    if (t >= 1 || oldL === null) {
-      this.old = null;
-      return [l, r];
-    }
-    const out = Math.cos(t * Math.PI / 2), into = Math.sin(t * Math.PI / 2);
-    l = oldL * out + l * into;
-    r = this.read(this.old, at, 1) * out + r * into;
     return [l, r];
   }
 
@@ -143,14 +149,13 @@ class Playout extends AudioWorkletProcessor {
     // A hole with sound after it is jumped over; the end of all sound is an underrun.
     const here = this.base + Math.floor(this.position / CHUNK_FRAMES);
     let nearest = Infinity;
-    for (const id of this.chunks.keys()) if (id > here && id < nearest) nearest = id;
+    for (const { chunks } of this.layers) for (const id of chunks.keys()) if (id > here && id < nearest) nearest = id;
     if (nearest < Infinity) {
       this.position = (nearest - this.base) * CHUNK_FRAMES;
       this.gain = 0;
       return;
     }
     this.playing = false;
-    this.old = null;
     this.underruns += 1;
     this.target = null;
     this.settling = 0;
@@ -159,9 +164,11 @@ class Playout extends AudioWorkletProcessor {
   afterBlock(frames) {
     if (this.base === null) return;
     const first = this.base + Math.floor(this.position / CHUNK_FRAMES) - KEEP_CHUNKS;
-    for (const id of this.chunks.keys()) {
-      if (id >= first) break;
-      this.chunks.delete(id);
+    for (const { chunks } of this.layers) {
+      for (const id of chunks.keys()) {
+        if (id >= first) break;
+        chunks.delete(id);
+      }
     }
     if (this.playing) this.steer(frames);
     this.told += frames;
