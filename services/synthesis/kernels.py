@@ -13,15 +13,15 @@ import inspect
 import json
 import os
 import platform
+import queue
 import shutil
+import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol, override
+from typing import Final, Protocol, override
 
 import torch
 from torch import Tensor
@@ -33,6 +33,9 @@ from services.synthesis.dsp.noise import AIR_TAPS, WHITE_FRAMES
 from services.synthesis.dsp.reverb import PADDED_BINS, PARTS, WET_OFFSET, WINDOW_FRAMES
 
 Progress = Callable[[str, float], None]
+
+KERNEL_NAMES: Final = ("low", "finish", "high", "wet", "expand")
+"""In the order in which they are built: the slow ones first."""
 
 _SOURCES: Final = (control, grid, level, noise, resample, reverb, sine, voices)
 _MAX_ROWS: Final = 1024
@@ -113,7 +116,7 @@ class Kernel(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
+class Plan:
     """How a kernel is exported: example inputs, and which axes vary."""
 
     name: str
@@ -126,16 +129,16 @@ def _points(rows: int, partials: int) -> tuple[Tensor, ...]:
     return tuple(torch.rand(rows, partials, POINTS) for _ in range(8))
 
 
-_PLANS: Final = (
-    _Plan(
+PLANS: Final = (
+    Plan(
         "expand",
         Expand,
         lambda: (torch.rand(4, 12, COLUMNS), torch.zeros((4, 12, 2), dtype=torch.int32)),
         ({0: "rows", 1: "partials"},) * 2,
     ),
-    _Plan("low", Low, lambda: _points(4, 12), ({0: "rows", 1: "partials"},) * 8),
-    _Plan("high", High, lambda: _points(4, 12)[:6], ({0: "rows", 1: "partials"},) * 6),
-    _Plan(
+    Plan("low", Low, lambda: _points(4, 12), ({0: "rows", 1: "partials"},) * 8),
+    Plan("high", High, lambda: _points(4, 12)[:6], ({0: "rows", 1: "partials"},) * 6),
+    Plan(
         "wet",
         Wet,
         lambda: (
@@ -148,7 +151,7 @@ _PLANS: Final = (
         ),
         ({0: "slots"}, {0: "rows"}, {0: "rooms"}, {0: "rows"}, {0: "rows"}, {0: "rows"}),
     ),
-    _Plan(
+    Plan(
         "finish",
         Finish,
         lambda: (
@@ -163,7 +166,7 @@ _PLANS: Final = (
         ({0: "rows"},) * 7,
     ),
 )
-_LIMITS: Final = {
+LIMITS: Final = {
     "rows": (LEAST_ROWS, _MAX_ROWS),
     "partials": (1, _MAX_PARTIALS),
     "slots": (2, 2**20),
@@ -191,7 +194,12 @@ class Kernels:
 
 
 def load_kernels(
-    device: torch.device, *, enable_compile: bool, cache: Path | None = None, progress: Progress | None = None
+    device: torch.device,
+    *,
+    enable_compile: bool,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+    stop: threading.Event | None = None,
 ) -> Kernels:
     """Kernels for `device`: opened from `cache`, built if they are missing, eager if that cannot be.
 
@@ -199,6 +207,7 @@ def load_kernels(
         enable_compile: False runs eagerly.
         cache: folder of packages; None is the user's.
         progress: told the stage and how much of the work is done (0 to 1).
+        stop: set it to give up building.
     """
     say = progress or (lambda _stage, _fraction: None)
     if not enable_compile:
@@ -207,8 +216,8 @@ def load_kernels(
         return _just_in_time_kernels()
     try:
         folder = (cache or default_cache()) / kernel_key()
-        _build_missing(folder, say)
-        loaded = {plan.name: _open(folder / f"{plan.name}.pt2") for plan in _PLANS}
+        _build_missing(folder, say, stop)
+        loaded = {name: _open(folder / f"{name}.pt2") for name in KERNEL_NAMES}
     except KernelError as error:
         return eager_kernels(str(error))
     return Kernels("compiled", "", **loaded)
@@ -264,7 +273,7 @@ def instruction_set() -> str:
         return machine
     flags = _cpu_flags()
     capability = torch.backends.cpu.get_cpu_capability()
-    if not _has_march():
+    if not has_march():
         # This torch compiles for exactly the CPU it runs on.
         return "native-" + hashlib.sha256(" ".join(sorted(flags)).encode()).hexdigest()[:8]
     if {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"} <= flags and capability.startswith("AVX512"):
@@ -285,7 +294,8 @@ def _cpu_flags() -> frozenset[str]:
     return frozenset()
 
 
-def _has_march() -> bool:
+def has_march() -> bool:
+    """Whether this torch can build for an instruction set other than the machine's own."""
     # Read from the file: importing inductor's configuration costs seconds, and this is asked at every start.
     config = Path(torch.__file__).parent / "_inductor" / "config.py"
     try:
@@ -294,61 +304,78 @@ def _has_march() -> bool:
         return False
 
 
-def _build_missing(folder: Path, say: Progress) -> None:
-    missing = [plan for plan in _PLANS if not (folder / f"{plan.name}.pt2").is_file()]
+def _build_missing(folder: Path, say: Progress, stop: threading.Event | None) -> None:
+    missing = [name for name in KERNEL_NAMES if not (folder / f"{name}.pt2").is_file()]
     if not missing:
         return
-    compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
+    compiler = find_compiler()
     if not compiler:
         raise KernelError("no C++ compiler (c++, g++ or clang++) was found; install one for about ten times the speed")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise KernelError(f"the kernel cache {folder} cannot be written ({error}); set AURALIS_KERNEL_CACHE") from error
-    for done, plan in enumerate(missing):
-        say(f"compiling {plan.name}", done / len(missing))
-        _build(plan, folder / f"{plan.name}.pt2", compiler)
-    say("compiled", 1.0)
-
-
-def _build(plan: _Plan, target: Path, compiler: str) -> None:
-    """Export and compile one kernel; it appears under its name only when it is whole."""
-    from torch._inductor import aoti_compile_and_package  # noqa: PLC0415 - costs seconds, and most starts need none
-
-    names = sorted({name for axis in plan.axes for name in axis.values()})
-    dims = {name: torch.export.Dim(name, min=_LIMITS[name][0], max=_LIMITS[name][1]) for name in names}
-    shapes = tuple({axis: dims[name] for axis, name in axes.items()} for axes in plan.axes)
-    module = plan.module()
-    example = plan.example()
-    started = time.monotonic()
+    say("compiling kernels", 0.0)
+    # In processes of their own: the compiler stays out of this one's memory and off its interpreter's lock.
+    width = min(len(missing), 2 if (os.cpu_count() or 1) > 1 else 1)
+    children = [
+        subprocess.Popen(  # noqa: S603 - this interpreter, our own module, a compiler from the environment
+            [sys.executable, "-m", "services.synthesis.build_kernels", str(folder), compiler, *missing[part::width]],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            # The child must find `services` wherever this process found it.
+            cwd=Path(__file__).resolve().parents[2],
+        )
+        for part in range(width)
+    ]
     try:
-        with torch.no_grad(), _compiler_settings(compiler), tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-            variadic = plan.name in ("low", "high")
-            exported = torch.export.export(module, example, dynamic_shapes=(shapes,) if variadic else shapes)
-            package = aoti_compile_and_package(exported, package_path=str(Path(scratch) / "kernel.pt2"))
-            # Another process may have been quicker; the name changes in one step either way.
-            Path(package).replace(target)
-    except Exception as error:
-        raise KernelError(
-            f"compiling kernel {plan.name} failed after {time.monotonic() - started:.0f} s: {_first_line(error)}"
-        ) from error
+        _follow(children, len(missing), say, stop)
+    finally:
+        for child in children:
+            child.kill()
+            child.wait()
+            if child.stdout:
+                child.stdout.close()
+    say("kernels compiled", 1.0)
 
 
-@contextmanager
-def _compiler_settings(compiler: str) -> Iterator[None]:
-    from torch._inductor import config  # noqa: PLC0415 - as above
+def _follow(children: list[subprocess.Popen[str]], total: int, say: Progress, stop: threading.Event | None) -> None:
+    """Pass the children's progress on until all have ended well."""
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+    readers = [threading.Thread(target=_read_lines, args=(child, lines), daemon=True) for child in children]
+    for reader in readers:
+        reader.start()
+    done = 0
+    last = ""
+    while any(reader.is_alive() for reader in readers) or not lines.empty():
+        if stop is not None and stop.is_set():
+            raise KernelError("compiling was stopped")
+        try:
+            line = lines.get(timeout=0.1)
+        except queue.Empty:
+            continue
+        word, _, rest = line.partition(" ")
+        if word == "built":
+            done += 1
+            say(f"compiled kernel {rest}", done / total)
+        else:
+            last = line
+    for child in children:
+        if child.wait() != 0:
+            raise KernelError(f"compiling the kernels failed: {last or f'exit code {child.returncode}'}")
 
-    # Contraction to fused multiply-add is chosen by the compiler once, at build time: same bits on every run.
-    settings: dict[str, Any] = {
-        "cpp.enable_floating_point_contract_flag": "fast",
-        "cpp.dynamic_threads": True,
-        "cpp.cxx": (None, compiler),
-    }
-    isa = instruction_set()
-    if isa.startswith("x86-64"):
-        settings["cpp.march"] = isa
-    with config.patch(settings):
-        yield
+
+def _read_lines(child: subprocess.Popen[str], lines: queue.SimpleQueue[str]) -> None:
+    assert child.stdout is not None  # noqa: S101 - opened as a pipe
+    for line in child.stdout:
+        if line.strip():
+            lines.put(line.strip())
+
+
+def find_compiler() -> str | None:
+    """The C++ compiler that kernels are built with."""
+    return os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
 
 
 class _Package:
@@ -368,7 +395,7 @@ def _open(path: Path) -> Kernel:
     except Exception as error:
         # A torn file on disk or a folder for temporary files that does not allow execution.
         raise KernelError(
-            f"kernel {path} cannot be opened ({_first_line(error)}); delete it, and see that TMPDIR allows execution"
+            f"kernel {path} cannot be opened ({first_line(error)}); delete it, and see that TMPDIR allows execution"
         ) from error
 
 
@@ -393,6 +420,7 @@ def _just_in_time_kernels() -> Kernels:
     )
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What an error says, short enough for a log line."""
     text = str(error).strip() or type(error).__name__
     return text.splitlines()[0][:200]

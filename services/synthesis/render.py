@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -101,6 +102,7 @@ class Renderer:
         self.packer = Packer(compose or SectionCache(2 * max_streams).get, max_sections=3 * max_streams)
         self._sends = SendStore(4 * max_streams + 64, device)
         self._kernels: Kernels | None = None
+        self._stop = threading.Event()
         responses = np.stack([response_spectra(impulse_response(sound.room)) for sound in SOUNDS.values()])
         taps = [colour_taps(*np.array(sound.air.points, dtype=np.float64).T) for sound in SOUNDS.values()]
         self._responses = torch.from_numpy(responses).to(device)
@@ -129,11 +131,19 @@ class Renderer:
         """
         if self._kernels is None:
             self._kernels = load_kernels(
-                self.device, enable_compile=self._enable_compile, cache=self._kernel_cache, progress=progress
+                self.device,
+                enable_compile=self._enable_compile,
+                cache=self._kernel_cache,
+                progress=progress,
+                stop=self._stop,
             )
         # A loud stream, so that the kernel for bright partials runs too.
         self.render([(StreamSpec(intensity_steps=20), 60), (StreamSpec(intensity_steps=20, preset="lantern"), 60)])
         self._sends.forget({"": 2**40})
+
+    def close(self) -> None:
+        """Give up a warm-up that is under way in another thread; it goes on eagerly."""
+        self._stop.set()
 
     def render(self, jobs: Sequence[Job], out: NDArray[np.int16] | None = None) -> RenderedBatch:
         """Render `jobs`. Each one's samples are the same whatever else is in the batch.

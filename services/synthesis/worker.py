@@ -79,6 +79,10 @@ class RendersBlocks(Protocol):
         """See `Renderer.warm_up`."""
         ...
 
+    def close(self) -> None:
+        """See `Renderer.close`."""
+        ...
+
     def render(self, jobs: Sequence[tuple[StreamSpec, int]], out: NDArray[np.int16] | None = None) -> RenderedBatch:
         """See `Renderer.render`."""
         ...
@@ -211,7 +215,8 @@ class Worker:
         await self._finished.wait()
 
     def close(self) -> None:
-        """Let the render thread go."""
+        """Let the render thread go, and give up a warm-up that is under way."""
+        self._renderer.close()
         self._thread.shutdown(wait=False)
 
     # --- presence -----------------------------------------------------------------------------------------------
