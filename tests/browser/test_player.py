@@ -1,0 +1,146 @@
+"""The player page in a real Chromium, against a real edge."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+from collections.abc import AsyncIterator
+
+import pytest
+from playwright.async_api import Page, async_playwright
+
+from services.runtime.bus.memory import MemoryBroker
+from tests.edge.support import Edge, TinyRenderer, running_edge
+
+CHROMIUM = os.environ.get("AURALIS_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+ARGS = [
+    "--no-sandbox",
+    "--autoplay-policy=no-user-gesture-required",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-quic",
+    "--no-first-run",
+]
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH (apt install chromium, or set AURALIS_CHROMIUM)"),
+]
+
+
+@contextlib.asynccontextmanager
+async def opened(edge: Edge, query: str = "", **context: object) -> AsyncIterator[tuple[Page, list[str]]]:
+    """The page, and what its console complains of."""
+    complaints: list[str] = []
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
+        try:
+            page = await (await browser.new_context(**context)).new_page()
+            page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
+            page.on("pageerror", lambda error: complaints.append(str(error)))
+            await page.goto(f"{edge.http}/{query}")
+            await page.wait_for_selector("#presets input")
+            yield page, complaints
+        finally:
+            await browser.close()
+
+
+@contextlib.asynccontextmanager
+async def playing_edge() -> AsyncIterator[tuple[Edge, MemoryBroker]]:
+    broker = MemoryBroker()
+    renderer = TinyRenderer(broker)
+    await renderer.start()
+    try:
+        async with running_edge(broker) as edge:
+            yield edge, broker
+    finally:
+        await renderer.stop()
+
+
+async def until(page: Page, expression: str, timeout_s: float = 10) -> None:
+    # wait_for_function evaluates text inside the page, which the page's content security policy rightly forbids.
+    async with asyncio.timeout(timeout_s):
+        while not await page.evaluate(expression):
+            await asyncio.sleep(0.05)
+
+
+async def state(page: Page, name: str) -> str:
+    return str(await page.evaluate(f"document.body.dataset.{name} ?? ''"))
+
+
+async def test_play_makes_sound_and_stop_ends_it() -> None:
+    async with playing_edge() as (edge, _), opened(edge) as (page, complaints):
+        await page.click("#play")
+        await until(page, "document.body.dataset.state === 'playing' && Number(document.body.dataset.level) > 0.02")
+        await asyncio.sleep(3)
+        assert int(await state(page, "underruns")) == 0
+        assert 300 < int(await state(page, "bufferMs")) < 1500
+        await until(page, "['Am9', 'Fmaj7'].includes(document.getElementById('chord').textContent)")
+        await page.click("#play")
+        await until(page, "document.body.dataset.state === 'idle'")
+        for _ in range(40):
+            if edge.metric("auralis_listeners") == 0:
+                break
+            await asyncio.sleep(0.05)
+        assert edge.metric("auralis_listeners") == 0
+        assert complaints == []
+
+
+async def test_dragging_intensity_changes_the_stream_without_a_break() -> None:
+    async with playing_edge() as (edge, _), opened(edge) as (page, complaints):
+        await page.click("#play")
+        await until(page, "Number(document.body.dataset.level) > 0.02")
+        for step in range(11, 19):
+            await page.evaluate(
+                "value => { const slider = document.getElementById('intensity'); slider.value = value;"
+                " slider.dispatchEvent(new Event('input', {bubbles: true})); }",
+                step / 20,
+            )
+            await asyncio.sleep(0.05)
+        await until(page, "Number(document.body.dataset.splices) >= 1")
+        await asyncio.sleep(2)
+        heard = [stream["stream"]["intensity"] for stream in edge.service.hub.now_playing()]
+        assert heard == [0.9]
+        assert "intensity=0.9" in page.url
+        assert int(await state(page, "underruns")) == 0
+        assert complaints == []
+
+
+async def test_a_link_names_the_stream() -> None:
+    async with playing_edge() as (edge, _), opened(edge, "?key=D%23&mode=lydian&bpm=60&preset=tundra") as (page, _):
+        assert await page.input_value("#key") == "D#"
+        await page.click("#play")
+        await until(page, "document.body.dataset.state === 'playing'")
+        assert [s["stream_id"] for s in edge.service.hub.now_playing()] == ["ds-lydian-60-50-tundra-0"]
+
+
+async def test_a_lost_connection_comes_back_without_a_gap() -> None:
+    async with playing_edge() as (edge, _), opened(edge) as (page, _):
+        await page.click("#play")
+        await until(page, "Number(document.body.dataset.level) > 0.02")
+        await asyncio.sleep(1)
+        for connection in list(edge.service.hub.server.clients):
+            connection.transport.close(1012, "test")  # type: ignore[attr-defined] # the hub's own connections
+        await until(page, "document.body.dataset.state === 'reconnecting'")
+        await until(page, "document.body.dataset.state === 'playing'")
+        await asyncio.sleep(2)
+        assert int(await state(page, "underruns")) == 0
+        assert edge.metric("auralis_resumes_total", recovered="true") == 1
+
+
+async def test_the_page_fits_a_phone_and_can_be_used_by_keyboard() -> None:
+    phone = {"viewport": {"width": 360, "height": 740}}
+    async with playing_edge() as (edge, _), opened(edge, **phone) as (page, _):
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        await page.keyboard.press("Tab")
+        assert await page.evaluate("document.activeElement.id") == "play"
+        await page.keyboard.press("Enter")
+        await until(page, "document.body.dataset.state === 'playing'")
+        unlabelled = await page.evaluate(
+            "[...document.querySelectorAll('input, select, button')]"
+            ".filter(e => !e.labels?.length && !e.textContent.trim() && !e.ariaLabel).length"
+        )
+        assert unlabelled == 0
