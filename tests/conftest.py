@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.nats import NatsServer
+from tests.support.system import System, running_system
 
 
 @pytest.fixture
@@ -18,3 +19,17 @@ def nats_server() -> Iterator[NatsServer]:
         yield server
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def system() -> Iterator[System]:
+    """`auralis up`, shared by all tests that only listen."""
+    with running_system() as running:
+        yield running
+
+
+@pytest.fixture
+def stable_system() -> Iterator[System]:
+    """`auralis up` whose listeners begin in tier "stable"."""
+    with running_system(BUFFER_INITIAL_TIER="stable") as running:
+        yield running
