@@ -17,7 +17,14 @@ MAX_PENDING: Final = 4
 """Answers on their way at once; overflow: further questions go unanswered ("newest refused"), telemetry asks again."""
 
 
-async def answer_scrapes(bus: Bus, *, service: str, instance: str, exposition: Callable[[], bytes]) -> Subscription:
+async def answer_scrapes(
+    bus: Bus,
+    *,
+    service: str,
+    instance: str,
+    exposition: Callable[[], bytes],
+    on_overflow: Callable[[], object] = lambda: None,
+) -> Subscription:
     """Answer every question on `auralis.scrape` with `exposition()`.
 
     Args:
@@ -25,6 +32,8 @@ async def answer_scrapes(bus: Bus, *, service: str, instance: str, exposition: C
         service: "synthesis", "edge" or "telemetry".
         instance: this instance's name.
         exposition: Prometheus text, called in the loop for each question.
+        on_overflow: called for each question that goes unanswered because too many answers are on their way;
+            a place to count it.
 
     Returns:
         The subscription; close it to stop answering.
@@ -53,6 +62,7 @@ async def answer_scrapes(bus: Bus, *, service: str, instance: str, exposition: C
         if not message.reply:
             return
         if len(pending) >= MAX_PENDING:
+            on_overflow()
             complain("scrape not answered", f"{MAX_PENDING} answers are still on their way")
             return
         task = asyncio.get_running_loop().create_task(answer(message.reply))
