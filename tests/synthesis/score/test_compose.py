@@ -424,7 +424,7 @@ def test_another_process_composes_the_same_bytes() -> None:
         "print(hashlib.sha256(b''.join(getattr(s.notes, n).tobytes() for n in Notes.__slots__)).hexdigest())"
     )
     printed = {
-        subprocess.run(  # noqa: S603 - our own interpreter and program
+        subprocess.run(
             [sys.executable, "-c", program],
             env={**os.environ, "PYTHONHASHSEED": seed},
             capture_output=True,
@@ -439,7 +439,7 @@ def test_another_process_composes_the_same_bytes() -> None:
 
 def test_the_score_needs_no_torch() -> None:
     program = "import sys; import services.synthesis.score.compose; print('torch' in sys.modules)"
-    done = subprocess.run(  # noqa: S603 - our own interpreter and program
+    done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.strip() == "False"
