@@ -9,8 +9,14 @@ import importlib
 import json
 import os
 import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
+
+if TYPE_CHECKING:
+    from services.contract.spec import StreamSpec
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -63,6 +69,84 @@ def _service_command(name: str, summary: str) -> None:
 _service_command("synthesis", "Run a synthesis worker: it renders the blocks that edges ask for.")
 _service_command("edge", "Run an edge: it holds the listeners (player, WebSocket and HTTP streams).")
 _service_command("telemetry", "Run telemetry: metrics and the state of the whole fleet.")
+
+
+def _spec_options[C: Callable[..., None]](command: C) -> C:
+    """The six values of a stream as options."""
+    for option in reversed(
+        (
+            click.option("--key", metavar="NAME", help="C, C#, Db, … B."),
+            click.option("--mode", metavar="NAME", help="ionian (major), dorian, … aeolian (minor), locrian."),
+            click.option("--bpm", type=int, help="Beats per minute, 40 to 180."),
+            click.option("--intensity", type=float, help="0 (sparse) to 1 (full)."),
+            click.option("--preset", metavar="NAME", help="Sound character, for example drift."),
+            click.option(
+                "--seed", type=int, help="0 is the stream that everybody shares; another number, other music."
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def _read_spec(values: Mapping[str, Any]) -> StreamSpec:
+    from services.contract.errors import FieldError  # noqa: PLC0415 - see the module's docstring
+    from services.contract.spec import SPEC_FIELDS, StreamSpec  # noqa: PLC0415
+
+    try:
+        return StreamSpec.from_params({name: values[name] for name in SPEC_FIELDS if values[name] is not None})
+    except FieldError as error:
+        raise click.UsageError(f"--{error}") from error
+
+
+@main.command()
+@click.argument("url", metavar="ws://HOST:PORT/ws")
+@_spec_options
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Of sound; until Ctrl-C without it.")
+@click.option("-o", "--output", metavar="FILE", help="A WAV file, or - for raw s16le 44.1 kHz stereo on stdout.")
+@click.option("--format", "format_", type=click.Choice(["pcm", "json"]), default="pcm", help="On the wire.")
+@click.option("--token", envvar="AURALIS_TOKEN", help="A JWT, where the edge wants one.")
+@click.option("--report", is_flag=True, help="The figures at the end as one JSON object.")
+def listen(  # noqa: PLR0917 - click passes options by name
+    url: str,
+    seconds: float | None,
+    output: str | None,
+    format_: Literal["pcm", "json"],
+    token: str | None,
+    report: bool,  # noqa: FBT001 - as above
+    **spec: Any,
+) -> None:
+    r"""Hear a stream, record it, pipe it, measure it.
+
+    \b
+    auralis listen ws://127.0.0.1:8000/ws --seconds 30 -o out.wav
+    auralis listen ws://127.0.0.1:8000/ws -o - | ffplay -nodisp -f s16le -ar 44100 -ch_layout stereo -i -
+    """
+    from services.local.listen import run_listen  # noqa: PLC0415 - see the module's docstring
+
+    sys.exit(
+        run_listen(url, _read_spec(spec), seconds=seconds, output=output, format_=format_, token=token, as_json=report)
+    )
+
+
+@main.command()
+@click.argument("path", type=click.Path(dir_okay=False, writable=True, path_type=Path), metavar="OUT.wav")
+@_spec_options
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True, max=86_400),
+    default=60.0,
+    show_default=True,
+    help="Of sound.",
+)
+@click.option(
+    "--at", "at_unix_s", type=click.IntRange(min=0), default=0, help="Begin with what is live at this unix time."
+)
+def render(path: Path, seconds: float, at_unix_s: int, **spec: Any) -> None:
+    """Render a stream to a WAV file, faster than it plays."""
+    from services.local.render import run_render  # noqa: PLC0415 - see the module's docstring
+
+    sys.exit(run_render(_read_spec(spec), path, seconds=seconds, start_block=at_unix_s))
 
 
 @main.command()

@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import time
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -19,7 +20,7 @@ from services.local.nats_server import LocalNats, NatsServerError
 from services.local.ports import free_ports, reachable_host
 from services.local.restarts import GiveUp, Restart
 from services.local.screen import Screen, UpConsole
-from services.local.supervisor import ChildSpec, Supervisor
+from services.local.supervisor import TAIL_LINES, ChildSpec, Supervisor
 from services.runtime.settings import Settings
 
 SERVICES: Final = ("synthesis", "edge", "telemetry")
@@ -142,6 +143,8 @@ class Conductor:
         self._show_info = show_info
         self._raw_json = raw_json
         self._pending: dict[str, float] = {}
+        # What a child wrote that was not shown: shown when it dies. Written by its thread, read after its end.
+        self._hidden: dict[str, deque[str]] = {}
         self._playing = False
         self.stopping = False
 
@@ -171,6 +174,7 @@ class Conductor:
         if self._playing and self._show_info and name != "nats" and not self.stopping:
             shown = shown or line.level >= LEVELS["info"]
         if not shown:
+            self._hidden.setdefault(name, deque(maxlen=TAIL_LINES)).append(line.text)
             return
         if self._raw_json:
             self._screen.raw(line.raw)
@@ -187,9 +191,12 @@ class Conductor:
         else:
             again = ""
         self._screen.say(f"{name} ended: {how}.{again}", mark="✗", mark_style="bold red")
-        if last_lines:
+        hidden = self._hidden.pop(name, ())
+        # Errors are on the screen already, with their traces: they are not shown twice.
+        unseen = [text for text in last_lines if text in hidden]
+        if unseen:
             self._screen.say("  Its last lines:", "dim")
-        for text in last_lines:
+        for text in unseen:
             self._screen.log(name, LogLine(text))
 
     # Readiness.

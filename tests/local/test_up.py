@@ -138,10 +138,14 @@ def test_verbose_shows_everything_and_json_stays_json(paper: Paper) -> None:
 
 def test_an_end_is_told_with_the_last_lines_and_what_happens_now(paper: Paper) -> None:
     c = conductor(paper)
-    c.ended("edge", "exit status 1", ["one", "two"], Restart(0.5, 1))
+    for raw in (b"one", event("two"), event("three", "error")):
+        c.line("edge", read_line(raw))
+    c.ended("edge", "exit status 1", ["one", "two", "three"], Restart(0.5, 1))
     c.ended("edge", "SIGSEGV", [], Restart(1.0, 2))
+    c.line("edge", read_line(b"bad"))
     c.ended("edge", "exit status 2", ["bad"], GiveUp("no use"))
     assert paper.lines() == [
+        "edge      │ three",
         "✗ edge ended: exit status 1. It is started again in 0.5 s.",
         "  Its last lines:",
         "edge      │ one",

@@ -1,0 +1,100 @@
+"""Telemetry's HTTP (shell): `/metrics`, `/api/fleet`, the status page, and the internal endpoints on the same port."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from litestar import Litestar, Request, Response, get
+from litestar.datastructures import ResponseHeader, State
+from litestar.openapi import OpenAPIConfig
+from litestar.types import ASGIApp
+
+from services.contract.errors import shorten
+from services.runtime.internal import InternalApp
+from services.runtime.metrics import CONTENT_TYPE, build_version
+from services.telemetry.fleet import FleetReport
+from services.telemetry.service import TelemetryService
+
+DASHBOARD: Final = Path(__file__).parent / "dashboard"
+_PAGE: Final = {
+    "index.html": "text/html",
+    "dashboard.css": "text/css",
+    "dashboard.js": "text/javascript",
+}
+# The page needs nothing from elsewhere, and nothing inside it may be inlined.
+_HEADERS: Final = (
+    ResponseHeader(
+        name="content-security-policy",
+        value="default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
+    ),
+    ResponseHeader(name="x-content-type-options", value="nosniff"),
+    ResponseHeader(name="referrer-policy", value="no-referrer"),
+)
+# Litestar adds the charset to every text by itself.
+_EXPOSITION: Final = CONTENT_TYPE.partition("; charset")[0]
+_INTERNAL: Final = frozenset({"/healthz", "/readyz", "/drain"})
+
+
+def create_app(service: TelemetryService) -> ASGIApp:
+    """The ASGI application of a started service."""
+    pages = Litestar(
+        route_handlers=[metrics, fleet, *(_page_file(name) for name in _PAGE)],
+        state=State({"telemetry": service}),
+        response_headers=list(_HEADERS),
+        # The process has set its logs up; litestar would do it again in its own way.
+        logging_config=None,
+        openapi_config=OpenAPIConfig(
+            title="Auralis telemetry",
+            version=build_version(),
+            description="The fleet at a glance.",
+            path="/api/schema",
+            create_examples=False,
+        ),
+    )
+    internal = InternalApp(health=service.health, exposition=None, drain=service.drain)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and scope["path"] in _INTERNAL:
+            await internal(scope, receive, send)
+        else:
+            await pages(scope, receive, send)
+
+    return app
+
+
+@get("/metrics", media_type=_EXPOSITION, include_in_schema=False)
+async def metrics(state: State, request: Request[Any, Any, Any]) -> Response[bytes]:
+    """Everybody's metrics, with `service` and `instance` labels; `?scope=self`: only this process's own."""
+    service: TelemetryService = state.telemetry
+    if not service.settings.metrics_enabled:
+        text = b"metrics are switched off (METRICS_ENABLED=false)\n"
+        return Response(text, status_code=404, media_type="text/plain")
+    asked = request.query_params.get("scope", "fleet")
+    if asked not in ("fleet", "self"):
+        text = f"scope: got {shorten(asked)}, expected fleet or self\n".encode()
+        return Response(text, status_code=400, media_type="text/plain")
+    body = service.own_exposition() if asked == "self" else await service.fleet_exposition()
+    return Response(body, media_type=_EXPOSITION, headers={"cache-control": "no-store"})
+
+
+@get("/api/fleet", tags=["fleet"], summary="The whole fleet")
+async def fleet(state: State) -> Response[FleetReport]:
+    """Every instance with its listeners, streams, render headroom, tiers, jitter and memory, and the sums.
+
+    An instance that has been silent for 15 s is listed with `up: false` and its last figures, for ten minutes.
+    """
+    service: TelemetryService = state.telemetry
+    return Response(await service.fleet_report(), headers={"cache-control": "no-store"})
+
+
+def _page_file(name: str) -> Any:
+    content = (DASHBOARD / name).read_bytes()
+    path = "/" if name == "index.html" else f"/{name}"
+
+    @get(path, name=name, include_in_schema=False, sync_to_thread=False)
+    def page_file() -> Response[bytes]:
+        return Response(content, media_type=_PAGE[name], headers={"cache-control": "no-cache"})
+
+    return page_file

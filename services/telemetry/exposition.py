@@ -1,0 +1,229 @@
+"""Prometheus text expositions: read strictly, merged with labels that say whose samples they are. Pure.
+
+Samples stay text from beginning to end: a fleet of hundreds of instances is merged several times a minute, and turning
+numbers into floats and back would cost ten times as much.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+MAX_SAMPLES: Final = 20_000
+"""Samples that one instance may have; an instance with more is told apart from a healthy one and left out."""
+_TYPES: Final = frozenset({"counter", "gauge", "histogram", "summary", "untyped"})
+_SUFFIXES: Final[Mapping[str, tuple[str, ...]]] = {
+    "histogram": ("_bucket", "_sum", "_count"),
+    "summary": ("", "_sum", "_count"),
+}
+_NAME: Final = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
+_LABEL: Final = r'[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\["\\n])*"'
+_VALUE: Final = r"[+-]?(?:[0-9]+\.?[0-9]*(?:[eE][+-]?[0-9]+)?|\.[0-9]+(?:[eE][+-]?[0-9]+)?|Inf|inf|NaN|nan)"
+_SAMPLE: Final = re.compile(rf"({_NAME})(?:\{{((?:{_LABEL})(?:,{_LABEL})*)?,?\}})?[ \t]+({_VALUE})(?:[ \t]+-?[0-9]+)?")
+_COMMENT: Final = re.compile(rf"# (HELP|TYPE) ({_NAME})(?: (.*))?")
+_PAIR: Final = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\["\\n])*)"')
+
+
+class ExpositionError(ValueError):
+    """Text that is no exposition.
+
+    Attributes:
+        line: number of the line, from 1 on.
+    """
+
+    def __init__(self, line: int, observed: str, expected: str) -> None:
+        self.line = line
+        super().__init__(f"exposition line {line}: got {observed[:80]!r}, expected {expected}")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One line: name, labels as they are written between the braces, value as text."""
+
+    name: str
+    labels: str
+    value: str
+
+    def label_values(self) -> dict[str, str]:
+        """The labels, unescaped."""
+        return {name: _unescape(value) for name, value in _PAIR.findall(self.labels)}
+
+
+@dataclass(slots=True)
+class Family:
+    """A metric with its samples."""
+
+    name: str
+    kind: str = "untyped"
+    help: str = ""
+    samples: list[Sample] = field(default_factory=list)
+
+
+Exposition = Mapping[str, Family]
+
+
+def parse(data: bytes) -> Exposition:
+    """Read an exposition in text format 0.0.4.
+
+    Raises:
+        ExpositionError: a line cannot be read, or there are too many samples.
+    """
+    families: dict[str, Family] = {}
+    family = Family("")
+    count = 0
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise ExpositionError(data.count(b"\n", 0, error.start) + 1, repr(data[error.start :][:20]), "UTF-8") from error
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line:
+            continue
+        if line[0] == "#":
+            comment = _COMMENT.fullmatch(line)
+            if comment is None:
+                continue
+            kind, name, rest = comment.groups()
+            family = families.setdefault(name, Family(name))
+            if kind == "HELP":
+                family.help = rest or ""
+            elif rest in _TYPES:
+                family.kind = rest
+            else:
+                raise ExpositionError(number, line, f"a type of {', '.join(sorted(_TYPES))}")
+            continue
+        match = _SAMPLE.fullmatch(line.rstrip())
+        if match is None:
+            raise ExpositionError(number, line, 'name{label="value"} number')
+        name, labels, value = match.groups()
+        if not _belongs(name, family):
+            family = families.setdefault(name, Family(name))
+        count += 1
+        if count > MAX_SAMPLES:
+            raise ExpositionError(number, line, f"at most {MAX_SAMPLES} samples")
+        family.samples.append(Sample(name, labels or "", value))
+    return families
+
+
+def merge(parts: Iterable[tuple[Mapping[str, str], Exposition]]) -> bytes:
+    """One exposition out of several.
+
+    A label of a sample that a part's own labels would hide is kept as `exported_<name>`, unless it says the same.
+    Where two parts disagree about a metric's type, the first one's holds and the other's samples are left out: one
+    metric cannot have two types.
+
+    Args:
+        parts: (labels to add to each sample, exposition).
+    """
+    merged: dict[str, Family] = {}
+    for added, exposition in parts:
+        prefix = ",".join(f'{name}="{_escape(value)}"' for name, value in added.items())
+        for name, family in exposition.items():
+            whole = merged.get(name)
+            if whole is None:
+                whole = merged[name] = Family(name, family.kind, family.help)
+            elif family.kind != whole.kind and family.samples:
+                if whole.samples:
+                    continue
+                whole.kind = family.kind
+            whole.help = whole.help or family.help
+            whole.samples += (
+                Sample(each.name, _joined(prefix, added, each.labels), each.value) for each in family.samples
+            )
+    lines: list[str] = []
+    for name in sorted(merged):
+        family = merged[name]
+        if family.help:
+            lines.append(f"# HELP {name} {family.help}")
+        lines.append(f"# TYPE {name} {family.kind}")
+        lines += (
+            f"{each.name}{{{each.labels}}} {each.value}" if each.labels else f"{each.name} {each.value}"
+            for each in family.samples
+        )
+    return ("\n".join(lines) + "\n").encode() if lines else b""
+
+
+def _joined(prefix: str, added: Mapping[str, str], labels: str) -> str:
+    if not labels:
+        return prefix
+    # The search is cheap and nearly always in vain: only then are the labels taken apart.
+    if any(f"{name}=" in labels for name in added):
+        kept = []
+        for name, value in _PAIR.findall(labels):
+            if name not in added:
+                kept.append(f'{name}="{value}"')
+            elif _unescape(value) != added[name]:
+                kept.append(f'exported_{name}="{value}"')
+        labels = ",".join(kept)
+    return f"{prefix},{labels}" if labels and prefix else prefix or labels
+
+
+def value(exposition: Exposition, name: str) -> float | None:
+    """The sum of a counter's or gauge's samples; None where there is no such metric or no sample."""
+    family = exposition.get(name)
+    if family is None or not family.samples:
+        return None
+    return sum(float(each.value) for each in family.samples if each.name == name)
+
+
+def by_label(exposition: Exposition, name: str, label: str) -> dict[str, float]:
+    """A metric's values by one of its labels."""
+    values: dict[str, float] = {}
+    family = exposition.get(name)
+    for each in family.samples if family else ():
+        key = each.label_values().get(label)
+        if key is not None and each.name == name:
+            values[key] = values.get(key, 0.0) + float(each.value)
+    return values
+
+
+def buckets(exposition: Exposition, name: str) -> dict[float, float]:
+    """A histogram's cumulative counts by upper bound, its series added up."""
+    counts: dict[float, float] = {}
+    family = exposition.get(name)
+    for each in family.samples if family else ():
+        if each.name == f"{name}_bucket":
+            bound = float(each.label_values()["le"])
+            counts[bound] = counts.get(bound, 0.0) + float(each.value)
+    return counts
+
+
+def quantile(now: Mapping[float, float], before: Mapping[float, float], fraction: float) -> float | None:
+    """A quantile of what a histogram counted between two looks at it, linear within a bucket.
+
+    Returns:
+        The value; None where nothing was counted. Above the last finite bound, that bound.
+    """
+    bounds = sorted(now)
+    # A restarted process counts from zero again: then everything it has counted is new.
+    if any(before.get(bound, 0.0) > now[bound] for bound in bounds):
+        before = {}
+    counts = [now[bound] - before.get(bound, 0.0) for bound in bounds]
+    if not counts or counts[-1] <= 0:
+        return None
+    wanted = fraction * counts[-1]
+    lower_bound, lower_count = 0.0, 0.0
+    for bound, count in zip(bounds, counts, strict=True):
+        if count >= wanted:
+            if bound == float("inf"):
+                return lower_bound
+            inside = count - lower_count
+            return lower_bound + (bound - lower_bound) * ((wanted - lower_count) / inside if inside else 1.0)
+        lower_bound, lower_count = bound, count
+    return lower_bound
+
+
+def _belongs(name: str, family: Family) -> bool:
+    suffixes: Sequence[str] = _SUFFIXES.get(family.kind, ("",))
+    return name.startswith(family.name) and name[len(family.name) :] in suffixes and family.name != ""
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _unescape(text: str) -> str:
+    if "\\" not in text:
+        return text
+    return re.sub(r"\\(.)", lambda match: "\n" if match[1] == "n" else match[1], text)

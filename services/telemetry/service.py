@@ -1,0 +1,144 @@
+"""Telemetry as a whole (shell): its parts, put together from the settings, started and stopped in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import Final
+
+from services.contract.scrape import ScrapeAnswer
+from services.runtime.bus import Bus, Subscription
+from services.runtime.bus.nats import NatsBus
+from services.runtime.clock import SystemClock
+from services.runtime.gc_config import RealTimeGCConfig
+from services.runtime.health import Health
+from services.runtime.instance import instance_name
+from services.runtime.lifecycle import Lifecycle
+from services.runtime.logging import get_logger
+from services.runtime.metrics import BusMetrics, PrometheusMetrics
+from services.runtime.scrape import answer_scrapes
+from services.runtime.serve import EmbeddedServer, bind_socket
+from services.runtime.settings import Settings
+from services.telemetry.fleet import Fleet, FleetReport
+from services.telemetry.metrics import TelemetryMetrics
+from services.telemetry.scrape import Scraper
+
+SERVICE: Final = "telemetry"
+_WATCH_S: Final = 0.25
+
+_log = get_logger(__name__)
+
+
+class TelemetryService:
+    """Everything that a telemetry process runs, its port apart.
+
+    Args:
+        settings: from the environment.
+        bus: None: NATS, as the settings say.
+
+    Attributes:
+        health: ready when the bus is connected and nobody has asked for a drain.
+        instance: its name in the fleet.
+    """
+
+    def __init__(self, settings: Settings, *, bus: Bus | None = None) -> None:
+        self.settings = settings
+        self.instance = instance_name(settings, SERVICE)
+        self.health = Health("bus")
+        self._metrics = PrometheusMetrics()
+        clock = SystemClock()
+        self._metrics.describe_process(service=SERVICE, clock_offset_s=lambda: clock.offset_s)
+        self._clock = clock
+        self._gc = RealTimeGCConfig(self._metrics)
+        self._bus: Bus = (
+            bus if bus is not None else NatsBus(settings.nats, name=self.instance, metrics=BusMetrics(self._metrics))
+        )
+        self._fleet = Fleet()
+        self._scraper = Scraper(
+            self._bus,
+            self._fleet,
+            metrics=TelemetryMetrics(self._metrics),
+            own=lambda: ScrapeAnswer(SERVICE, self.instance, self.own_exposition()),
+        )
+        self._tasks: list[asyncio.Task[None]] = []
+        self._answers: Subscription | None = None
+
+    async def start(self) -> None:
+        """Start asking; the bus is connected to in the background, so that a missing one holds nothing up."""
+        self._gc.configure()
+        self._answers = await answer_scrapes(
+            self._bus, service=SERVICE, instance=self.instance, exposition=self.own_exposition
+        )
+        self._tasks = [
+            asyncio.create_task(self._bus.connect(), name="connect"),
+            asyncio.create_task(self._watch(), name="watch"),
+            asyncio.create_task(self._scraper.run(), name="scrape"),
+        ]
+        self._gc.freeze()
+
+    async def stop(self) -> None:
+        """Stop asking and hang up; idempotent."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        if self._answers is not None:
+            await self._answers.close()
+            self._answers = None
+        await self._bus.close()
+        self._gc.restore()
+
+    async def drain(self) -> None:
+        """Not ready any more. Nobody's music depends on this service, so there is nothing to wait for."""
+        self.health.set("accepting", ok=False, detail="draining")
+
+    def own_exposition(self) -> bytes:
+        """This process's own metrics."""
+        # Read for its offset: nothing else here asks this clock for the time.
+        self._clock.now()
+        return self._metrics.exposition()
+
+    async def fleet_exposition(self) -> bytes:
+        """Everybody's metrics, at most a second old."""
+        await self._scraper.refresh()
+        return self._fleet.merged(time.monotonic())
+
+    async def fleet_report(self) -> FleetReport:
+        """Everybody's state, at most a second old."""
+        await self._scraper.refresh()
+        return self._fleet.report(time.monotonic(), generated_at=self._clock.now(), bus_connected=self._bus.connected)
+
+    async def _watch(self) -> None:
+        while True:
+            connected = self._bus.connected
+            self.health.set("bus", connected, "connected" if connected else "not connected to NATS")
+            await asyncio.sleep(_WATCH_S)
+
+
+async def run_telemetry(settings: Settings, lifecycle: Lifecycle) -> None:
+    """Serve until `lifecycle.stopping`.
+
+    Raises:
+        PortInUseError: METRICS_PORT is taken.
+    """
+    from services.telemetry.app import create_app  # noqa: PLC0415 - it needs this module, and litestar takes a second
+
+    bound = bind_socket(settings.host, settings.metrics_port, setting="METRICS_PORT")
+    try:
+        service = TelemetryService(settings)
+        lifecycle.on_drain(service.drain)
+        server = EmbeddedServer(create_app(service), bound, lifespan="off")
+        await service.start()
+    except BaseException:
+        bound.close()
+        raise
+    try:
+        await server.start()
+        _log.info("ready", service=SERVICE, instance=service.instance, metrics_port=server.port)
+        await lifecycle.stopping.wait()
+    finally:
+        await server.stop()
+        await service.stop()

@@ -1,0 +1,150 @@
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from services.runtime.bus.memory import MemoryBroker, MemoryBus
+from services.runtime.metrics import PrometheusMetrics
+from services.runtime.scrape import answer_scrapes
+from services.runtime.settings import Settings
+from services.telemetry import scrape
+from services.telemetry.app import create_app
+from services.telemetry.service import TelemetryService
+
+SETTINGS = Settings(instance="t1")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scrape, "WAIT_S", 0.1)
+
+
+@asynccontextmanager
+async def telemetry(
+    broker: MemoryBroker | None = None, settings: Settings = SETTINGS
+) -> AsyncIterator[tuple[httpx.AsyncClient, TelemetryService]]:
+    service = TelemetryService(settings, bus=MemoryBus(broker or MemoryBroker()))
+    await service.start()
+    # The bus is connected to in the background.
+    await asyncio.sleep(0)
+    transport = httpx.ASGITransport(create_app(service))
+    try:
+        async with httpx.AsyncClient(transport=transport, base_url="http://telemetry") as http:
+            yield http, service
+    finally:
+        await service.stop()
+
+
+async def instance(broker: MemoryBroker, service: str, name: str) -> PrometheusMetrics:
+    metrics = PrometheusMetrics()
+    metrics.describe_process(service=service)
+    bus = MemoryBus(broker)
+    await bus.connect()
+    await answer_scrapes(bus, service=service, instance=name, exposition=metrics.exposition)
+    return metrics
+
+
+async def test_the_fleets_metrics_are_of_everybody_with_labels() -> None:
+    broker = MemoryBroker()
+    renderer = await instance(broker, "synthesis", "s1")
+    renderer.synthesis_latency_seconds.observe(0.05)
+    edge = await instance(broker, "edge", "e1")
+    edge.buffer_depth_chunks.labels(client_id="client_0").set(10)
+    _ = edge.buffer_underruns_total, edge.active_websocket_connections
+    edge.chunk_delivery_jitter_ms.observe(3)
+    async with telemetry(broker) as (http, _):
+        response = await http.get("/metrics")
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    for name in (
+        "synthesis_latency_seconds", "buffer_depth_chunks", "chunk_delivery_jitter_ms", "buffer_underruns_total",
+        "active_websocket_connections",
+    ):  # fmt: skip
+        assert name in response.text
+    families = {family.name: family for family in text_string_to_metric_families(response.text)}
+    owners = {(each.labels["service"], each.labels["instance"]) for each in families["memory_usage_mb"].samples}
+    assert owners == {("synthesis", "s1"), ("edge", "e1"), ("telemetry", "t1")}
+    (depth,) = families["buffer_depth_chunks"].samples
+    assert depth.labels == {"service": "edge", "instance": "e1", "client_id": "client_0"}
+    builds = families["auralis_build_info"].samples
+    assert not any("exported_service" in each.labels for each in builds)
+
+
+async def test_its_own_metrics_are_asked_for_by_scope() -> None:
+    broker = MemoryBroker()
+    await instance(broker, "edge", "e1")
+    async with telemetry(broker) as (http, _):
+        response = await http.get("/metrics", params={"scope": "self"})
+        wrong = await http.get("/metrics", params={"scope": "everybody"})
+    assert "auralis_gather_seconds" in response.text
+    assert "instance=" not in response.text
+    assert wrong.status_code == 400
+
+
+async def test_metrics_can_be_switched_off() -> None:
+    async with telemetry(settings=replace(SETTINGS, metrics_enabled=False)) as (http, _):
+        response = await http.get("/metrics")
+        fleet = await http.get("/api/fleet")
+    assert response.status_code == 404
+    assert "METRICS_ENABLED" in response.text
+    assert fleet.status_code == 200
+
+
+async def test_the_fleet_is_told_as_json_whose_schema_is_documented() -> None:
+    broker = MemoryBroker()
+    await instance(broker, "edge", "e1")
+    async with telemetry(broker) as (http, _):
+        fleet = (await http.get("/api/fleet")).json()
+        schema = (await http.get("/api/schema/openapi.json")).json()
+    assert fleet["bus_connected"] is True
+    assert fleet["totals"]["instances_up"] == 2
+    assert [row["instance"] for row in fleet["instances"]] == ["e1", "t1"]
+    body = schema["paths"]["/api/fleet"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+    name = body["$ref"].rpartition("/")[2]
+    documented = schema["components"]["schemas"]
+    assert set(documented[name]["properties"]) == set(fleet)
+    row = documented[name]["properties"]["instances"]["items"]["$ref"].rpartition("/")[2]
+    assert set(documented[row]["properties"]) == set(fleet["instances"][0])
+
+
+async def test_without_a_bus_it_answers_and_says_that_it_is_not_ready() -> None:
+    broker = MemoryBroker()
+    broker.go_away()
+    async with telemetry(broker) as (http, _):
+        ready = await http.get("/readyz")
+        assert ready.status_code == 503
+        assert "bus" in ready.json()["failing"]
+        assert (await http.get("/healthz")).status_code == 200
+        metrics = await http.get("/metrics")
+        fleet = (await http.get("/api/fleet")).json()
+    assert 'memory_usage_mb{service="telemetry",instance="t1"}' in metrics.text
+    assert fleet["bus_connected"] is False
+    assert [row["instance"] for row in fleet["instances"]] == ["t1"]
+
+
+async def test_a_drain_makes_it_not_ready_and_can_be_asked_for_twice() -> None:
+    async with telemetry() as (http, service):
+        service.health.set("bus", ok=True)
+        assert (await http.get("/readyz")).status_code == 200
+        assert (await http.post("/drain")).status_code == 200
+        assert (await http.get("/drain")).status_code == 200
+        assert (await http.get("/readyz")).json()["failing"] == ["accepting"]
+
+
+async def test_the_status_page_needs_nothing_from_elsewhere() -> None:
+    async with telemetry() as (http, _):
+        page = await http.get("/")
+        assert page.headers["content-type"] == "text/html; charset=utf-8"
+        assert "default-src 'none'" in page.headers["content-security-policy"]
+        assert "http://" not in page.text
+        assert "https://" not in page.text
+        assert (await http.get("/dashboard.css")).headers["content-type"] == "text/css; charset=utf-8"
+        script = await http.get("/dashboard.js")
+        assert script.headers["content-type"] == "text/javascript; charset=utf-8"
+        # Names of instances come from the network.
+        assert "innerHTML" not in script.text
+        assert (await http.get("/nothing")).status_code == 404

@@ -1,0 +1,171 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from services.telemetry.exposition import (
+    MAX_SAMPLES,
+    ExpositionError,
+    buckets,
+    by_label,
+    merge,
+    parse,
+    quantile,
+    value,
+)
+
+
+def samples(data: bytes) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    """An exposition as prometheus_client's own parser reads it."""
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(data.decode())
+        for sample in family.samples
+    }
+
+
+def instance(level: float = 1.0, *, odd: str = "plain") -> bytes:
+    registry = CollectorRegistry()
+    Gauge("memory_usage_mb", 'Has "quotes", a \\ and\na line.', registry=registry).set(level)
+    Counter("sent", "Sent.", ["kind"], registry=registry).labels(kind=odd).inc(3)
+    histogram = Histogram("jitter_ms", "Jitter.", buckets=(1, 2, 5), registry=registry)
+    for observed in (0.5, 1.5, 3, 9):
+        histogram.observe(observed)
+    Summary("size", "Size.", registry=registry).observe(2)
+    Gauge("empty", "Never set.", ["client_id"], registry=registry)
+    return generate_latest(registry)
+
+
+def test_merging_one_part_without_labels_says_the_same() -> None:
+    data = instance(odd='a "b" \\ c\nd,e="f"')
+    assert samples(merge([({}, parse(data))])) == samples(data)
+
+
+@given(
+    st.lists(st.tuples(st.text(max_size=20), st.floats(allow_nan=False)), min_size=1, max_size=4),
+)
+def test_every_sample_of_every_part_is_there_with_its_parts_labels(parts: list[tuple[str, float]]) -> None:
+    merged = samples(
+        merge(
+            ({"service": "edge", "instance": f"e{number}"}, parse(instance(level, odd=odd)))
+            for number, (odd, level) in enumerate(parts)
+        )
+    )
+    for number, (odd, level) in enumerate(parts):
+        own = {("service", "edge"), ("instance", f"e{number}")}
+        for (name, labels), expected in samples(instance(level, odd=odd)).items():
+            assert merged[name, frozenset(labels | own)] == expected
+    assert len(merged) == len(parts) * len(samples(instance()))
+
+
+def test_a_metric_without_samples_is_still_announced() -> None:
+    text = merge([({"instance": "a"}, parse(instance()))]).decode()
+    assert "# HELP empty Never set." in text
+    assert "# TYPE empty gauge" in text
+
+
+def test_each_metric_is_announced_once() -> None:
+    lines = merge(({"instance": name}, parse(instance())) for name in "abc").decode().splitlines()
+    comments = [line for line in lines if line.startswith("#")]
+    assert len(comments) == len(set(comments))
+
+
+def test_labels_that_would_be_hidden_are_kept_under_another_name() -> None:
+    data = b'build{service="edge",version="1"} 1\nbuild{service="other",version="2"} 1\n'
+    merged = samples(merge([({"service": "edge", "instance": "e1"}, parse(data))]))
+    own = {("service", "edge"), ("instance", "e1")}
+    assert ("build", frozenset({*own, ("version", "1")})) in merged
+    assert ("build", frozenset({*own, ("version", "2"), ("exported_service", "other")})) in merged
+
+
+def test_a_label_whose_name_or_value_only_looks_like_ours_is_left_alone() -> None:
+    data = b'x{my_instance="1",note="instance=\\"2\\""} 1\n'
+    merged = samples(merge([({"instance": "i"}, parse(data))]))
+    expected = frozenset({("my_instance", "1"), ("note", 'instance="2"'), ("instance", "i")})
+    assert merged == {("x", expected): 1.0}
+
+
+def test_where_types_disagree_the_first_ones_samples_are_kept() -> None:
+    first, second = parse(b"# TYPE x gauge\nx 1\n"), parse(b"# TYPE x untyped\nx 2\n")
+    merged = merge([({"instance": "a"}, first), ({"instance": "b"}, second)])
+    assert samples(merged) == {("x", frozenset({("instance", "a")})): 1.0}
+
+
+def test_a_type_without_samples_gives_way_to_one_with() -> None:
+    merged = merge([({}, parse(b"# TYPE x counter\n")), ({"instance": "b"}, parse(b"# TYPE x gauge\nx 2\n"))])
+    assert b"# TYPE x gauge" in merged
+    assert samples(merged) == {("x", frozenset({("instance", "b")})): 2.0}
+
+
+def test_names_of_instances_are_escaped() -> None:
+    merged = merge([({"instance": 'a"b\\c\nd'}, parse(b"x 1\n"))])
+    assert samples(merged) == {("x", frozenset({("instance", 'a"b\\c\nd')})): 1.0}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"x",
+        b"x one",
+        b'x{a="1} 2',
+        b'x{a="1" b="2"} 3',
+        b"9x 1",
+        b'x{9="1"} 2',
+        b"x 1 2 3",
+        b"x{} {y} 1",
+        b"# TYPE x dial",
+        b"x 1\xff",
+    ],
+)
+def test_what_cannot_be_read_is_an_error_that_names_the_line(line: bytes) -> None:
+    with pytest.raises(ExpositionError) as error:
+        parse(b"ok 1\n" + line + b"\n")
+    assert error.value.line == 2
+
+
+def test_what_other_exporters_write_is_read_too() -> None:
+    data = b'# A comment.\n\nx{a="1",} 2 1395066363000\ny 1e-3 \nz{b="q"} +Inf\nw NaN\n#EOF\n'
+    exposition = parse(data)
+    assert value(exposition, "x") == 2.0
+    assert value(exposition, "y") == 0.001
+    assert value(exposition, "z") == math.inf
+    assert math.isnan(value(exposition, "w") or 0.0)
+
+
+def test_more_samples_than_an_instance_may_have_are_refused() -> None:
+    parse(b"".join(b"x%d 1\n" % n for n in range(MAX_SAMPLES)))
+    with pytest.raises(ExpositionError, match="at most"):
+        parse(b"".join(b"x%d 1\n" % n for n in range(MAX_SAMPLES + 1)))
+
+
+def test_values_are_looked_up() -> None:
+    exposition = parse(b'# TYPE t counter\nt{k="a",l="1"} 1\nt{k="a",l="2"} 2\nt{k="b",l="1"} 4\n')
+    assert value(exposition, "t") == 7.0
+    assert by_label(exposition, "t", "k") == {"a": 3.0, "b": 4.0}
+    assert value(exposition, "missing") is None
+    assert by_label(exposition, "missing", "k") == {}
+
+
+def test_a_histograms_buckets_are_read() -> None:
+    assert buckets(parse(instance()), "jitter_ms") == {1.0: 1, 2.0: 2, 5.0: 3, math.inf: 4}
+
+
+def test_a_quantile_is_of_what_was_counted_in_between() -> None:
+    before = {1.0: 100.0, 2.0: 100.0, 5.0: 100.0, math.inf: 100.0}
+    now = {1.0: 100.0, 2.0: 150.0, 5.0: 200.0, math.inf: 200.0}
+    assert quantile(now, before, 0.5) == pytest.approx(2.0)
+    assert quantile(now, before, 0.75) == pytest.approx(3.5)
+    assert quantile(now, {}, 0.25) == pytest.approx(0.5)
+    assert quantile(now, now, 0.5) is None
+    assert quantile({}, {}, 0.5) is None
+
+
+def test_above_the_last_bound_a_quantile_is_that_bound() -> None:
+    assert quantile({1.0: 0.0, 5.0: 1.0, math.inf: 10.0}, {}, 0.9) == 5.0
+
+
+def test_after_a_restart_everything_counted_is_new() -> None:
+    assert quantile({1.0: 2.0, math.inf: 2.0}, {1.0: 900.0, math.inf: 900.0}, 0.5) == pytest.approx(0.5)
