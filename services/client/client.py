@@ -38,6 +38,7 @@ _FINAL_CODES: Final = frozenset(
 )
 """Closed for a reason that connecting again would meet again."""
 _BEHIND_S: Final = 1.0
+CLOSE_TIMEOUT_S: Final = 0.5
 
 
 class ClientError(Exception):
@@ -147,10 +148,12 @@ class Client:
             return
         with contextlib.suppress(websockets.ConnectionClosed, OSError):
             await connection.send(self.session.stop_message())
-        # The edge answers a stop by closing. A consumer that stopped reading may have left its queue full, so that the
-        # closing frame waits behind audio: it is not worth more than a moment.
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(connection.close(), 1.0)
+        # The edge answers a stop by closing, but its closing frame may wait behind audio that nobody reads any more.
+        try:
+            await asyncio.wait_for(connection.close(), CLOSE_TIMEOUT_S)
+        except TimeoutError:
+            connection.transport.abort()
+            await connection.wait_closed()
 
     async def update(self, **params: Any) -> None:
         """Change some of key, mode, bpm, intensity, preset, seed; the others stay.

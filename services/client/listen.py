@@ -103,8 +103,10 @@ async def _hear(
     try:
         async for chunk in client:
             first_id = chunk.chunk_id if first_id is None else first_id
-            sink.write(chunk.chunk_id, chunk.pcm)
             heard = chunk.chunk_id - first_id + 1
+            if count is not None and heard > count:
+                return  # the end fell into a gap
+            sink.write(chunk.chunk_id, chunk.pcm)
             now_s = time.monotonic()
             if on_moment is not None and now_s - told_s >= _LINE_EVERY_S:
                 told_s = now_s

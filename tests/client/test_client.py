@@ -148,6 +148,23 @@ async def test_a_listener_asks_for_its_stream_and_gets_its_chunks(
     assert client.arrivals.summary().first_audio_ms is not None
 
 
+async def test_leaving_while_audio_waits_to_be_read_hangs_up_soon() -> None:
+    gone = asyncio.Event()
+
+    async def answer(line: Line) -> None:
+        await line.start()
+        try:
+            await line.play(range(1000))
+            await line.connection.wait_closed()
+        finally:
+            gone.set()
+
+    async with edge(answer) as url:
+        async with Client(url, SPEC) as client:
+            await listen(client, 3)
+        await asyncio.wait_for(gone.wait(), 3)
+
+
 async def test_the_music_ends_when_the_edge_says_so() -> None:
     async def answer(line: Line) -> None:
         await line.start()

@@ -50,7 +50,7 @@ WATCHER = """
 
 
 def _watcher(program: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(  # noqa: S603 - our own program
+    return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(WATCHER.format(program=program))],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, process_group=0,
     )  # fmt: skip

@@ -225,7 +225,7 @@ def test_children_outlive_nothing_when_the_supervisor_is_killed(modules: Modules
         )
     )
     command = [sys.executable, str(script)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own script
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         pids = dict(process.stdout.readline().split() for _ in range(3))
         assert set(pids) == {"module", "program", "grandchild"}

@@ -1,0 +1,151 @@
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from services import cli
+from services.contract.spec import StreamSpec
+from services.local import findings
+from services.local.findings import Finding
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(cli.main, arguments)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.output
+
+
+def test_help_names_every_command() -> None:
+    status, text = run("--help")
+    assert status == 0
+    for name in ("up", "synthesis", "edge", "telemetry", "render", "listen", "doctor"):
+        assert f"\n  {name} " in text
+
+
+def test_help_imports_nothing_heavy() -> None:
+    source = (
+        "import sys; from services.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'numpy', 'litestar', 'nats', 'rich', 'websockets', 'asyncio', 'psutil'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    began_s = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - began_s < 5.0
+
+
+def test_up_imports_no_torch() -> None:
+    # The parent of the services must be there at once, and small.
+    source = "import sys; import services.local.up; sys.exit('torch' in sys.modules or 'litestar' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("listen", "ws://x/ws", "--bpm", "999"), "--bpm: got 999, expected a whole number from 40 to 180"),
+        (("listen", "ws://x/ws", "--key", "H"), "--key: got 'H'"),
+        (("render", "out.wav", "--mode", "cheerful"), "--mode: got 'cheerful'"),
+        (("render", "out.wav", "--intensity", "2"), "--intensity: got 2.0"),
+        (("render", "out.wav", "--seconds", "0"), "--seconds"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_named_with_what_can(arguments: tuple[str, ...], said: str) -> None:
+    status, text = run(*arguments)
+    assert status == 2
+    assert said in text
+
+
+def test_the_spec_is_read_from_the_options() -> None:
+    values = {"key": "Eb", "mode": "minor", "bpm": 60, "intensity": 0.41, "preset": None, "seed": None}
+    assert cli._read_spec(values) == StreamSpec("D#", "aeolian", 60, 8, "drift", 0)
+
+
+def test_listening_where_nothing_plays_is_one_sentence() -> None:
+    status, text = run("listen", "ws://127.0.0.1:9/ws", "--seconds", "1")
+    assert status == 1
+    assert text.count("\n") == 1
+    assert "auralis up" in text
+
+
+def test_rendering_into_a_folder_that_does_not_exist_is_one_sentence(tmp_path: Path) -> None:
+    status, text = run("render", str(tmp_path / "no" / "out.wav"))
+    assert status == 1
+    assert "does not exist" in text
+    assert text.count("\n") == 1
+
+
+FINDINGS = {
+    "ok": [Finding("Disk", "ok", "plenty")],
+    "warn": [Finding("Disk", "ok", "plenty"), Finding("Compiler", "warn", "none", "It is slow.", "Install one.")],
+    "fail": [Finding("Python", "fail", "3.8", "Nothing starts.", "Install another."), Finding("Disk", "warn", "full")],
+}
+
+
+@pytest.mark.parametrize(("level", "status"), [("ok", 0), ("warn", 0), ("fail", 1)])
+def test_the_doctor_fails_only_where_auralis_would_not_run(
+    level: str, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.local.doctor.examine", lambda: iter(FINDINGS[level]))
+    assert run("doctor")[0] == status
+    code, text = run("doctor", "--json")
+    body = json.loads(text)
+    assert (code, body["level"]) == (status, level)
+    assert body["findings"][0]["name"] == FINDINGS[level][0].name
+
+
+def test_the_doctor_tells_cost_and_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.local.doctor.examine", lambda: iter(FINDINGS["warn"]))
+    _, text = run("doctor")
+    assert "✓ Disk" in text
+    assert "! Compiler" in text
+    assert "It is slow." in text
+    assert "Install one." in text
+
+
+def test_the_doctor_examines_this_machine_without_falling_ill(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AURALIS_KERNEL_CACHE", str(tmp_path / "kernels"))
+    # Importing torch is tested where it is used; here it would only take time.
+    monkeypatch.setattr("services.local.machine.torch_device", lambda *_: Finding("Device", "ok", "cpu"))
+    code, text = run("doctor", "--json")
+    body = json.loads(text)
+    names = [finding["name"] for finding in body["findings"]]
+    for name in ("Python", "System", "Settings", "Memory", "torch", "GPU driver", "Compiler", "Kernel cache", "Disk",
+                 "NATS", "Open files", "ffmpeg"):  # fmt: skip
+        assert name in names
+    assert not any("cannot be examined" in finding["observed"] for finding in body["findings"])
+    assert code == (1 if findings.worst([Finding("", each["level"], "") for each in body["findings"]]) == "fail" else 0)
+
+
+def test_the_doctor_goes_on_where_settings_are_bad(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AURALIS_PORT", "eighty")
+    code, text = run("doctor", "--json")
+    assert code == 1
+    observed = {finding["name"]: finding for finding in json.loads(text)["findings"]}
+    assert "AURALIS_PORT: got 'eighty'" in observed["Settings"]["observed"]
+    assert "GPU driver" in observed
+
+
+def test_a_package_that_is_missing_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> None:
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    monkeypatch.setattr("services.local.doctor.examine", missing)
+    status, text = run("doctor")
+    assert status == 1
+    assert "auralis[synthesis]" in text
+
+
+def test_the_version_is_the_packages() -> None:
+    status, text = run("--version")
+    assert status == 0
+    assert text.startswith("auralis, version ")
