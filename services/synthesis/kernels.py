@@ -40,8 +40,8 @@ KERNEL_NAMES: Final = ("low", "finish", "high", "wet", "expand")
 _SOURCES: Final = (control, grid, level, noise, resample, reverb, sine, voices)
 _MAX_ROWS: Final = 1024
 _MAX_PARTIALS: Final = 8192
-LEAST_ROWS: Final = 2
-"""A single row would be compiled as a special case, with other bits: callers double it."""
+_JIT_LEAST_ROWS: Final = 2
+"""`torch.compile` makes a special case of a single row, another compilation with other bits: callers double it."""
 
 
 class KernelError(RuntimeError):
@@ -167,7 +167,7 @@ PLANS: Final = (
     ),
 )
 LIMITS: Final = {
-    "rows": (LEAST_ROWS, _MAX_ROWS),
+    "rows": (2, _MAX_ROWS),
     "partials": (1, _MAX_PARTIALS),
     "slots": (2, 2**20),
     "rooms": (2, 64),
@@ -181,11 +181,13 @@ class Kernels:
     Attributes:
         mode: "compiled" or "eager".
         reason: why it is eager; empty when it is not.
+        least_rows: how many rows a call must have at least.
         expand, low, high, wet, finish: see the modules of the same names.
     """
 
     mode: str
     reason: str
+    least_rows: int
     expand: Kernel
     low: Kernel
     high: Kernel
@@ -220,7 +222,7 @@ def load_kernels(
         loaded = {name: _open(folder / f"{name}.pt2") for name in KERNEL_NAMES}
     except KernelError as error:
         return eager_kernels(str(error))
-    return Kernels("compiled", "", **loaded)
+    return Kernels("compiled", "", 1, **loaded)
 
 
 def eager_kernels(reason: str) -> Kernels:
@@ -229,6 +231,7 @@ def eager_kernels(reason: str) -> Kernels:
     return Kernels(
         "eager",
         reason,
+        1,
         expand=Expand(),
         low=lambda *points: voices.accumulate_low(points),
         high=lambda *points: (voices.accumulate_high(points),),
@@ -412,6 +415,7 @@ def _just_in_time_kernels() -> Kernels:
     return Kernels(
         "compiled",
         "",
+        _JIT_LEAST_ROWS,
         expand=compiled(Expand()),
         low=compiled(Low()),
         high=compiled(High()),

@@ -172,24 +172,7 @@ class Packer:
     def partials(self, rows: Sequence[tuple[StreamSpec, int]], band: str, *, least: int = 1) -> PackedPartials:
         """Pack the partials of (spec, block) rows; at least `least` wide."""
         found = [self.sounding(spec, block, band) for spec, block in rows]
-        width = max(least, max((sum(len(part[1]) for part in parts) for parts in found), default=0))
-        words = np.zeros((len(rows), width, WIDTH), dtype=np.int32)
-        starts = np.zeros((len(rows), width), dtype=np.int32)
-        for row, parts in enumerate(found):
-            end = 0
-            for table, active, start_frame in parts:
-                begin, end = end, end + len(active)
-                table.words.take(active, axis=0, out=words[row, begin:end], mode="clip")
-                starts[row, begin:end] = start_frame
-        frames = np.array([block * BLOCK_FRAMES % 2**32 for _, block in rows], dtype=np.uint32)[:, None]
-        parameters = words[:, :, :COLUMNS].view(np.float32).copy()
-        # Whole frames up to 2**24 are exact in float32.
-        parameters[:, :, Col.ONSET] = words[:, :, _ONSET] - starts
-        increments = words[:, :, _INCREMENT]
-        phases = np.empty((len(rows), width, 2), dtype=np.int32)
-        phases[:, :, 0] = (words[:, :, _PHASE].view(np.uint32) + increments.view(np.uint32) * frames).view(np.int32)
-        phases[:, :, 1] = increments
-        return PackedPartials(parameters, phases)
+        return pack_partials(found, [block for _, block in rows], least=least)
 
     def air(self, rows: Sequence[tuple[StreamSpec, int]]) -> PackedAir:
         """Pack the air and dither of (spec, block) rows."""
@@ -221,6 +204,36 @@ class Packer:
             preset=np.array([PRESET_NAMES.index(spec.preset) for spec, _ in rows], dtype=np.int64),
             dither=np.stack((dither, seeds[:, 2]), axis=1).view(np.int32),
         )
+
+
+def pack_partials(
+    rows: Sequence[Sequence[tuple[Table, NDArray[np.int32], int]]], blocks: Sequence[int], *, least: int = 1
+) -> PackedPartials:
+    """Pack rows of partials, padded to the longest row.
+
+    Args:
+        rows: for each row tables with their partials, and the block's first frame from the table's section's start.
+        blocks: the block of each row.
+        least: partials of a row at least.
+    """
+    width = max(least, max((sum(len(part[1]) for part in parts) for parts in rows), default=0))
+    words = np.zeros((len(rows), width, WIDTH), dtype=np.int32)
+    starts = np.zeros((len(rows), width), dtype=np.int32)
+    for row, parts in enumerate(rows):
+        end = 0
+        for table, active, start_frame in parts:
+            begin, end = end, end + len(active)
+            table.words.take(active, axis=0, out=words[row, begin:end], mode="clip")
+            starts[row, begin:end] = start_frame
+    frames = np.array([block * BLOCK_FRAMES % 2**32 for block in blocks], dtype=np.uint32)[:, None]
+    parameters = words[:, :, :COLUMNS].view(np.float32).copy()
+    # Whole frames up to 2**24 are exact in float32.
+    parameters[:, :, Col.ONSET] = words[:, :, _ONSET] - starts
+    increments = words[:, :, _INCREMENT]
+    phases = np.empty((len(rows), width, 2), dtype=np.int32)
+    phases[:, :, 0] = (words[:, :, _PHASE].view(np.uint32) + increments.view(np.uint32) * frames).view(np.int32)
+    phases[:, :, 1] = increments
+    return PackedPartials(parameters, phases)
 
 
 def prepare_section(section: Section, spec: StreamSpec) -> PreparedSection:

@@ -28,7 +28,7 @@ from services.contract.timebase import (
 from services.synthesis.dsp.grid import INTERVALS, LANE, QUARTER
 from services.synthesis.dsp.noise import colour_taps
 from services.synthesis.dsp.reverb import PARTS, impulse_response, inverse, response_spectra
-from services.synthesis.kernels import LEAST_ROWS, Kernels, load_kernels
+from services.synthesis.kernels import Kernels, load_kernels
 from services.synthesis.pack import Compose, Packer
 from services.synthesis.patches import SOUNDS
 from services.synthesis.score.compose import SectionCache
@@ -96,7 +96,7 @@ class Renderer:
         # Decaying tails reach numbers so small that a CPU needs a hundred times as long for them.
         torch.set_flush_denormal(True)
         self.device = device
-        self.batch_size = max(LEAST_ROWS, batch_size or DEFAULT_BATCH_SIZE)
+        self.batch_size = batch_size or DEFAULT_BATCH_SIZE
         self._enable_compile = enable_compile
         self._kernel_cache = kernel_cache
         self.packer = Packer(compose or SectionCache(2 * max_streams).get, max_sections=3 * max_streams)
@@ -227,7 +227,7 @@ class Renderer:
         return dry
 
     def _finish(self, rows: list[Job], dry: Tensor) -> tuple[NDArray[np.int16], ...]:
-        padded = _padded(rows)
+        padded = self._padded(rows)
         air = self.packer.air(padded)
         slots = [[self._sends.slot((spec.stream_id, block - part)) for part in range(PARTS)] for spec, block in padded]
         preset = self._to_device(air.preset)
@@ -255,13 +255,17 @@ class Renderer:
 
     def _bright(self, rows: list[Job]) -> Tensor:
         if not any(self.packer.count(spec, block, "high") for spec, block in rows):
-            count = max(len(rows), LEAST_ROWS)
+            count = len(self._padded(rows))
             return torch.zeros((count, CHANNELS, QUARTER, INTERVALS, LANE), device=self.device)
         return self._kernel("high")(*self._control(rows, "high")[:6])[0]
 
     def _control(self, rows: list[Job], band: str) -> Sequence[Tensor]:
-        packed = self.packer.partials(_padded(rows), band)
+        packed = self.packer.partials(self._padded(rows), band)
         return self._kernel("expand")(self._to_device(packed.parameters), self._to_device(packed.phases))
+
+    def _padded(self, rows: list[Job]) -> list[Job]:
+        least = self._kernels.least_rows if self._kernels else 1
+        return rows if len(rows) >= least else rows * least
 
     def _kernel(self, name: str) -> Callable[..., Sequence[Tensor]]:
         kernel: Callable[..., Sequence[Tensor]] = getattr(self._kernels, name)
@@ -278,10 +282,6 @@ class Renderer:
             if chord.onset_s < second + 1:
                 found[max(0, int((chord.onset_s - second) * TICKS_PER_S))] = chord.name
         return tuple(Chord(chunk, name) for chunk, name in sorted(found.items())[:MAX_CHORDS])
-
-
-def _padded(rows: list[Job]) -> list[Job]:
-    return rows if len(rows) >= LEAST_ROWS else rows * LEAST_ROWS
 
 
 def _latest(jobs: Sequence[Job]) -> dict[str, int]:

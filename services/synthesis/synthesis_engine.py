@@ -1,0 +1,233 @@
+"""Phrases on demand: chords and a melody in, stereo sound out, on the kernels that the streams use.
+
+A stream's block is one row of a kernel call; here a row is a voice (a few partials of one second), so that a phrase of
+many notes fills the rows of a batch, and a batch of eight makes an eighth of the calls that a batch of one does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from services.contract.spec import StreamSpec
+from services.contract.timebase import BLOCK_FRAMES, BLOCKS_PER_SECTION, CHANNELS, SAMPLE_RATE_HZ
+from services.synthesis.device_selector import AutoDeviceSelector
+from services.synthesis.dsp.grid import INTERVALS, LANE, LOW_INTERVALS, QUARTER, QUARTER_BLOCK
+from services.synthesis.dsp.noise import AIR_TAPS
+from services.synthesis.dsp.reverb import PARTS, impulse_response, inverse, response_spectra
+from services.synthesis.kernels import Kernel, load_kernels
+from services.synthesis.pack import Table, pack_partials, prepare_section
+from services.synthesis.patches import SOUNDS
+from services.synthesis.score.events import Layer, Notes, Section
+from services.synthesis.sends import SendStore
+
+QUALITIES: Final = {
+    "major": (0, 4, 7),
+    "minor": (0, 3, 7),
+    "diminished": (0, 3, 6),
+    "augmented": (0, 4, 8),
+    "sus2": (0, 2, 7),
+    "sus4": (0, 5, 7),
+    "major7": (0, 4, 7, 11),
+    "minor7": (0, 3, 7, 10),
+    "dominant7": (0, 4, 7, 10),
+}
+"""Chord qualities: semitones above the root."""
+
+VOICE_PARTIALS: Final = 8
+"""Partials of a voice row: two simple tones or one rich one."""
+
+_STREAM: Final = "phrase"
+
+Chord = tuple[int, int, str]
+"""First frame, root as a MIDI number, quality."""
+MelodyNote = tuple[int, int, float, float]
+"""First frame, MIDI number, velocity 0 to 1, seconds."""
+
+
+class OptimizedSynthesisEngine:
+    """Renders phrases. Compiles (or opens) and warms up its kernels when it is made.
+
+    Args:
+        device: where to render; None is the best of this machine.
+        batch_size: voice rows of a kernel call.
+        enable_compile: False runs eagerly.
+        preset: whose tones and room are used.
+        kernel_cache: folder of compiled kernels; None is the user's.
+    """
+
+    def __init__(
+        self,
+        device: torch.device | str | None = None,
+        batch_size: int = 8,
+        enable_compile: bool = True,  # noqa: FBT001, FBT002 - the published signature
+        *,
+        preset: str = "drift",
+        kernel_cache: Path | None = None,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size: got {batch_size}, expected 1 or more")
+        if preset not in SOUNDS:
+            raise ValueError(f"preset: got {preset!r}, expected one of {', '.join(SOUNDS)}")
+        torch.set_flush_denormal(True)
+        self.device = AutoDeviceSelector().select_device() if device is None else torch.device(device)
+        self.batch_size = batch_size
+        self._spec = StreamSpec(preset=preset)
+        self._kernels = load_kernels(self.device, enable_compile=enable_compile, cache=kernel_cache)
+        response = response_spectra(impulse_response(SOUNDS[preset].room))
+        # Two rooms, because one alone would be a special case to a compiler.
+        self._responses = torch.from_numpy(np.stack((response, response))).to(self.device)
+        self.render_phrase([(0, 60, "major")], [(0, 96, 0.5, 0.5)], 1.0)
+
+    @property
+    def mode(self) -> str:
+        """How it runs: "compiled" or "eager"."""
+        return self._kernels.mode
+
+    def render_phrase(
+        self, chords: Sequence[Chord], melody: Sequence[MelodyNote], duration_sec: float
+    ) -> NDArray[np.float32]:
+        """Render a phrase; a chord lasts until the next one.
+
+        Args:
+            chords: (first frame at 44.1 kHz, root as a MIDI number, a name of `QUALITIES`).
+            melody: (first frame, MIDI number, velocity 0 to 1, seconds).
+            duration_sec: length of the result; tails are cut there.
+
+        Returns:
+            float32 [frames, 2], within -1 and 1.
+
+        Raises:
+            ValueError: something is out of range; the message names it.
+        """
+        if not 0.0 < duration_sec <= BLOCKS_PER_SECTION:
+            raise ValueError(f"duration_sec: got {duration_sec}, expected more than 0 and at most {BLOCKS_PER_SECTION}")
+        blocks = math.ceil(duration_sec)
+        section = _section(chords, melody, duration_sec)
+        prepared = prepare_section(section, self._spec)
+        with torch.inference_mode():
+            dry = torch.zeros((blocks, CHANNELS, LOW_INTERVALS, LANE), device=self.device)
+            send = torch.zeros((blocks, QUARTER_BLOCK), device=self.device)
+            for index, (some_dry, some_send) in self._voices(prepared.low, blocks, self._kernels.low, 8):
+                dry.index_add_(0, index, some_dry)
+                send.index_add_(0, index, some_send)
+            bright = torch.zeros((blocks, CHANNELS, QUARTER, INTERVALS, LANE), device=self.device)
+            for index, some in self._voices(prepared.high, blocks, self._kernels.high, 6):
+                bright.index_add_(0, index, some[0])
+            samples = self._finish(dry, send, bright)
+        frames = round(duration_sec * SAMPLE_RATE_HZ)
+        return (samples[:frames].astype(np.float32)) * np.float32(2.0**-15)
+
+    def _voices(self, table: Table, blocks: int, kernel: Kernel, inputs: int) -> list[tuple[Tensor, Sequence[Tensor]]]:
+        """What `kernel` makes of every voice row, with the block of each: batch after batch."""
+        rows: list[tuple[int, NDArray[np.int32]]] = []
+        for block in range(blocks):
+            active = table.sounding(block)
+            rows += [(block, active[i : i + VOICE_PARTIALS]) for i in range(0, len(active), VOICE_PARTIALS)]
+        result: list[tuple[Tensor, Sequence[Tensor]]] = []
+        least = self._kernels.least_rows
+        for i in range(0, len(rows), self.batch_size):
+            batch = rows[i : i + self.batch_size]
+            padded = batch if len(batch) >= least else batch * least
+            packed = pack_partials(
+                [[(table, active, block * BLOCK_FRAMES)] for block, active in padded],
+                [block for block, _ in padded],
+                least=VOICE_PARTIALS,
+            )
+            points = self._kernels.expand(
+                torch.from_numpy(packed.parameters).to(self.device), torch.from_numpy(packed.phases).to(self.device)
+            )
+            index = torch.tensor([block for block, _ in batch], device=self.device)
+            result.append((index, [out[: len(batch)] for out in kernel(*points[:inputs])]))
+        return result
+
+    def _finish(self, dry: Tensor, send: Tensor, bright: Tensor) -> NDArray[np.int16]:
+        blocks = dry.shape[0]
+        store = SendStore(max(blocks + 1, 2 * (PARTS + 2)), self.device)
+        keys = [(_STREAM, block) for block in range(blocks)]
+        slots = [store.claim(key) for key in keys]
+        store.sends[torch.tensor(slots, device=self.device)] = send
+        store.store_spectra(keys)
+        rows = max(blocks, self._kernels.least_rows)
+        wanted = [[store.slot((_STREAM, min(row, blocks - 1) - part)) for part in range(PARTS)] for row in range(rows)]
+
+        def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+            return torch.zeros((rows, *shape), dtype=dtype, device=self.device)
+
+        def padded(tensor: Tensor) -> Tensor:
+            return tensor if blocks == rows else tensor.expand(rows, *tensor.shape[1:]).contiguous()
+
+        real, imaginary, white = self._kernels.wet(
+            store.spectra,
+            torch.tensor(wanted, device=self.device),
+            self._responses,
+            zeros(dtype=torch.int64),
+            zeros(1, dtype=torch.int32),
+            zeros(2, dtype=torch.int32),
+        )
+        dither = torch.arange(rows, dtype=torch.int32, device=self.device) * BLOCK_FRAMES
+        samples = self._kernels.finish(
+            padded(dry),
+            inverse(real, imaginary),
+            white,
+            zeros(AIR_TAPS),
+            zeros(CHANNELS, LOW_INTERVALS + 1),
+            padded(bright),
+            torch.stack((dither, dither), dim=1).contiguous(),
+        )[0]
+        played = samples[:blocks].permute(0, 3, 2, 1).contiguous()
+        return played.cpu().numpy().reshape(-1, CHANNELS)
+
+
+def _section(chords: Sequence[Chord], melody: Sequence[MelodyNote], duration_sec: float) -> Section:
+    """The phrase as a section of the score: chords on the pad with a bass, the melody on its own layer."""
+    rows: list[tuple[float, float, float, float, float, Layer]] = []
+    starts = sorted(start for start, _, _ in chords)
+    for start, root, quality in chords:
+        if quality not in QUALITIES:
+            raise ValueError(f"chord quality: got {quality!r}, expected one of {', '.join(QUALITIES)}")
+        onset_s = _onset_s(start, root)
+        later = [other for other in starts if other > start]
+        end_s = later[0] / SAMPLE_RATE_HZ if later else duration_sec
+        held_s = max(0.1, end_s - onset_s)
+        tones = QUALITIES[quality]
+        for place, interval in enumerate(tones):
+            pan = 0.5 * (2.0 * place / (len(tones) - 1) - 1.0)
+            rows.append((onset_s, held_s, root + interval, 0.3, pan, Layer.PAD))
+        rows.append((onset_s, held_s, root - 12, 0.4, 0.0, Layer.BASS))
+    for start, pitch, velocity, seconds in melody:
+        if not (0.0 <= velocity <= 1.0 and 0.0 < seconds <= BLOCKS_PER_SECTION):
+            raise ValueError(f"melody: got velocity {velocity} for {seconds} s, expected 0 to 1 for more than 0 s")
+        rows.append((_onset_s(start, pitch), seconds, pitch, 0.6 * velocity, 0.1, Layer.MELODY))
+    count = len(rows)
+    onset, held, pitch_midi, gain, pan_column, layer = (
+        np.array([row[i] for row in rows], dtype=np.float64) for i in range(6)
+    )
+    order = np.argsort(onset, kind="stable")
+    notes = Notes(
+        onset_s=onset[order],
+        duration_s=held[order],
+        pitch_midi=pitch_midi[order],
+        gain=gain[order].astype(np.float32),
+        pan=pan_column[order].astype(np.float32),
+        brightness=np.full(count, 0.5, dtype=np.float32),
+        threshold=np.zeros(count, dtype=np.float32),
+        layer=layer[order].astype(np.uint8),
+        seed=np.arange(count, dtype=np.uint32) * np.uint32(2_654_435_761),
+    )
+    return Section(0, notes, (), np.array([0.0, 240.0]), np.zeros(2, dtype=np.float32))
+
+
+def _onset_s(frame: int, pitch: int) -> float:
+    if not 0 <= frame < BLOCKS_PER_SECTION * BLOCK_FRAMES:
+        raise ValueError(f"first frame: got {frame}, expected 0 to {BLOCKS_PER_SECTION * BLOCK_FRAMES - 1}")
+    if not 12 <= pitch <= 120:
+        raise ValueError(f"pitch: got {pitch}, expected a MIDI number from 12 to 120")
+    return frame / SAMPLE_RATE_HZ
