@@ -20,7 +20,6 @@ Layout, little-endian:
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 import struct
 from dataclasses import dataclass, field
@@ -91,6 +90,8 @@ class Block:
             raise FieldError("stream_hash", self.stream_hash, "8 bytes")
         if len(self.chords) > MAX_CHORDS:
             raise FieldError("chords", len(self.chords), f"at most {MAX_CHORDS}")
+        for field_name, level in (("peak", self.peak), ("rms", self.rms), ("render_s", self.render_s)):
+            _check_level(field_name, level)
         names = bytearray()
         for chord in self.chords:
             name = chord.name.encode()
@@ -133,6 +134,8 @@ class Block:
         if len(data) < _HEADER.size:
             raise TruncatedError("block", len(data), _HEADER.size)
         _, _, _, pcm_offset, tick, spec_hash, peak, rms, render_s, revision, count = _HEADER.unpack_from(data)
+        if pcm_offset < _HEADER.size:
+            raise MessageError(f"block: PCM begins at byte {pcm_offset}, expected {_HEADER.size} or later")
         if len(data) < pcm_offset + BLOCK_BYTES:
             raise TruncatedError("block", len(data), pcm_offset + BLOCK_BYTES)
         if len(data) != pcm_offset + BLOCK_BYTES:
@@ -140,8 +143,7 @@ class Block:
         if tick > MAX_TICK or tick % CHUNKS_PER_BLOCK:
             raise FieldError("first_tick", tick, "a multiple of 10 from 0 on")
         for name, level in (("peak", peak), ("rms", rms), ("render_s", render_s)):
-            if not math.isfinite(level) or level < 0:
-                raise FieldError(name, level, "a finite number from 0 on")
+            _check_level(name, level)
         revision_text = revision.rstrip(b"\0").decode("ascii", "replace")
         if not _REVISION.fullmatch(revision_text):
             raise FieldError("revision", revision_text, "1 to 16 characters of [a-z0-9-]")
@@ -155,6 +157,12 @@ class Block:
             render_s=render_s,
             chords=_read_chords(data[_HEADER.size : pcm_offset], count),
         )
+
+
+def _check_level(name: str, level: float) -> None:
+    # float32 ends at 3.4e38; packing more would raise OverflowError.
+    if not 0 <= level <= 3e38:
+        raise FieldError(name, level, "a finite number from 0 on")
 
 
 def stream_hash(stream_id: str) -> bytes:

@@ -64,5 +64,9 @@ def shorten(value: object, limit: int = 80) -> str:
     # Slicing first keeps repr of a megabyte string from being built at all.
     if isinstance(value, str | bytes) and len(value) > limit:
         return repr(value[:limit]) + "…"
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):
+        # Nested too deeply, or a number of more digits than Python writes.
+        return f"a {type(value).__name__} that cannot be shown"
     return text if len(text) <= limit else text[:limit] + "…"

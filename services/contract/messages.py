@@ -12,12 +12,16 @@ def read_object(what: str, data: bytes | str, *, limit_bytes: int) -> dict[str, 
     """Parse a JSON object of at most `limit_bytes`.
 
     Raises:
-        MessageError: too long, not JSON, not an object, or with a number JSON does not have.
+        MessageError: too long, not JSON in UTF-8, not an object, with a number that JSON does not have, or with a
+            key twice (parsers disagree about which one counts).
     """
-    if len(data) > limit_bytes:
-        raise MessageError(f"{what}: got {len(data)} bytes, expected at most {limit_bytes}")
+    size_bytes = len(data) if isinstance(data, bytes) or len(data) > limit_bytes else len(data.encode(errors="replace"))
+    if size_bytes > limit_bytes:
+        raise MessageError(f"{what}: got {size_bytes} bytes, expected at most {limit_bytes}")
     try:
-        value = json.loads(data, parse_constant=_refuse_constant)
+        # Decoded here because json.loads guesses: it would take UTF-16 too.
+        text = data.decode() if isinstance(data, bytes) else data
+        value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_refuse_duplicates)
     except (ValueError, RecursionError) as error:
         raise MessageError(f"{what}: not JSON ({shorten(str(error))}); send one JSON object") from error
     if not isinstance(value, dict):
@@ -55,11 +59,19 @@ def take_number(value: dict[str, Any], field: str, low: float, high: float) -> f
 
 
 def take_text(value: dict[str, Any], field: str, limit: int = 100) -> str:
-    """The non-empty string of at most `limit` characters in `field`, or FieldError."""
+    """The string of 1 to `limit` printable characters in `field`, or FieldError."""
     text = value.get(field)
-    if not isinstance(text, str) or not 0 < len(text) <= limit:
-        raise FieldError(field, text, f"a text of 1 to {limit} characters")
+    # Line breaks and lone surrogates would surface later, in a log or a label.
+    if not isinstance(text, str) or not 0 < len(text) <= limit or not text.isprintable():
+        raise FieldError(field, text, f"a text of 1 to {limit} printable characters")
     return text
+
+
+def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise ValueError("a key twice in one object")
+    return value
 
 
 def _refuse_constant(name: str) -> None:

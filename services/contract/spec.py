@@ -7,7 +7,6 @@ from it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Self
@@ -160,7 +159,8 @@ def _check_int(field: str, value: object, low: int, high: int) -> None:
 
 def _read_key(value: object) -> str:
     if isinstance(value, str) and 1 <= len(value) <= 2:
-        name = value.replace("♯", "#").replace("♭", "b").upper()
+        # The first character is the letter: a lone "♭" is not the key B.
+        name = (value[0] + value[1:].replace("♯", "#").replace("♭", "b")).upper()
         name = _FLATS.get(name, name)
         if name in KEYS:
             return name
@@ -183,14 +183,9 @@ def _read_preset(value: object) -> str:
 
 
 def _read_whole(field: str, value: object, low: int, high: int) -> int:
-    # JSON has one number type, and JavaScript writes 70.0 as 70 but 70.5 as 70.5.
-    if (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-        and value == int(value)
-        and low <= value <= high
-    ):
+    # JSON has one number type, and JavaScript writes 70.0 as 70 but 70.5 as 70.5. The range comes first: it refuses
+    # NaN and infinity, which have no int(), and an integer too large for a float.
+    if isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high and value == int(value):
         return int(value)
     raise FieldError(field, value, f"a whole number from {low} to {high}")
 

@@ -6,6 +6,7 @@ A client without a subprotocol gets `audio` and `error` messages only, as JSON. 
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -148,7 +149,7 @@ def _parse_control(value: Mapping[str, Any]) -> ClientMessage:
     if action == "update":
         return Update({name: params[name] for name in SPEC_FIELDS if name in params}, events)
     resume = params.get("resume")
-    if resume is not None and not (isinstance(resume, str) and 0 < len(resume) <= 1024):
+    if resume is not None and not (isinstance(resume, str) and 0 < len(resume) <= 1024 and resume.isascii()):
         raise FieldError("resume", resume, "the token of a hello message")
     chunk_id = None if params.get("chunk_id") is None else take_int(params, "chunk_id", 0, MAX_TICK)
     return Start(spec, bool(events), resume, chunk_id)
@@ -252,7 +253,7 @@ class AudioFrame:
         """Read a frame.
 
         Raises:
-            TruncatedError, UnknownVersionError, FieldError: see errors.py.
+            TruncatedError, UnknownVersionError, MessageError, FieldError: see errors.py.
         """
         if len(data) < FRAME_HEADER_BYTES:
             raise TruncatedError("audio frame", len(data), FRAME_HEADER_BYTES)
@@ -264,6 +265,12 @@ class AudioFrame:
         if tier >= len(TIERS):
             raise FieldError("tier", tier, f"0 to {len(TIERS) - 1}")
         payload = memoryview(data)[FRAME_HEADER_BYTES:]
-        if format_ == FRAME_PCM and len(payload) != CHUNK_BYTES:
+        if format_ == FRAME_PCM and len(payload) < CHUNK_BYTES:
             raise TruncatedError("audio frame", len(data), FRAME_HEADER_BYTES + CHUNK_BYTES)
+        if format_ == FRAME_PCM and len(payload) > CHUNK_BYTES:
+            raise MessageError(f"audio frame: got {len(payload)} bytes of PCM, expected {CHUNK_BYTES}")
+        if chunk_id > MAX_TICK:
+            raise FieldError("chunk_id", chunk_id, f"0 to {MAX_TICK}")
+        if not math.isfinite(timestamp):
+            raise FieldError("timestamp", timestamp, "a finite number")
         return cls(chunk_id, timestamp, depth, TIERS[tier], payload, format_)
