@@ -60,17 +60,23 @@ RUN apt-get update -qq \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends g++ \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=code /opt/auralis /opt/auralis
+# First for every x86-64 processor with AVX2, then for what this machine has besides; a worker opens the best that its
+# own processor can run.
 RUN mkdir -p /opt/kernels \
- && case "$TORCH" in cpu) /opt/auralis/bin/python -m services.synthesis.kernels --output /opt/kernels ;; esac
+ && case "$TORCH" in cpu) \
+        export XDG_CACHE_HOME=/opt/built \
+     && ATEN_CPU_CAPABILITY=avx2 /opt/auralis/bin/python -m services.synthesis.build_kernels \
+     && /opt/auralis/bin/python -m services.synthesis.build_kernels \
+     && mv /opt/built/auralis/kernels/* /opt/kernels/ ;; esac
 
 # --- the images -------------------------------------------------------------------------------------------------------
 
 FROM ${BASE} AS runtime
 # A number, so that Kubernetes can see that it is not root; it owns nothing.
 USER 10001:10001
-WORKDIR /tmp
+WORKDIR /
 ENV PATH=/opt/auralis/bin:/usr/local/bin:/usr/bin:/bin \
-    PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PYTHONFAULTHANDLER=1 \
+    PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PYTHONFAULTHANDLER=1 PYTHONSAFEPATH=1 \
     AURALIS_HOST=0.0.0.0 AURALIS_LOG_FORMAT=json HOME=/tmp
 ARG VERSION=0.1.0
 ARG REVISION=unknown

@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 - a program of its own, mounted into a pod
 """What `helm test` runs: listens to an edge as a listener would, and asks telemetry whether everybody is there.
 
 Environment: EDGE_URL, TEST_SECONDS, where they are used TELEMETRY_URL, JWT_KEY and JWT_AUDIENCE. Standard output tells
@@ -5,6 +6,7 @@ what was seen; the exit status is 1 when something is wrong.
 """
 
 import asyncio
+import itertools
 import json
 import math
 import os
@@ -55,7 +57,7 @@ async def listen(url: str, seconds: float, headers: Mapping[str, str]) -> list[s
                 if len(chunks) == wanted:
                     break
     ids = [chunk.chunk_id for chunk in chunks]
-    gaps = sum(later != earlier + 1 for earlier, later in zip(ids, ids[1:], strict=False))
+    gaps = sum(later != earlier + 1 for earlier, later in itertools.pairwise(ids))
     loud = level_dbfs(chunks) if chunks else -120.0
     print(f"{len(chunks)} chunks, {gaps} gaps, {loud:.1f} dBFS; closed", flush=True)  # noqa: T201 - the report
     problems = []

@@ -178,7 +178,11 @@ spec:
       {{- include "auralis.selector" . | nindent 6 }}
   {{- with .values.strategy }}
   strategy:
-    {{- toYaml . | nindent 4 }}
+    type: {{ .type }}
+    {{- if eq .type "RollingUpdate" }}
+    rollingUpdate:
+      {{- toYaml .rollingUpdate | nindent 6 }}
+    {{- end }}
   {{- end }}
   template:
     metadata:

@@ -194,17 +194,22 @@ spec:
 {{- end }}
 {{- end -}}
 
+{{/* Below what a pod takes, so that there is room while another one starts. */}}
+{{- define "auralis.edge.targetListeners" -}}
+{{- .values.autoscaling.targetListeners | default (max 1 (div (mul .values.maxConnections 7) 10)) | int -}}
+{{- end -}}
+
 {{- define "auralis.edge.hpaMetrics" -}}
 - type: Pods
   pods:
     metric: {name: {{ .values.autoscaling.metric }}}
     target:
       type: AverageValue
-      averageValue: {{ .values.autoscaling.targetListeners | int | quote }}
+      averageValue: {{ include "auralis.edge.targetListeners" . | quote }}
 {{- end -}}
 
 {{- define "auralis.edge.kedaTriggers" -}}
-{{- $target := .values.autoscaling.targetListeners | int -}}
+{{- $target := include "auralis.edge.targetListeners" . -}}
 {{- if eq .values.autoscaling.keda.source "telemetry" -}}
 - type: metrics-api
   metadata:

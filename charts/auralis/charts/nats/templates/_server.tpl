@@ -91,7 +91,7 @@ authorization {
     {
       user: {{ get $.values.auth.users $part | quote }}
       password: ${{ upper $part }}_PASSWORD
-      permissions: {{ get $permissions $part | toJson }}
+      permissions: {{ get $permissions $part | toRawJson }}
     }
     {{- end }}
   ]

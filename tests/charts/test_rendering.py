@@ -1,0 +1,251 @@
+"""Everything that the chart can make is something that Kubernetes takes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.charts.support import (
+    CHART,
+    EVERYTHING,
+    KUBE_VERSIONS,
+    PARTS,
+    PROFILES,
+    ROOT,
+    VARIANTS,
+    Rendered,
+    matches,
+    problems,
+    render,
+    run,
+    tool,
+)
+
+OTHERS = {"ScaledObject", "PodMonitor", "ServiceMonitor", "PrometheusRule", "HTTPRoute"}
+"""Kinds of add-ons: their schemas are not Kubernetes' own."""
+
+
+CASES = [*((variant, "") for variant in VARIANTS), *((v, p) for p in PROFILES[1:] for v in ("as it is", "everything"))]
+
+
+@pytest.mark.parametrize("kube", KUBE_VERSIONS)
+@pytest.mark.parametrize(("variant", "profile"), CASES)
+def test_every_object_is_one_that_kubernetes_knows(variant: str, profile: str, kube: str) -> None:
+    # No template asks for the version, so one rendering stands for all.
+    rendered = render(VARIANTS[variant], profile=profile)
+    for each in rendered.objects:
+        found = problems(each, kube)
+        if found is None:
+            assert each["kind"] in OTHERS, f"no schema for {each['kind']}"
+        else:
+            assert found == [], f"{each['kind']} {each['metadata']['name']}"
+
+
+def test_the_schemas_find_a_misspelt_field_and_a_wrong_type() -> None:
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "x"},
+        "spec": {"replica": 1, "selector": {}, "template": {"spec": {"containers": [{"name": 1}]}}},
+    }
+    found = " ".join(problems(deployment, "1.30") or [])
+    assert "replica" in found
+    assert "1 is not of type 'string'" in found
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_helm_lint_is_strict_and_content(profile: str) -> None:
+    files = ["-f", str(CHART / "profiles" / f"{profile}.yaml")] if profile else []
+    done = run(tool("helm"), "lint", "--strict", "--kube-version", KUBE_VERSIONS[-1], str(CHART), *files)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_no_two_objects_have_one_name_and_all_are_labelled(variant: str) -> None:
+    rendered = render(VARIANTS[variant])
+    names = Counter((each["kind"], each["metadata"]["name"]) for each in rendered.objects)
+    assert [name for name, count in names.items() if count > 1] == []
+    for each in rendered.objects:
+        metadata = each["metadata"]
+        assert metadata["labels"]["app.kubernetes.io/instance"] == "auralis"
+        assert metadata["labels"]["app.kubernetes.io/part-of"] == "auralis"
+        if each["kind"] != "PriorityClass":
+            assert metadata["namespace"] == "music"
+
+
+def test_two_releases_in_a_cluster_share_no_name() -> None:
+    def names(rendered: Rendered) -> set[tuple[str, str, str]]:
+        return {(o["kind"], o["metadata"].get("namespace", ""), o["metadata"]["name"]) for o in rendered.objects}
+
+    first = render(EVERYTHING)
+    assert not names(first) & names(render(EVERYTHING, release="second"))
+    assert not names(first) & names(render(EVERYTHING, namespace="elsewhere"))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_selectors_find_the_pods_of_their_part_and_no_others(variant: str) -> None:
+    rendered = render(VARIANTS[variant])
+    pods = {metadata["labels"]["app.kubernetes.io/component"]: metadata["labels"] for _, metadata, _ in rendered.pods()}
+
+    def found(selector: dict[str, Any]) -> list[str]:
+        return [part for part, labels in pods.items() if matches(selector, labels)]
+
+    for each in rendered.objects:
+        part = each["metadata"]["labels"]["app.kubernetes.io/component"]
+        spec = each.get("spec", {})
+        match each["kind"]:
+            case "Deployment" | "StatefulSet" | "PodDisruptionBudget":
+                assert found(spec["selector"]) == [part]
+            case "Service":
+                assert found({"matchLabels": spec["selector"]}) == [part]
+            case "PodMonitor":
+                assert found(spec["selector"]) == [part]
+            case "ServiceMonitor":
+                services = [s for s in rendered.all("Service") if matches(spec["selector"], s["metadata"]["labels"])]
+                assert [s["metadata"]["name"] for s in services] == [f"auralis-{part}-internal"]
+            case "NetworkPolicy" if part == "default-deny":
+                assert sorted(found(spec["podSelector"])) == sorted(pods)
+            case "NetworkPolicy":
+                assert found(spec["podSelector"]) == [part]
+
+
+def test_names_of_other_objects_lead_somewhere() -> None:
+    rendered = render(EVERYTHING)
+    ingress = rendered.one("Ingress", "auralis-edge")
+    backend = ingress["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]
+    service = rendered.one("Service", backend["name"])
+    assert backend["port"]["name"] in [port["name"] for port in service["spec"]["ports"]]
+
+    route = rendered.one("HTTPRoute", "auralis-edge")["spec"]["rules"][0]["backendRefs"][0]
+    assert route["port"] in [port["port"] for port in rendered.one("Service", route["name"])["spec"]["ports"]]
+
+    for scaled in rendered.all("ScaledObject"):
+        assert rendered.has("Deployment", scaled["spec"]["scaleTargetRef"]["name"])
+    hpas = render(VARIANTS["hpa"]).all("HorizontalPodAutoscaler")
+    assert len(hpas) == 2
+    for hpa in hpas:
+        assert render(VARIANTS["hpa"]).has("Deployment", hpa["spec"]["scaleTargetRef"]["name"])
+    for _, _, spec in rendered.pods():
+        if "priorityClassName" in spec:
+            assert rendered.has("PriorityClass", spec["priorityClassName"])
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_ports_that_objects_name_are_ports_of_containers(variant: str) -> None:
+    rendered = render(VARIANTS[variant])
+    ports = {
+        metadata["labels"]["app.kubernetes.io/component"]: {
+            port["name"]: port["containerPort"] for c in spec["containers"] for port in c.get("ports", [])
+        }
+        for _, metadata, spec in rendered.pods()
+    }
+    for each in rendered.all("Service"):
+        part = each["metadata"]["labels"]["app.kubernetes.io/component"]
+        assert all(port["targetPort"] in ports[part] for port in each["spec"]["ports"])
+    for each in rendered.all("PodMonitor"):
+        part = each["metadata"]["labels"]["app.kubernetes.io/component"]
+        assert all(endpoint["port"] in ports[part] for endpoint in each["spec"]["podMetricsEndpoints"])
+    for each in rendered.all("NetworkPolicy"):
+        part = each["metadata"]["labels"]["app.kubernetes.io/component"]
+        for rule in each["spec"].get("ingress", []):
+            assert all(port["port"] in ports[part] for port in rule["ports"])
+
+
+def test_listeners_come_in_with_time_outs_that_suit_a_stream() -> None:
+    expected = {
+        "nginx": ("nginx.ingress.kubernetes.io/proxy-read-timeout", "3600"),
+        "haproxy": ("haproxy.org/timeout-tunnel", "3600s"),
+        "alb": ("alb.ingress.kubernetes.io/load-balancer-attributes", "idle_timeout.timeout_seconds=3600"),
+    }
+    for controller, (name, value) in expected.items():
+        ingress = {"enabled": True, "controller": controller, "annotations": {"mine": "kept"}}
+        rendered = render({"edge": {"ingress": ingress}})
+        annotations = rendered.one("Ingress", "auralis-edge")["metadata"]["annotations"]
+        assert annotations[name] == value
+        assert annotations["mine"] == "kept"
+    own = {"nginx.ingress.kubernetes.io/proxy-read-timeout": "60"}
+    rendered = render({"edge": {"ingress": {"enabled": True, "annotations": own}}})
+    assert rendered.one("Ingress", "auralis-edge")["metadata"]["annotations"].items() >= own.items()
+    route = render({"edge": {"httpRoute": {"enabled": True}}}).one("HTTPRoute", "auralis-edge")
+    assert route["spec"]["rules"][0]["timeouts"] == {"request": "0s", "backendRequest": "0s"}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_can_be_named_and_placed_as_wished(part: str) -> None:
+    wish = {
+        "nodeSelector": {"disk": "fast"},
+        "tolerations": [{"key": "music", "operator": "Exists"}],
+        "affinity": {"nodeAffinity": {}},
+        "priorityClassName": "high",
+        "podLabels": {"colour": "blue"},
+        "podAnnotations": {"note": "mine"},
+        "serviceAccount": {"create": False, "name": "theirs"},
+    }
+    rendered = render({part: wish})
+    metadata, spec = rendered.pod(part)
+    assert spec["nodeSelector"] == {"disk": "fast"}
+    assert {"key": "music", "operator": "Exists"} in spec["tolerations"]
+    assert spec["affinity"] == {"nodeAffinity": {}}
+    assert spec["priorityClassName"] == "high"
+    assert metadata["labels"]["colour"] == "blue"
+    assert metadata["annotations"]["note"] == "mine"
+    assert spec["serviceAccountName"] == "theirs"
+    assert not rendered.has("ServiceAccount", f"auralis-{part}")
+
+
+@pytest.mark.parametrize("part", ["synthesis", "edge", "telemetry"])
+def test_a_service_takes_further_variables_and_volumes(part: str) -> None:
+    rendered = render(
+        {
+            part: {
+                "extraEnv": [{"name": "MINE", "value": "1"}],
+                "extraEnvFrom": [{"secretRef": {"name": "more"}}],
+                "extraVolumes": [{"name": "more", "emptyDir": {}}],
+                "extraVolumeMounts": [{"name": "more", "mountPath": "/more"}],
+            }
+        }
+    )
+    _, spec = rendered.pod(part)
+    container = spec["containers"][0]
+    assert {"name": "MINE", "value": "1"} in container["env"]
+    assert container["envFrom"] == [{"secretRef": {"name": "more"}}]
+    assert {"name": "more", "emptyDir": {}} in spec["volumes"]
+    assert {"name": "more", "mountPath": "/more"} in container["volumeMounts"]
+
+
+def test_images_come_from_the_registry_and_tag_that_are_named() -> None:
+    def image(values: dict[str, Any], part: str = "edge") -> str:
+        text: str = render(values).pod(part)[1]["containers"][0]["image"]
+        return text
+
+    version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
+    assert image({}) == f"auralis-edge:{version}"
+    assert image({"image": {"registry": "registry.example:5000/music/", "tag": "2"}}) == (
+        "registry.example:5000/music/auralis-edge:2"
+    )
+    assert image({"image": {"tag": "2"}, "edge": {"image": {"tag": "3"}}}) == "auralis-edge:3"
+    digest = "sha256:" + "0" * 64
+    assert image({"edge": {"image": {"digest": digest}}}) == f"auralis-edge@{digest}"
+    assert image({"image": {"registry": "registry.example", "tag": "2"}}, "nats").startswith("nats:")
+
+
+def test_the_chart_and_the_package_have_one_version() -> None:
+    import tomllib  # noqa: PLC0415 - only here
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    about = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert about["appVersion"] == project["version"]
+
+
+def test_vendored_parts_are_those_that_the_chart_names() -> None:
+    about = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    named = {each["name"]: each["version"] for each in about["dependencies"]}
+    there = {
+        folder.name: yaml.safe_load((folder / "Chart.yaml").read_text())["version"]
+        for folder in (CHART / "charts").iterdir()
+    }
+    assert named == there
+    assert all("repository" not in each for each in about["dependencies"])

@@ -1,0 +1,194 @@
+"""Who scales what on which figure, and that it is one of them at a time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.charts.support import HPA, KEDA, PROFILES, ROOT, Rendered, merge, render, run, tool, tree
+
+SCALED = ("synthesis", "edge")
+
+
+def scalers(rendered: Rendered, part: str) -> list[str]:
+    name = f"auralis-{part}"
+    return [kind for kind in ("HorizontalPodAutoscaler", "ScaledObject") if rendered.has(kind, name)]
+
+
+@pytest.mark.parametrize("part", SCALED)
+@pytest.mark.parametrize(
+    ("kind", "expected"), [("none", []), ("hpa", ["HorizontalPodAutoscaler"]), ("keda", ["ScaledObject"])]
+)
+def test_one_thing_at_most_scales_a_part(part: str, kind: str, expected: list[str]) -> None:
+    rendered = render(tree(f"{part}.autoscaling.type", kind))
+    assert scalers(rendered, part) == expected
+    replicas = rendered.one("Deployment", f"auralis-{part}")["spec"].get("replicas")
+    # An upgrade would undo what the autoscaler did.
+    assert (replicas is None) == bool(expected)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_no_profile_has_two_scalers_for_a_part(profile: str) -> None:
+    rendered = render(profile=profile)
+    assert all(len(scalers(rendered, part)) <= 1 for part in SCALED)
+
+
+def test_replicas_are_taken_at_their_word_zero_included() -> None:
+    for number in (0, 1, 7):
+        assert render(tree("edge.replicas", number)).one("Deployment", "auralis-edge")["spec"]["replicas"] == number
+
+
+def behavior(rendered: Rendered, part: str) -> dict[str, Any]:
+    if rendered.has("HorizontalPodAutoscaler", f"auralis-{part}"):
+        found: dict[str, Any] = rendered.one("HorizontalPodAutoscaler", f"auralis-{part}")["spec"]["behavior"]
+    else:
+        scaled = rendered.one("ScaledObject", f"auralis-{part}")["spec"]
+        found = scaled["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+    return found
+
+
+@pytest.mark.parametrize("part", SCALED)
+@pytest.mark.parametrize("layers", [HPA, KEDA], ids=["hpa", "keda"])
+def test_up_at_once_and_down_one_pod_in_two_minutes(layers: list[dict[str, Any]], part: str) -> None:
+    found = behavior(render(merge(*layers)), part)
+    assert found["scaleUp"]["stabilizationWindowSeconds"] == 0
+    assert {"type": "Percent", "value": 100, "periodSeconds": 15} in found["scaleUp"]["policies"]
+    assert found["scaleDown"]["policies"] == [{"type": "Pods", "value": 1, "periodSeconds": 120}]
+    own = {"scaleDown": {"stabilizationWindowSeconds": 5}}
+    assert behavior(render(merge(*layers, tree(f"{part}.autoscaling.behavior", own))), part) == own
+
+
+@pytest.mark.parametrize("metric", ["auralis_listeners", "active_websocket_connections"])
+def test_edges_scale_on_the_listeners_of_each_pod(metric: str) -> None:
+    rendered = render(merge(*HPA, tree("edge.autoscaling.metric", metric), tree("edge.maxConnections", 1000)))
+    spec = rendered.one("HorizontalPodAutoscaler", "auralis-edge")["spec"]
+    assert spec["metrics"] == [
+        {
+            "type": "Pods",
+            "pods": {"metric": {"name": metric}, "target": {"type": "AverageValue", "averageValue": "700"}},
+        }
+    ]
+    assert (spec["minReplicas"], spec["maxReplicas"]) == (2, 20)
+
+
+def test_what_keda_cannot_read_is_not_zero() -> None:
+    rendered = render(merge(*KEDA))
+    for part in SCALED:
+        spec = rendered.one("ScaledObject", f"auralis-{part}")["spec"]
+        assert [trigger["metadata"]["ignoreNullValues"] for trigger in spec["triggers"]] == ["false"]
+        assert spec["fallback"]["failureThreshold"] == 3
+        assert spec["minReplicaCount"] <= spec["fallback"]["replicas"] <= spec["maxReplicaCount"]
+
+
+def test_keda_may_ask_telemetry() -> None:
+    source = [tree(f"{part}.autoscaling.keda.source", "telemetry") for part in SCALED]
+    rendered = render(merge(*KEDA, *source))
+    (edge,) = rendered.one("ScaledObject", "auralis-edge")["spec"]["triggers"]
+    assert edge == {
+        "type": "metrics-api",
+        "metadata": {
+            "url": "http://auralis-telemetry.music.svc.cluster.local:9090/api/autoscale",
+            "valueLocation": "edge.listeners",
+            "targetValue": "3500",
+        },
+    }
+    (synthesis,) = rendered.one("ScaledObject", "auralis-synthesis")["spec"]["triggers"]
+    assert synthesis["metadata"]["valueLocation"] == "synthesis.load_workers"
+    assert synthesis["metadata"]["targetValue"] == "0.6"
+
+
+def test_the_last_worker_ends_only_where_that_is_asked_for() -> None:
+    asked = {"type": "keda", "minReplicas": 0, "allowZero": True}
+    rendered = render(tree("synthesis.autoscaling", asked))
+    assert rendered.one("ScaledObject", "auralis-synthesis")["spec"]["minReplicaCount"] == 0
+
+
+def load_query() -> str:
+    (trigger,) = render(merge(*KEDA)).one("ScaledObject", "auralis-synthesis")["spec"]["triggers"]
+    query: str = trigger["metadata"]["query"]
+    return query
+
+
+def adapter_query() -> str:
+    """The external metric of k8s/prometheus-adapter.yaml, as the adapter would ask for it."""
+    values = yaml.safe_load((ROOT / "k8s" / "prometheus-adapter.yaml").read_text())
+    (rule,) = values["rules"]["external"]
+    query: str = rule["metricsQuery"]
+    for name, text in (("LabelMatchers", 'namespace="music"'), ("GroupBy", "namespace")):
+        query = query.replace(f"<<.{name}>>", text)
+    return f"sum({query})"  # its label is the adapter's business
+
+
+def test_load_is_what_is_rendered_or_asked_for_over_what_a_worker_can(tmp_path: Path) -> None:
+    """Two edges ask for 90 and 60 streams that they partly share: 120 are rendered, by two workers of 100 each."""
+    edge = 'namespace="music",pod="auralis-edge-{}"'
+    worker = 'namespace="music",pod="auralis-synthesis-{}"'
+    running = [
+        {"series": f"auralis_render_demand_streams{{{edge.format('a')}}}", "values": "90x40"},
+        {"series": f"auralis_render_demand_streams{{{edge.format('b')}}}", "values": "60x40"},
+        {"series": f'auralis_render_blocks_total{{lane="ahead",{worker.format("a")}}}', "values": "0+900x40"},
+        {"series": f'auralis_render_blocks_total{{lane="ahead",{worker.format("b")}}}', "values": "0+900x40"},
+        {"series": f"auralis_render_capacity_streams{{{worker.format('a')}}}", "values": "100x40"},
+        {"series": f"auralis_render_capacity_streams{{{worker.format('b')}}}", "values": "100x40"},
+    ]
+    # A worker that is warming has not measured itself, and must not make the others look slow.
+    warming = [*running, {"series": f"auralis_render_capacity_streams{{{worker.format('c')}}}", "values": "0x40"}]
+    nobody = [running[0]]
+    other = [{"series": each["series"].replace("music", "elsewhere"), "values": each["values"]} for each in running]
+
+    def case(name: str, series: list[dict[str, str]], query: str, value: float | None) -> dict[str, Any]:
+        samples = [] if value is None else [{"labels": "{}", "value": value}]
+        return {
+            "name": name,
+            "interval": "15s",
+            "input_series": series,
+            "promql_expr_test": [{"expr": query, "eval_time": "5m", "exp_samples": samples}],
+        }
+
+    cases = [
+        case("running", running, load_query(), 1.2),
+        case("warming", warming, load_query(), 1.2),
+        case("no worker yet", nobody, load_query(), 0.9),
+        case("another release", other, load_query(), None),
+        case("running, by the adapter", running, adapter_query(), 1.2),
+        case("warming, by the adapter", warming, adapter_query(), 1.2),
+        case("another release, by the adapter", other, adapter_query(), None),
+    ]
+    # Kept as JSON, which is YAML: queries hold every quotation mark there is.
+    file = tmp_path / "load.yaml"
+    file.write_text(json.dumps({"rule_files": [], "tests": cases}))
+    done = run(tool("promtool"), "test", "rules", str(file))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_listeners_query_counts_this_release_only(tmp_path: Path) -> None:
+    (trigger,) = render(merge(*KEDA)).one("ScaledObject", "auralis-edge")["spec"]["triggers"]
+    series = [
+        {"series": f'auralis_listeners{{namespace="{space}",pod="{pod}"}}', "values": f"{number}x10"}
+        for space, pod, number in (
+            ("music", "auralis-edge-a", 10), ("music", "auralis-edge-b", 5),
+            ("music", "other-edge-a", 100), ("elsewhere", "auralis-edge-a", 1000),
+        )
+    ]  # fmt: skip
+    test = {"expr": trigger["metadata"]["query"], "eval_time": "1m", "exp_samples": [{"labels": "{}", "value": 15}]}
+    file = tmp_path / "listeners.yaml"
+    case = {"interval": "15s", "input_series": series, "promql_expr_test": [test]}
+    file.write_text(json.dumps({"rule_files": [], "tests": [case]}))
+    done = run(tool("promtool"), "test", "rules", str(file))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_adapter_serves_the_metrics_that_the_autoscalers_name() -> None:
+    values = yaml.safe_load((ROOT / "k8s" / "prometheus-adapter.yaml").read_text())
+    rendered = render(merge(*HPA))
+    (metric,) = rendered.one("HorizontalPodAutoscaler", "auralis-synthesis")["spec"]["metrics"]
+    served = [rule["name"]["as"] for rule in values["rules"]["external"]]
+    assert metric["external"]["metric"]["name"] in served
+    assert metric["external"]["target"] == {"type": "AverageValue", "averageValue": "600m"}
+    (custom,) = values["rules"]["custom"]
+    for name in ("auralis_listeners", "active_websocket_connections"):
+        assert name in custom["seriesQuery"]
