@@ -26,6 +26,9 @@ PROFILES = ("", "minimal", "cpu-only", "gpu-production")
 """The empty one is values.yaml alone."""
 PARTS = ("synthesis", "edge", "telemetry", "nats")
 
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The same as safe_load, in C where it was built."""
+
 Object = dict[str, Any]
 
 
@@ -109,7 +112,7 @@ def _render(values: str, profile: str, kube: str, release: str, namespace: str) 
     )  # fmt: skip
     if done.returncode:
         raise RenderError(done.stderr)
-    return Rendered(tuple(each for each in yaml.safe_load_all(done.stdout) if each))
+    return Rendered(tuple(each for each in yaml.load_all(done.stdout, Loader=LOADER) if each))
 
 
 def refusal(values: Mapping[str, Any], profile: str = "") -> str:
