@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.support.nats import NatsServer
 from tests.support.system import System, running_system
+
+# How long an example takes depends on who else is using the machine, so that is no property of the code.
+settings.register_profile("auralis", deadline=None, print_blob=True)
+settings.load_profile("auralis")
 
 
 @pytest.fixture
