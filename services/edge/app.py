@@ -19,9 +19,10 @@ from services.runtime.metrics import build_version
 
 PLAYER: Final = Path(__file__).parent / "player"
 _TYPES: Final[Mapping[str, str]] = {
-    ".html": "text/html; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
+    # The framework adds the character set to text.
+    ".html": "text/html",
+    ".js": "text/javascript",
+    ".css": "text/css",
     ".svg": "image/svg+xml",
 }
 _PAGE: Final = ("index.html", "player.css", "player.js", "connection.js", "sky.js", "worklet.js", "icon.svg")
@@ -79,7 +80,7 @@ def create_app(make_service: Callable[[], EdgeService]) -> Litestar:
 @asgi("/ws", copy_scope=True)
 async def listen(scope: Scope, receive: Receive, send: Send) -> None:
     """Listeners; see websocket.py."""
-    if scope["type"] is ScopeType.HTTP:
+    if scope["type"] == ScopeType.HTTP:
         body = b"this is a WebSocket: connect with ws:// or wss://\n"
         headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"upgrade", b"websocket")]
         await send({"type": "http.response.start", "status": 426, "headers": headers})

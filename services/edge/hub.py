@@ -683,9 +683,17 @@ class Hub:
                 self._ask(stream, now_s)
 
     def _choose_revision(self, stream: Stream, now_s: float) -> None:
-        chosen = choose_revision(self._presences.capacity(now_s), stream.id, stream.ring.target)
-        if chosen is not None:
-            stream.ring.move_to(chosen)
+        self._move(stream, choose_revision(self._presences.capacity(now_s), stream.id, stream.ring.target))
+
+    def _move(self, stream: Stream, revision: str | None) -> None:
+        """Have the stream rendered by `revision` from now on."""
+        if revision is None:
+            return
+        joint = stream.ring.move_to(revision)
+        if joint is not None:
+            # The old revision was asked for it a moment ago with the message id that this moment gives it in the other
+            # lane, which JetStream would take for a repetition.
+            stream.demand.hurry(joint)
 
     def _ask(self, stream: Stream, now_s: float) -> None:
         revision = stream.ring.target
@@ -767,9 +775,7 @@ class Hub:
                 continue
             demanded += 1
             degraded += stream.ring.degraded
-            chosen = choose_revision(capacity, stream.id, stream.ring.target)
-            if chosen is not None:
-                stream.ring.move_to(chosen)
+            self._move(stream, choose_revision(capacity, stream.id, stream.ring.target))
             if stream.ring.origin is None:
                 self._worry(stream, now_s)
                 continue

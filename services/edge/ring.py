@@ -25,6 +25,9 @@ AHEAD_BLOCKS: Final = 8
 MAX_LOOP_CHUNKS: Final = 80
 RESERVE_CHUNKS: Final = 5
 """Chunks that listeners keep while a block is late. When they have no more, the loop begins."""
+RESERVE_GROWS_TICKS: Final = 2
+"""A line that has just begun has no reserve yet, because its second block is only a moment behind its first: it grows by
+a chunk each time so many ticks have passed."""
 MAX_CATCH_UP_CHUNKS: Final = 50
 """After a longer stall (a suspended machine) the line begins anew at the live tick instead of being drawn to it."""
 
@@ -93,6 +96,7 @@ class Ring:
         self._blocks: dict[str, dict[int, Block]] = {}
         self._line: deque[Chunk] = deque()
         self._origin: int | None = None
+        self._began = 0
         self._loop: Loop | None = None
 
     @property
@@ -156,18 +160,23 @@ class Ring:
 
     # --- blocks come in ----------------------------------------------------------------------------------------------
 
-    def move_to(self, revision: str) -> None:
+    def move_to(self, revision: str) -> int | None:
         """Make the line of `revision` from the next block boundary on that its blocks can be joined at.
 
         Blocks of the present revision are kept until then; those of a third one are dropped.
+
+        Returns:
+            The block at which the two can be joined if the new revision renders it soon; None if there is nothing to
+            join.
         """
         if revision == self.target:
-            return
+            return None
         self.target = revision
         if self._origin is None:
             # Nothing has been heard: there is nothing to move from.
             self.revision = revision
         self._blocks = {name: kept for name, kept in self._blocks.items() if name in (self.revision, revision)}
+        return None if self.revision == revision else max(self._blocks.get(self.revision or "", ()), default=None)
 
     def add(self, block: Block, live: int) -> Added:
         """Take a block in; of two for the same tick the first one stays.
@@ -208,6 +217,7 @@ class Ring:
         """
         if self._origin is None:
             self._origin = self._find_origin(live)
+            self._began = live
         elif self._origin + len(self._line) < live - MAX_CATCH_UP_CHUNKS:
             self._skip_to(live)
         if self._origin is None:
@@ -259,7 +269,7 @@ class Ring:
             # Only after a restart in the middle of a hole: the rule at the top keeps the line from getting here.
             return None
         if self._live(tick + 1) is None:
-            if tick - live >= self._reserve:
+            if tick - live >= min(self._reserve, 1 + (live - self._began) // RESERVE_GROWS_TICKS):
                 return None
             self._loop = self._make_loop(arrived)
             if self._loop is not None:

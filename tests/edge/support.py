@@ -15,7 +15,7 @@ from services.contract.block import Block, Chord, stream_hash
 from services.contract.job import RenderJob
 from services.contract.presence import Presence
 from services.contract.spec import StreamSpec
-from services.contract.timebase import BLOCK_FRAMES, CHUNK_FRAMES, SAMPLE_RATE_HZ, block_of, first_tick
+from services.contract.timebase import BLOCK_FRAMES, CHUNK_FRAMES, SAMPLE_RATE_HZ, first_tick
 from services.edge.app import create_app
 from services.edge.server import SERVER_OPTIONS
 from services.edge.service import EdgeService
@@ -191,18 +191,3 @@ async def running_edge(
         yield Edge(service, server.port)
     finally:
         await server.stop(grace_s=1)
-
-
-__all__ = [
-    "LIVE",
-    "NOW_S",
-    "SPEC",
-    "Edge",
-    "StillClock",
-    "TinyRenderer",
-    "block",
-    "block_of",
-    "pcm_of",
-    "presence",
-    "running_edge",
-]

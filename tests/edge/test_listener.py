@@ -605,10 +605,10 @@ def test_no_chunk_is_sent_twice_or_lost_but_by_a_skip_that_is_told(steps: list[t
             case SendEvent(body={"type": "status", "state": "skipped", **details}):
                 assert details["from_chunk_id"] == expected
                 expected = details["to_chunk_id"]
-            case SendChunk(chunk=chunk, depth=depth):
+            case SendChunk(chunk=chunk, depth=depth, tier=tier):
                 assert expected is None or chunk.tick == expected
                 expected = chunk.tick + 1
-                assert 0 <= depth <= 10
+                assert 0 <= depth <= SETTINGS.tiers.chunks[tier]
     depths = [depth for _, depth in sent(desk.actions)]
     assert depths.count(0) == desk.listener.counts.underruns - desk.listener._ran_dry
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 from hypothesis import given, settings
@@ -43,7 +44,7 @@ def rendered(tick: int, revision: str = "r1") -> bytes:
     return pcm_of(SPEC.stream_id, tick // 10, revision)[start : start + CHUNK_BYTES]
 
 
-def worst_click(pcm: Pcm, every: int = CHUNK_BYTES // 4) -> float:
+def worst_click(pcm: Pcm) -> float:
     """Largest jump between two neighbouring samples of the left channel.
 
     The test sounds mark the last sample of each chunk's right channel; the left one is a clean tone.
@@ -199,13 +200,24 @@ def test_after_a_long_stall_the_line_goes_on_at_the_live_tick() -> None:
     assert sources(ring, T + 36_000, T + 36_009) == "o" * 10
 
 
+def test_a_line_that_has_just_begun_gives_its_second_block_a_moment() -> None:
+    ring = ring_with(B)
+    ring.advance(T + 6, 10)
+    assert sources(ring, T + 6, T + 9) == "lll."
+    ring.advance(T + 7, 10)
+    assert not ring.degraded
+    ring.advance(T + 8, 10)
+    assert sources(ring, T + 6, T + 10) == "lllo" + "o"
+
+
 # --- revisions -------------------------------------------------------------------------------------------------------
 
 
 def test_a_stream_moves_to_a_new_revision_with_one_crossfade_at_a_block_boundary() -> None:
     ring = ring_with(B, B + 1, B + 2, B + 3)
     ring.advance(T, 10)
-    ring.move_to("r2")
+    assert ring.move_to("r2") == B + 3
+    assert ring.move_to("r2") is None
     assert not ring.has_block(B + 3)
     assert ring.has_block(B + 2)
     assert ring.add(block(B + 3, revision="r2"), T) is Added.KEPT
@@ -302,6 +314,7 @@ def test_once_begun_the_line_has_no_hole_never_changes_and_never_falls_behind(
 ) -> None:
     ring = ring_with()
     given_out: dict[int, bytes] = {}
+    began: int | None = None
     joined: list[str | None] = []
     for step, (offset, revision) in enumerate(arrivals):
         live = T + step
@@ -313,7 +326,8 @@ def test_once_begun_the_line_has_no_hole_never_changes_and_never_falls_behind(
             continue
         front = ring.front
         assert front is not None
-        assert front >= live + min(ahead, RESERVE_CHUNKS) - 1
+        began = live if began is None else began
+        assert front >= live + min(ahead, RESERVE_CHUNKS, 1 + (live - began) // 2) - 1
         assert front <= live + ahead - 1
         for tick in range(ring.origin, front + 1):
             chunk = ring.chunk(tick)
@@ -323,5 +337,5 @@ def test_once_begun_the_line_has_no_hole_never_changes_and_never_falls_behind(
             assert given_out.setdefault(tick, pcm) == pcm
         joined.append(ring.revision)
     # It moves at most once, and forward.
-    moves = [pair for pair in zip(joined, joined[1:], strict=False) if pair[0] != pair[1]]
+    moves = [pair for pair in pairwise(joined) if pair[0] != pair[1]]
     assert len(moves) <= 1

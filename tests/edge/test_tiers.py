@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -125,7 +127,7 @@ def test_a_demoted_listener_runs_down_slowly() -> None:
     assert targets[0] == 25
     assert targets[-1] == 15
     # The live tick moves on by one each time: at least every second one brings a chunk.
-    steps = [before - after for before, after in zip(targets, targets[1:], strict=False)]
+    steps = [before - after for before, after in pairwise(targets)]
     assert max(steps) == 1
     assert all(steps[i] + steps[i + 1] < 2 for i in range(len(steps) - 1))
 
