@@ -15,9 +15,7 @@ SERVICES = REPO / "services"
 
 SHELL_LIBRARIES = frozenset({"asyncio", "nats", "litestar", "uvicorn", "prometheus_client"})
 """What does I/O or keeps time: only shells may know it."""
-MORE_IO = frozenset(
-    {"socket", "subprocess", "threading", "multiprocessing", "websockets", "httpx", "requests", "psutil"}
-)
+MORE_IO = frozenset({"socket", "subprocess", "multiprocessing", "websockets", "httpx", "requests", "psutil"})
 
 PURE = (
     "contract/*.py",
