@@ -52,6 +52,7 @@ class EdgeMetrics:
         self.slots = Slots(metrics.buffer_depth_chunks, metrics.buffer_underruns_total)
 
         self.listeners = gauge("auralis_listeners", "Listeners connected now, over WebSocket and HTTP.")
+        self.listeners_limit = gauge("auralis_listeners_limit", "Listeners that this edge takes (WS_MAX_CONNECTIONS).")
         self.tiers = gauge("auralis_tier_listeners", "Listeners in each buffer tier.", "tier")
         self.streams = gauge("auralis_streams", "Streams that this edge keeps a ring of, heard or just left.")
         self.demand = gauge("auralis_render_demand_streams", "Streams with listeners: what renderers are asked for.")

@@ -67,6 +67,7 @@ class EdgeService:
         offset_s = (lambda: system_clock.offset_s) if isinstance(system_clock, SystemClock) else None
         self.metrics.describe_process(service=SERVICE, clock_offset_s=offset_s)
         self.edge_metrics = EdgeMetrics(self.metrics)
+        self.edge_metrics.listeners_limit.set(edge.max_connections)
         self.bus: Bus = (
             bus if bus is not None else NatsBus(settings.nats, name=self.instance, metrics=BusMetrics(self.metrics))
         )
