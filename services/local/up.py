@@ -145,6 +145,7 @@ class Conductor:
         self._pending: dict[str, float] = {}
         # What a child wrote that was not shown: shown when it dies. Written by its thread, read after its end.
         self._hidden: dict[str, deque[str]] = {}
+        self._bars: set[str] = set()
         self._playing = False
         self.stopping = False
 
@@ -167,6 +168,7 @@ class Conductor:
         if line.event == "progress":
             fraction = line.fields.get("fraction")
             if isinstance(fraction, int | float):
+                self._bars.add(name)
                 self._screen.progress(name, str(line.fields.get("stage", "warming up")), min(1.0, max(0.0, fraction)))
                 return
         shown = self._verbose or line.level >= LEVELS["warning"]
@@ -184,6 +186,7 @@ class Conductor:
     def ended(self, name: str, how: str, last_lines: Sequence[str], decision: Restart | GiveUp) -> None:
         """A child ended unasked."""
         self._pending.pop(name, None)
+        self._bars.discard(name)
         self._screen.end_progress(name)
         if isinstance(decision, Restart):
             again = f" It is started again in {decision.delay_s:g} s"
@@ -203,7 +206,7 @@ class Conductor:
 
     async def watch_readiness(self, ready: asyncio.Event) -> None:
         """Poll `/readyz` of what is not ready, for ever; sets `ready` when all are for the first time."""
-        begun_s = told_s = time.monotonic()
+        told_s = time.monotonic()
         seen: set[str] = set()
         while True:
             names = self.waiting
@@ -212,6 +215,7 @@ class Conductor:
                 if answer is None and name in self._pending:
                     took_s = time.monotonic() - self._pending.pop(name)
                     seen.add(name)
+                    self._bars.discard(name)
                     self._screen.end_progress(name)
                     self._screen.say(f"{name} is ready ({took_s:.1f} s)", mark="✓")
             if not ready.is_set() and seen.issuperset(SERVICES) and not self._pending:
@@ -220,10 +224,14 @@ class Conductor:
             now_s = time.monotonic()
             if self._pending and now_s - told_s >= _WAITING_TOLD_EVERY_S:
                 told_s = now_s
-                waits = "; ".join(
-                    f"{name}: {answer}" for name, answer in zip(names, answers, strict=True) if answer is not None
-                )
-                self._screen.say(f"still waiting after {now_s - begun_s:.0f} s for {waits}", "dim", mark="…")
+                waits = [
+                    f"{name} for {now_s - self._pending[name]:.0f} s ({answer})"
+                    for name, answer in zip(names, answers, strict=True)
+                    # A bar that moves says it better.
+                    if name in self._pending and answer is not None and not (self._show_info and name in self._bars)
+                ]
+                if waits:
+                    self._screen.say(f"waiting for {', '.join(waits)}", "dim", mark="…")
             await asyncio.sleep(_POLL_S if not ready.is_set() else 5 * _POLL_S)
 
     async def ask(self, name: str) -> str | None:
