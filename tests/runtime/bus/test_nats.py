@@ -22,7 +22,7 @@ from services.runtime.bus.nats import NatsBus
 from services.runtime.metrics import BusMetrics, PrometheusMetrics, sample_value
 from services.runtime.settings import NatsSettings
 from tests.runtime.bus.conftest import fresh, stored, until
-from tests.support.nats import NatsServer
+from tests.support.nats import NatsServer, credentials
 
 BLOCK = bytes(176_400)
 
@@ -149,11 +149,24 @@ async def test_a_token_signs_in(fleet: Fleet) -> None:
         server.stop()
 
 
+async def test_a_credentials_file_signs_in(fleet: Fleet, tmp_path: Path) -> None:
+    config, path = credentials(tmp_path)
+    server = NatsServer(config)
+    server.start()
+    try:
+        bus = fleet.bus(server.url, credentials_file=str(path))
+        await asyncio.wait_for(bus.connect(), 10)
+        assert await bus.ask(subjects.render("r", "now", "s"), b"job", message_id="1")
+        await bus.close()
+    finally:
+        server.stop()
+
+
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
 async def test_a_server_with_tls_is_checked_against_the_given_certificates(
     fleet: Fleet, tmp_path: Path, logged: list[dict[str, Any]]
 ) -> None:
-    subprocess.run(  # noqa: S603, ASYNC221 - a fixed command that takes milliseconds
+    subprocess.run(  # noqa: ASYNC221 - a fixed command that takes milliseconds
         [
             *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"),
             *("-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem"),
