@@ -241,6 +241,7 @@ class NatsBus:
             self._wake_watch.clear()
             if client.reader_ended:
                 # nats-py's read loop ends on an exception that it does not know, and says so only in a log.
+                self._metrics.errors.labels(kind="ReadLoopEnded").inc()
                 return
             if loop.time() >= check_s or self._check_streams:
                 self._check_streams = False
