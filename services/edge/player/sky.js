@@ -71,12 +71,12 @@ export class Sky {
       light.addColorStop(1, colour(0));
       c.fillStyle = light;
       c.beginPath();
-      for (let x = 0; x <= w; x += 12) {
+      for (let x = -24; x <= w + 24; x += 12) {
         const wave = Math.sin(x / w * 5 + t * 0.11 * (veil + 1) + veil) + 0.5 * Math.sin(x / w * 11 - t * 0.07 + veil * 3);
         const y = middle + wave * h * 0.035 * (1 + 2 * level);
-        x === 0 ? c.moveTo(x, y - reach) : c.lineTo(x, y - reach);
+        x === -24 ? c.moveTo(x, y - reach) : c.lineTo(x, y - reach);
       }
-      for (let x = w; x >= 0; x -= 12) {
+      for (let x = w + 24; x >= -24; x -= 12) {
         const wave = Math.sin(x / w * 4 - t * 0.09 + veil * 2);
         c.lineTo(x, middle + reach + wave * h * 0.03);
       }
