@@ -196,7 +196,7 @@ class Hub:
         self._limiter = RepeatLimiter()
         self._draining: asyncio.Task[None] | None = None
         self._second = -1
-        health.set("bus", ok=False, detail="not connected to NATS yet")
+        health.set("bus", ok=False, detail="not connected to NATS")
         health.set("accepting", ok=True)
 
     # --- start and stop ----------------------------------------------------------------------------------------------
@@ -425,11 +425,11 @@ class Hub:
             self._carry_out(connection, actions, now_s, live)
         if listener.counts != connection.counted:
             self._count(connection)
-        target = listener.tiers.target(now_s)
+        ahead = listener.ahead(now_s)
         for stream_id in listener.streams:
             stream = self._streams.get(stream_id)
             if stream is not None:
-                stream.wanted_ahead = max(stream.wanted_ahead, target)
+                stream.wanted_ahead = max(stream.wanted_ahead, ahead)
                 stream.hungry = stream.hungry or listener.hungry or len(listener.streams) > 1
 
     def _carry_out(self, connection: Connection, actions: Iterable[Action], now_s: float, live: int) -> None:
@@ -518,7 +518,7 @@ class Hub:
         stream.connections.add(connection)
         stream.left_s = None
         stream.hungry = True
-        stream.ahead = max(stream.ahead, connection.listener.tiers.target(now_s))
+        stream.ahead = max(stream.ahead, connection.listener.ahead(now_s))
         stream.demand.hurry(block_of(max(live, join.tick)))
         if stream.ring.target is None:
             self._choose_revision(stream, now_s)
@@ -764,7 +764,7 @@ class Hub:
         self._metrics.tick_work.observe(max(0.0, self.clock.now() - now_s))
 
     def _each_second(self, now_s: float, live: int) -> None:
-        self._health.set("bus", self._bus.connected, "" if self._bus.connected else "not connected to NATS now")
+        self._health.set("bus", self._bus.connected, "" if self._bus.connected else "not connected to NATS")
         capacity = self._presences.capacity(now_s)
         demanded = degraded = 0
         quietest: float | None = None

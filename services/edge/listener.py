@@ -21,7 +21,7 @@ from services.edge.frames import Format
 from services.edge.limits import TokenBucket
 from services.edge.mixing import crossfade
 from services.edge.resume import ResumePoint
-from services.edge.ring import HISTORY_CHUNKS, Chunk, Source
+from services.edge.ring import EARLY_TICKS, HISTORY_CHUNKS, Chunk, Source
 from services.edge.tiers import TierController, TierLimits
 
 START_WITHIN_S: Final = 10.0
@@ -157,7 +157,8 @@ class Listener:
         self._messages = TokenBucket(MAX_MESSAGES_PER_S, MESSAGE_BURST)
         self._chunks = TokenBucket(settings.chunks_per_s, max(BURST_CHUNKS, settings.tiers.deepest))
         self._cursor: int | None = None
-        # Chunks by which this listener is behind the live tick: it came back and goes on where it was.
+        # Chunks by which this listener is behind the live tick: it came back and goes on where it was. Negative: it was
+        # let in a little early.
         self._lag = 0
         self._ran_dry = False
         self._state = ""
@@ -294,7 +295,7 @@ class Listener:
             return line
         if self.events:
             tick = min(live - self._lag + SPLICE_AHEAD_CHUNKS, self._cursor)
-            if new.chunk(tick) is None and self._lag and new.chunk(live + SPLICE_AHEAD_CHUNKS) is not None:
+            if new.chunk(tick) is None and self._lag > 0 and new.chunk(live + SPLICE_AHEAD_CHUNKS) is not None:
                 # The new stream has no history as old as this listener's place: it comes forward.
                 self._lag = 0
                 tick = live + SPLICE_AHEAD_CHUNKS
@@ -351,13 +352,14 @@ class Listener:
         if line is None:
             return actions
         if self._cursor is None:
-            if line.origin is None or line.chunk(live) is None:
+            place = self._find_place(line, live)
+            if place is None:
                 self._wait(now_s, live, actions)
                 return actions
             if room <= 0:
                 # Its place is where it is when it can be sent something.
                 return self._stall(now_s, actions)
-            self._begin(line, now_s, live, actions)
+            self._begin(line, place, now_s, live, actions)
         elif self._pending is not None or self._wanted is not None:
             self._ask_wanted(now_s, live, actions)
             if self._pending is not None:
@@ -405,10 +407,18 @@ class Listener:
         if cursor > first:
             self.tiers.on_delivered(cursor - first)
 
-    def _begin(self, line: Line, now_s: float, live: int, actions: list[Action]) -> None:
-        """Find the place on the line: live, or where it was before it lost its connection."""
+    def _find_place(self, line: Line, live: int) -> int | None:
+        """The live tick, or one that is hardly ahead of it, where the line can be joined; None: not yet."""
+        if line.origin is None:
+            return None
+        place = max(live, line.origin)
+        return place if place <= live + EARLY_TICKS and line.chunk(place) is not None else None
+
+    def _begin(self, line: Line, place: int, now_s: float, live: int, actions: list[Action]) -> None:
+        """Stand at `place`, or where it was before it lost its connection."""
         point, self._resume = self._resume, None
-        cursor = live
+        cursor = place
+        self._lag = live - place
         recovered: bool | None = False if self._resuming else None
         if point is not None:
             # A token that was issued while more was sent after it says too little to go back behind the live tick.
@@ -417,9 +427,9 @@ class Listener:
                 point.chunk_id >= live or line.chunk(point.chunk_id) is not None
             ):
                 cursor = point.chunk_id
+                self._lag = max(0, live - cursor)
                 recovered = True
         self._cursor = cursor
-        self._lag = max(0, live - cursor)
         self._resuming = False
         self._hello(now_s, actions, recovered=recovered)
         if self._state == "warming":
@@ -488,6 +498,10 @@ class Listener:
     def streams(self) -> tuple[str, ...]:
         """Ids of the streams that are rendered for it: at most two."""
         return tuple(spec.stream_id for spec in (self.spec, self._pending) if spec is not None)
+
+    def ahead(self, now_s: float) -> int:
+        """Chunks from the live tick on, it included, that should be there for it."""
+        return max(1, self.tiers.target(now_s) + (max(0, -self._lag) if self._cursor is not None else EARLY_TICKS))
 
     def depth(self, live: int) -> int:
         """Chunks that it holds unplayed, as far as the edge knows."""

@@ -26,8 +26,11 @@ MAX_LOOP_CHUNKS: Final = 80
 RESERVE_CHUNKS: Final = 5
 """Chunks that listeners keep while a block is late. When they have no more, the loop begins."""
 RESERVE_GROWS_TICKS: Final = 2
-"""A line that has just begun has no reserve yet, because its second block is only a moment behind its first: it grows by
-a chunk each time so many ticks have passed."""
+"""A line that has just begun has no reserve yet, because its second block is only a moment behind its first: it grows
+by a chunk each time so many ticks have passed."""
+EARLY_TICKS: Final = 2
+"""A line may begin so much before its time when only the next block is there: the live one, nearly over, is not asked
+for any more."""
 MAX_CATCH_UP_CHUNKS: Final = 50
 """After a longer stall (a suspended machine) the line begins anew at the live tick instead of being drawn to it."""
 
@@ -242,11 +245,14 @@ class Ring:
             self._blocks = {name: kept for name, kept in self._blocks.items() if name == self.target}
 
     def _find_origin(self, live: int) -> int | None:
-        """The first tick of the unbroken run of blocks that holds the live tick and the one after it."""
-        if self.revision is None or self._live(live) is None or self._live(live + 1) is None:
+        """Where the line begins: the start of the unbroken run of blocks that holds the live tick and the next one."""
+        if self.revision is None:
             return None
-        kept = self._blocks[self.revision]
+        kept = self._blocks.get(self.revision, {})
         block = block_of(live)
+        if self._live(live) is None or self._live(live + 1) is None:
+            following = first_tick(block + 1)
+            return following if block + 1 in kept and following - live <= EARLY_TICKS else None
         while block - 1 in kept and live - first_tick(block - 1) <= HISTORY_CHUNKS:
             block -= 1
         return first_tick(block)

@@ -9,13 +9,14 @@ import json
 import socket
 import time
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import httpx
 import jwt
 import pytest
+import pytest_asyncio
 import websockets
 from websockets.asyncio.client import ClientConnection
 from websockets.typing import Subprotocol
@@ -28,8 +29,12 @@ from services.runtime.bus.memory import MemoryBroker, MemoryBus
 from services.runtime.settings import BufferSettings, Settings
 from tests.edge.support import SPEC, Edge, TinyRenderer, block, pcm_of, presence, running_edge
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+BOTH = pytest.mark.parametrize("server", ["own", "plain"])
 START = {"type": "control", "action": "start", "params": {"key": "C", "bpm": 70, "intensity": 0.5}}
 KEY = "a shared secret of thirty-two bytes"
+SECRET = "signs resume tokens"  # noqa: S105 - of these tests only
 
 
 @contextlib.asynccontextmanager
@@ -49,6 +54,31 @@ async def playing(**options: Any) -> AsyncIterator[tuple[Edge, TinyRenderer, Mem
     async with renderer(broker) as tiny, running_edge(broker, **options) as edge:
         await until(lambda: edge.service.hub.status()["renderers"] == 1)
         yield edge, tiny, broker
+
+
+@dataclass
+class Fleet:
+    """What tests share that change nothing: two edges on one bus, and a renderer.
+
+    Attributes:
+        edge: with its own protocols, as `python -m services.edge` runs it.
+        plain: as `uvicorn services.main:app` runs it.
+    """
+
+    edge: Edge
+    plain: Edge
+    tiny: TinyRenderer
+    broker: MemoryBroker
+
+    def named(self, name: str) -> Edge:
+        return self.plain if name == "plain" else self.edge
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def fleet() -> AsyncIterator[Fleet]:
+    async with playing(secret=SECRET) as (edge, tiny, broker), running_edge(broker, plain=True, secret=SECRET) as plain:
+        await until(lambda: plain.service.hub.status()["renderers"] == 1)
+        yield Fleet(edge, plain, tiny, broker)
 
 
 async def until(condition: Any, timeout_s: float = 5) -> None:
@@ -123,9 +153,9 @@ def rendered(chunk_id: int, spec: StreamSpec = SPEC, revision: str = "r1") -> by
 # --- listening -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("plain", [False, True], ids=["own protocols", "plain uvicorn"])
-async def test_the_guides_client_hears_unbroken_music_and_nothing_else(plain: bool) -> None:  # noqa: FBT001 - a parameter
-    async with playing(plain=plain) as (edge, _, _), connect(edge, compression="deflate") as ws:
+@BOTH
+async def test_the_guides_client_hears_unbroken_music_and_nothing_else(server: str, fleet: Fleet) -> None:
+    async with connect(fleet.named(server), compression="deflate") as ws:
         await ws.send(json.dumps(START))
         messages = [await hear(ws) for _ in range(25)]
         assert {message["type"] for message in messages} == {"audio"}
@@ -138,10 +168,12 @@ async def test_the_guides_client_hears_unbroken_music_and_nothing_else(plain: bo
         assert await closed(ws) == (1000, "stopped")
 
 
+@BOTH
 @pytest.mark.parametrize("protocol", [JSON_V1, PCM_V1])
-@pytest.mark.parametrize("plain", [False, True], ids=["own protocols", "plain uvicorn"])
-async def test_a_client_with_a_subprotocol_is_greeted_and_hears_the_same(protocol: str, plain: bool) -> None:  # noqa: FBT001 - a parameter
-    async with playing(plain=plain) as (edge, _, _), connect(edge, protocol) as ws:
+async def test_a_client_with_a_subprotocol_is_greeted_and_hears_the_same(
+    protocol: str, server: str, fleet: Fleet
+) -> None:
+    async with connect(fleet.named(server), protocol) as ws:
         assert ws.subprotocol == protocol
         await say(ws, "start")
         greeting = await hear(ws)
@@ -152,58 +184,58 @@ async def test_a_client_with_a_subprotocol_is_greeted_and_hears_the_same(protoco
         assert all(message["pcm"] == rendered(message["chunk_id"]) for message in messages)
 
 
-async def test_an_unknown_subprotocol_is_not_taken() -> None:
-    async with playing() as (edge, _, _), connect(edge, "chat.v1") as ws:
+async def test_an_unknown_subprotocol_is_not_taken(fleet: Fleet) -> None:
+    async with connect(fleet.edge, "chat.v1") as ws:
         assert ws.subprotocol is None
 
 
-async def test_ten_listeners_share_one_stream_one_rendering_and_one_encoding() -> None:
-    async with playing() as (edge, tiny, _), contextlib.AsyncExitStack() as stack:
+async def test_ten_listeners_share_one_stream_one_rendering_and_one_encoding(fleet: Fleet) -> None:
+    edge, spec = fleet.edge, StreamSpec(seed=10)
+    encoded = edge.metric("chunk_encoding_duration_seconds_count")
+    async with contextlib.AsyncExitStack() as stack:
         sockets = [await stack.enter_async_context(connect(edge)) for _ in range(10)]
         for ws in sockets:
-            await ws.send(json.dumps(START))
+            await say(ws, "start", seed=10)
         heard = await asyncio.gather(*(hear_audio(ws, 25) for ws in sockets))
         assert all(unbroken(messages) for messages in heard)
         assert min(message["buffer_depth"] for messages in heard for message in messages) >= 1
         distinct = {message["chunk_id"] for messages in heard for message in messages}
-        assert edge.metric("chunk_encoding_duration_seconds_count") <= len(distinct) + 1
-        assert len({(lane, number) for lane, _, number, _ in tiny.jobs}) == len(tiny.jobs)
-        assert edge.metric("auralis_streams") <= 1
+        assert edge.metric("chunk_encoding_duration_seconds_count") - encoded <= len(distinct) + 1
+        blocks = [number for _, stream_id, number, _ in fleet.tiny.jobs if stream_id == spec.stream_id]
+        assert len(blocks) == len(set(blocks))
         assert edge.metric("auralis_listeners") == 10
         assert edge.metric("active_websocket_connections") == 10
 
 
-async def test_sound_comes_at_once_and_a_new_stream_within_half_a_second() -> None:
-    async with playing() as (edge, _, _), connect(edge) as first:
-        pcm_of(SPEC.stream_id, 1)
+async def test_sound_comes_at_once_and_a_new_stream_within_half_a_second(fleet: Fleet) -> None:
+    async with connect(fleet.edge) as first:
         started = time.perf_counter()
-        await say(first, "start")
+        await say(first, "start", seed=11)
         await hear_audio(first, 1)
         new_s = time.perf_counter() - started
         started = time.perf_counter()
-        async with connect(edge) as second:
-            await say(second, "start")
+        async with connect(fleet.edge) as second:
+            await say(second, "start", seed=11)
             await hear_audio(second, 1)
         running_s = time.perf_counter() - started
         assert new_s < 0.5
         assert running_s < 0.25
 
 
-async def test_two_edges_play_the_same_and_renderers_are_asked_once() -> None:
-    async with playing(secret="s") as (one, tiny, broker), running_edge(broker, secret="s") as other:
-        await until(lambda: other.service.hub.status()["renderers"] == 1)
-        async with connect(one) as first, connect(other) as second:
-            await say(first, "start")
-            await hear_audio(first, 5)
-            await say(second, "start")
-            ours, theirs = await asyncio.gather(hear_audio(first, 30), hear_audio(second, 30))
-        left = {message["chunk_id"]: message["pcm"] for message in ours}
-        right = {message["chunk_id"]: message["pcm"] for message in theirs}
-        assert len(left.keys() & right.keys()) > 15
-        assert all(left[tick] == right[tick] for tick in left.keys() & right.keys())
-        blocks = [number for _, _, number, _ in tiny.jobs]
-        # The second edge found in the history what the first had asked for.
-        assert len(blocks) == len(set(blocks))
+async def test_two_edges_play_the_same_and_renderers_are_asked_once(fleet: Fleet) -> None:
+    spec = StreamSpec(seed=12)
+    async with connect(fleet.edge) as first, connect(fleet.plain) as second:
+        await say(first, "start", seed=12)
+        await hear_audio(first, 5)
+        await say(second, "start", seed=12)
+        ours, theirs = await asyncio.gather(hear_audio(first, 25), hear_audio(second, 25))
+    left = {message["chunk_id"]: message["pcm"] for message in ours}
+    right = {message["chunk_id"]: message["pcm"] for message in theirs}
+    assert len(left.keys() & right.keys()) > 15
+    assert all(left[tick] == right[tick] for tick in left.keys() & right.keys())
+    # The second edge found in the history what the first had asked for.
+    blocks = [number for _, stream_id, number, _ in fleet.tiny.jobs if stream_id == spec.stream_id]
+    assert len(blocks) == len(set(blocks))
 
 
 async def test_a_stream_nobody_hears_is_not_rendered_and_is_soon_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,8 +254,9 @@ async def test_a_stream_nobody_hears_is_not_rendered_and_is_soon_forgotten(monke
 # --- steering and coming back ----------------------------------------------------------------------------------------
 
 
-async def test_a_change_is_spliced_in_within_three_tenths_of_a_second() -> None:
-    async with playing() as (edge, _, _), connect(edge, PCM_V1) as ws:
+async def test_a_change_is_spliced_in_within_three_tenths_of_a_second(fleet: Fleet) -> None:
+    edge = fleet.edge
+    async with connect(edge, PCM_V1) as ws:
         await say(ws, "start")
         await hear_audio(ws, 15)
         changed = time.perf_counter()
@@ -241,8 +274,8 @@ async def test_a_change_is_spliced_in_within_three_tenths_of_a_second() -> None:
         assert all(message["pcm"] == rendered(message["chunk_id"], new) for message in messages)
 
 
-async def test_a_plain_client_hears_a_change_from_its_next_chunk_on_without_a_gap() -> None:
-    async with playing() as (edge, _, _), connect(edge) as ws:
+async def test_a_plain_client_hears_a_change_from_its_next_chunk_on_without_a_gap(fleet: Fleet) -> None:
+    async with connect(fleet.edge) as ws:
         await say(ws, "start")
         before = await hear_audio(ws, 15)
         await say(ws, "update", key="F#")
@@ -256,20 +289,21 @@ async def test_a_plain_client_hears_a_change_from_its_next_chunk_on_without_a_ga
         assert "".join(kind[0] for kind in kinds).lstrip("o").startswith("xnnn")
 
 
-async def test_dragging_a_slider_leaves_one_stream_and_the_last_value() -> None:
-    async with playing() as (edge, _, _), connect(edge, JSON_V1) as ws:
-        await say(ws, "start")
+async def test_dragging_a_slider_leaves_one_stream_and_the_last_value(fleet: Fleet) -> None:
+    hub = fleet.edge.service.hub
+    async with connect(fleet.edge, JSON_V1) as ws:
+        await say(ws, "start", seed=13)
         await hear_audio(ws, 10)
         for step in range(21):
             await say(ws, "update", intensity=step / 20)
             await asyncio.sleep(0.03)
-        await hear_event(ws, "splice", stream_id=StreamSpec(intensity_steps=20).stream_id)
-        await until(lambda: len(edge.service.hub.now_playing()) == 1)
-        assert edge.service.hub.now_playing()[0]["stream"]["intensity"] == 1.0
+        await hear_event(ws, "splice", stream_id=StreamSpec(intensity_steps=20, seed=13).stream_id)
+        heard = [stream["stream"] for stream in hub.now_playing() if stream["stream"]["seed"] == 13]
+        assert [stream["intensity"] for stream in heard] == [1.0]
 
 
 async def test_a_drained_edges_listener_goes_on_at_another_without_gap_or_repeat() -> None:
-    async with playing(secret="s") as (one, _, broker), running_edge(broker, secret="s") as other:
+    async with playing(secret=SECRET) as (one, _, broker), running_edge(broker, secret=SECRET) as other:
         async with connect(one, PCM_V1) as ws:
             await say(ws, "start")
             heard = await hear_audio(ws, 15)
@@ -299,18 +333,19 @@ async def test_a_drained_edges_listener_goes_on_at_another_without_gap_or_repeat
         assert other.metric("auralis_resumes_total", recovered="true") == 1
 
 
-async def test_a_broken_connection_is_resumed_from_the_chunk_that_the_client_lacks() -> None:
-    async with playing() as (edge, _, _):
-        async with connect(edge, JSON_V1) as ws:
-            await say(ws, "start")
-            greeting = await hear(ws)
-            heard = await hear_audio(ws, 12)
-            ws.transport.abort()
-        async with connect(edge, JSON_V1) as ws:
-            await say(ws, "start", resume=greeting["resume"], chunk_id=heard[-1]["chunk_id"] + 1)
-            assert (await hear(ws))["recovered"] is True
-            heard += await hear_audio(ws, 12)
-        assert unbroken(heard)
+@BOTH
+async def test_a_broken_connection_is_resumed_from_the_chunk_that_the_client_lacks(server: str, fleet: Fleet) -> None:
+    edge = fleet.named(server)
+    async with connect(edge, JSON_V1) as ws:
+        await say(ws, "start")
+        greeting = await hear_event(ws, "hello")
+        heard = await hear_audio(ws, 12)
+        ws.transport.abort()
+    async with connect(edge, JSON_V1) as ws:
+        await say(ws, "start", resume=greeting["resume"], chunk_id=heard[-1]["chunk_id"] + 1)
+        assert (await hear(ws))["recovered"] is True
+        heard += await hear_audio(ws, 12)
+    assert unbroken(heard)
 
 
 async def test_a_drain_without_listeners_is_over_at_once_and_twice_is_once() -> None:
@@ -364,7 +399,7 @@ async def test_without_nats_the_edge_starts_says_so_and_lets_listeners_wait() ->
         async with httpx.AsyncClient() as http:
             ready = await http.get(f"{edge.http}/readyz")
             assert ready.status_code == 503
-            assert ready.json()["conditions"]["bus"] == {"ok": False, "detail": "not connected to NATS yet"}
+            assert ready.json()["conditions"]["bus"] == {"ok": False, "detail": "not connected to NATS"}
             assert (await http.get(f"{edge.http}/healthz")).status_code == 200
         await say(ws, "start")
         assert (await hear_event(ws, "status"))["state"] == "warming"
@@ -394,11 +429,12 @@ async def test_a_rolling_upgrade_is_one_crossfade(monkeypatch: pytest.MonkeyPatc
         assert heard[kinds.index("x")]["chunk_id"] % 10 == 0
 
 
-async def test_blocks_and_presences_that_cannot_be_read_are_counted_and_skipped() -> None:
-    async with playing() as (edge, _, broker), connect(edge) as ws:
+async def test_blocks_and_presences_that_cannot_be_read_are_counted_and_skipped(fleet: Fleet) -> None:
+    edge = fleet.edge
+    async with connect(edge) as ws:
         await say(ws, "start")
         await hear_audio(ws, 5)
-        stranger = MemoryBus(broker)
+        stranger = MemoryBus(fleet.broker)
         await stranger.connect()
         good = block(int(time.time()) + 3).encode()
         for data in (b"", good[:100], b"AURB\x02" + good[5:], good + b"x", b"\x00" * 200):
@@ -411,8 +447,9 @@ async def test_blocks_and_presences_that_cannot_be_read_are_counted_and_skipped(
         await stranger.close()
 
 
-async def test_one_listeners_failure_is_not_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with playing() as (edge, _, _), connect(edge) as good, connect(edge) as bad:
+async def test_one_listeners_failure_is_not_the_others(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    edge = fleet.edge
+    async with connect(edge) as good, connect(edge) as bad:
         for ws in (good, bad):
             await say(ws, "start")
             await hear_audio(ws, 12)
@@ -430,7 +467,7 @@ async def test_one_listeners_failure_is_not_the_others(monkeypatch: pytest.Monke
 # --- limits ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("plain", [False, True], ids=["own protocols", "plain uvicorn"])
+@pytest.mark.parametrize("plain", [False, True], ids=["own", "plain"])
 async def test_a_full_edge_answers_503_before_the_upgrade(plain: bool) -> None:  # noqa: FBT001 - a parameter
     async with playing(plain=plain, max_connections=1) as (edge, _, _):
         async with connect(edge):
@@ -470,10 +507,12 @@ async def test_a_page_from_elsewhere_may_not_connect() -> None:
         assert refused.value.response.status_code == 403
 
 
-@pytest.mark.parametrize("plain", [False, True], ids=["own protocols", "plain uvicorn"])
+@BOTH
 @pytest.mark.parametrize(("message", "code"), [("nonsense", 4400), ("x" * 5000, 1009), (b"\x00" * 5000, 1009)])
-async def test_bad_input_ends_only_the_connection_it_came_from(message: str | bytes, code: int, plain: bool) -> None:  # noqa: FBT001 - a parameter
-    async with playing(plain=plain) as (edge, _, _), connect(edge) as good, connect(edge) as bad:
+async def test_bad_input_ends_only_the_connection_it_came_from(
+    message: str | bytes, code: int, server: str, fleet: Fleet
+) -> None:
+    async with connect(fleet.named(server)) as good, connect(fleet.named(server)) as bad:
         await say(good, "start")
         heard = await hear_audio(good, 5)
         await bad.send(message)
@@ -481,8 +520,8 @@ async def test_bad_input_ends_only_the_connection_it_came_from(message: str | by
         assert unbroken([*heard, *await hear_audio(good, 10)])
 
 
-async def test_a_flood_of_messages_is_closed_with_4429() -> None:
-    async with playing() as (edge, _, _), connect(edge) as ws:
+async def test_a_flood_of_messages_is_closed_with_4429(fleet: Fleet) -> None:
+    async with connect(fleet.edge) as ws:
         with contextlib.suppress(websockets.ConnectionClosed):
             for _ in range(300):
                 await say(ws, "update", bpm=70)
@@ -540,20 +579,22 @@ async def test_when_renderers_are_late_new_streams_are_refused_and_old_ones_play
         assert edge.metric("auralis_refusals_total", reason="overload") == 1
 
 
-async def test_a_stream_that_cannot_be_rendered_is_refused_with_an_error() -> None:
-    async with playing() as (edge, tiny, broker), connect(edge) as ws:
-        spec = StreamSpec(key="G")
+async def test_a_stream_that_cannot_be_rendered_is_refused_with_an_error(fleet: Fleet) -> None:
+    spec = StreamSpec(key="G", seed=14)
+    async with connect(fleet.edge) as ws:
         for _ in range(3):
-            broker.count(subjects.POISON_BUCKET, spec.stream_id, 300)
-        await say(ws, "start", key="G")
+            fleet.broker.count(subjects.POISON_BUCKET, spec.stream_id, 300)
+        await say(ws, "start", key="G", seed=14)
         message = await hear(ws)
         assert (message["type"], message["code"]) == ("error", 1008)
         assert (await closed(ws))[0] == 1008
-        assert all(stream_id != spec.stream_id for _, stream_id, _, _ in tiny.jobs)
+        assert all(stream_id != spec.stream_id for _, stream_id, _, _ in fleet.tiny.jobs)
 
 
-async def test_a_reader_that_stops_reading_is_skipped_forward_and_told_and_others_notice_nothing() -> None:
-    async with playing() as (edge, _, _), connect(edge) as good:
+async def test_a_reader_that_stops_reading_is_skipped_forward_and_told_and_others_notice_nothing(fleet: Fleet) -> None:
+    edge = fleet.edge
+    before = edge.metric("auralis_skips_total"), edge.metric("auralis_underruns_total")
+    async with connect(edge) as good:
         await say(good, "start")
         heard = await hear_audio(good, 12)
         link = socket.socket()
@@ -581,8 +622,8 @@ async def test_a_reader_that_stops_reading_is_skipped_forward_and_told_and_other
             slow.transport.abort()
         assert unbroken(heard)
         assert min(message["buffer_depth"] for message in heard) >= 1
-        await until(lambda: edge.metric("auralis_skips_total") == 1)
-        assert edge.metric("auralis_underruns_total") == 1
+        await until(lambda: edge.metric("auralis_skips_total") == before[0] + 1)
+        assert edge.metric("auralis_underruns_total") == before[1] + 1
 
 
 async def test_the_initial_tier_and_its_bounds_come_from_the_settings() -> None:
@@ -597,12 +638,13 @@ async def test_the_initial_tier_and_its_bounds_come_from_the_settings() -> None:
 # --- HTTP ------------------------------------------------------------------------------------------------------------
 
 
-async def test_the_api_tells_what_plays() -> None:
-    async with playing() as (edge, _, _), connect(edge) as ws, httpx.AsyncClient(base_url=edge.http) as http:
+async def test_the_api_tells_what_plays(fleet: Fleet) -> None:
+    edge = fleet.edge
+    async with connect(edge) as ws, httpx.AsyncClient(base_url=edge.http) as http:
         await say(ws, "start", key="D", mode="lydian")
         await hear_audio(ws, 12)
-        (stream,) = (await http.get("/api/streams")).json()["streams"]
-        assert stream["stream_id"] == "d-lydian-70-50-drift-0"
+        heard = (await http.get("/api/streams")).json()["streams"]
+        (stream,) = [one for one in heard if one["stream_id"] == "d-lydian-70-50-drift-0"]
         assert stream["stream"] == {
             "key": "D", "mode": "lydian", "bpm": 70, "intensity": 0.5, "preset": "drift", "seed": 0,
         }  # fmt: skip
@@ -613,14 +655,14 @@ async def test_the_api_tells_what_plays() -> None:
         assert 1 <= stream["bar"] <= 70
         assert stream["loudness_dbfs"] == pytest.approx(-15.4, abs=0.1)
         status = (await http.get("/api/status")).json()
-        assert (status["listeners"], status["max_listeners"], status["streams"]) == (1, 50, 1)
+        assert (status["listeners"] >= 1, status["max_listeners"], status["streams"] >= 1) == (True, 50, True)
         assert status["ready"] is True
         options = (await http.get("/api/options")).json()
         assert options["bpm"] == [40, 180]
 
 
-async def test_the_player_is_served_with_a_strict_policy() -> None:
-    async with playing() as (edge, _, _), httpx.AsyncClient(base_url=edge.http) as http:
+async def test_the_player_is_served_with_a_strict_policy(fleet: Fleet) -> None:
+    async with httpx.AsyncClient(base_url=fleet.edge.http) as http:
         page = await http.get("/")
         assert page.headers["content-type"] == "text/html; charset=utf-8"
         policy = page.headers["content-security-policy"]
@@ -660,18 +702,22 @@ async def test_the_internal_port_has_the_metrics_and_the_drain() -> None:
         assert (await closed(ws))[0] == 1012
 
 
-async def test_a_listeners_series_go_with_it() -> None:
-    async with playing() as (edge, _, _):
-        async with connect(edge) as ws:
-            await say(ws, "start")
-            await hear_audio(ws, 12)
-            registry = edge.service.metrics.registry
-            await until(lambda: registry.get_sample_value("buffer_depth_chunks", {"client_id": "client_0"}) is not None)
-        await until(lambda: edge.service.hub.listeners == 0)
-        assert registry.get_sample_value("buffer_depth_chunks", {"client_id": "client_0"}) is None
-        async with connect(edge):
-            await until(lambda: edge.service.hub._connections)
-            assert next(iter(edge.service.hub._connections)).slot == 0
+async def test_a_listeners_series_go_with_it(fleet: Fleet) -> None:
+    hub, registry = fleet.edge.service.hub, fleet.edge.service.metrics.registry
+
+    def depth() -> float | None:
+        return registry.get_sample_value("buffer_depth_chunks", {"client_id": "client_0"})
+
+    await until(lambda: not hub._connections)
+    async with connect(fleet.edge) as ws:
+        await say(ws, "start")
+        await hear_audio(ws, 12)
+        await until(lambda: depth() is not None)
+    await until(lambda: not hub._connections)
+    assert depth() is None
+    async with connect(fleet.edge):
+        await until(lambda: hub._connections)
+        assert next(iter(hub._connections)).slot == 0
 
 
 async def test_a_second_edge_with_the_same_internal_port_starts_without_one() -> None:

@@ -210,6 +210,18 @@ def test_a_connection_that_never_starts_is_closed() -> None:
     assert closes(desk.pump()) == [(1008, "no start within 10 s of connecting")]
 
 
+def test_a_line_that_begins_hardly_ahead_of_the_live_tick_is_not_waited_for() -> None:
+    desk = Desk()
+    line = desk.lines[SPEC.stream_id]
+    desk.start()
+    line.origin = LIVE + 3
+    assert desk.pump() == []
+    line.origin = LIVE + 2
+    assert sent(desk.pump()) == [(LIVE + 2 + index, 1 + index) for index in range(10)]
+    assert sent(desk.tick()) == [(LIVE + 12, 10)]
+    assert desk.listener.ahead(desk.now_s) == 12
+
+
 # --- what it says ----------------------------------------------------------------------------------------------------
 
 

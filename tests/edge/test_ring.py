@@ -84,6 +84,16 @@ def test_one_chunk_without_a_successor_is_no_beginning() -> None:
     assert ring.chunk(T + 9) is not None
 
 
+def test_a_line_may_begin_a_little_early_when_only_the_next_block_is_there() -> None:
+    ring = ring_with(B + 1)
+    ring.advance(T + 7, 10)
+    assert ring.origin is None
+    ring.advance(T + 8, 10)
+    assert ring.origin == T + 10
+    assert ring.chunk(T + 8) is None
+    assert sources(ring, T + 10, T + 17) == "l" * 8
+
+
 def test_the_line_is_drawn_no_further_than_wanted() -> None:
     ring = ring_with(B, B + 1, B + 2)
     ring.advance(T, 10)
