@@ -80,7 +80,7 @@ is there before the first block and without any worker.
 {{- define "auralis.synthesis.load" -}}
 {{- $edge := include "auralis.promqlSelector" (dict "root" .root "part" "edge") -}}
 {{- $synthesis := include "auralis.promqlSelector" . -}}
-{{- $rendered := printf "label_replace(sum(rate(auralis_render_blocks_total%s[1m])), \"of\", \"rendered\", \"\", \"\")" $synthesis -}}
+{{- $rendered := printf "label_replace(sum(rate(auralis_render_blocks_total%s[2m])), \"of\", \"rendered\", \"\", \"\")" $synthesis -}}
 {{- $asked := printf "label_replace(max(auralis_render_demand_streams%s), \"of\", \"asked\", \"\", \"\")" $edge -}}
 {{- $capacity := printf "(avg(auralis_render_capacity_streams%s > 0) or vector(%v))" $synthesis .values.autoscaling.assumedStreamsPerWorker -}}
 {{- printf "max(%s or %s) / %s" $rendered $asked $capacity -}}

@@ -1,0 +1,364 @@
+"""Every alert fires when it should, keeps quiet when it should, and stops when things are well again."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from services.edge.metrics import EdgeMetrics
+from services.runtime.metrics import BusMetrics, PrometheusMetrics
+from services.synthesis.metrics import SynthesisMetrics
+from services.telemetry.metrics import TelemetryMetrics
+from tests.charts.support import CHART, merge, render, run, tool, tree
+
+FILE = CHART / "files" / "alerts.yaml"
+RULES = [rule for group in yaml.safe_load(FILE.read_text())["groups"] for rule in group["rules"]]
+ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
+
+
+@dataclass(frozen=True)
+class Case:
+    """An alert's life: series by the minute; `values` as promtool writes them ("0+60x10 600x5").
+
+    Attributes:
+        bad: series that make it fire, good again after `fires_at` minutes where they say so.
+        well: series that look alike and must not.
+        fires_at: minutes; a minute before it must not fire yet, where `not_yet_at` is None.
+        well_at: minutes; it must have stopped.
+        labels: of the alert, besides its severity.
+        description: what it says.
+    """
+
+    bad: dict[str, str]
+    well: dict[str, str]
+    fires_at: int
+    well_at: int
+    description: str
+    labels: dict[str, str] = field(default_factory=lambda: {"namespace": "music", "instance": "edge-1"})
+    not_yet_at: int = 1
+
+
+def of(name: str, more: str = "", *, instance: str = "edge-1") -> str:
+    """A series of an instance, with `more` labels."""
+    return f'{name}{{{more}{"," if more else ""}namespace="music",instance="{instance}"}}'
+
+
+def histogram(name: str, below: str, above: str, *, slow: Sequence[int], fast: Sequence[int]) -> dict[str, str]:
+    """A histogram of two buckets: `fast` (a minute, minutes) below the limit, then `slow` above it, then fast again."""
+    rate, minutes = fast
+    bad_rate, bad_minutes = slow
+    quick = f"0+{rate}x{minutes} {rate * minutes}x{bad_minutes} {rate * minutes}+{rate}x120"
+    total = rate * minutes + bad_rate * bad_minutes
+    every = f"0+{rate}x{minutes} {rate * minutes}+{bad_rate}x{bad_minutes} {total}+{rate}x120"
+    bucket = f"{name}_bucket"
+    return {
+        of(bucket, f'le="{below}"'): quick,
+        of(bucket, f'le="{above}"'): every,
+        of(bucket, 'le="+Inf"'): every,
+        of(f"{name}_count"): every,
+    }
+
+
+def steady(name: str, below: str, above: str) -> dict[str, str]:
+    return histogram(name, below, above, slow=(0, 0), fast=(600, 5))
+
+
+NO_PLACE = {"namespace": "music"}
+CASES = {
+    "DeliveryBudgetBurning": Case(
+        bad=histogram("chunk_delivery_jitter_ms", "50.0", "100.0", slow=(600, 15), fast=(600, 50)),
+        well=steady("chunk_delivery_jitter_ms", "50.0", "100.0"),
+        not_yet_at=50,
+        fires_at=64,
+        well_at=100,
+        labels=NO_PLACE,
+        description="100% of the chunks are written more than 50 ms late; 1 % is promised.",
+    ),
+    "ChunkJitterHigh": Case(
+        bad=histogram("chunk_delivery_jitter_ms", "50.0", "100.0", slow=(600, 10), fast=(600, 10)),
+        well=steady("chunk_delivery_jitter_ms", "50.0", "100.0"),
+        not_yet_at=11,
+        fires_at=18,
+        well_at=40,
+        description="edge-1: one chunk in a hundred is written 100 ms late or more; 50 ms is the target. "
+        "It has too little processor time, or too many listeners.",
+    ),
+    "BufferUnderrunsHigh": Case(
+        bad={of("auralis_underruns_total"): "0x5 0+20x10 200x60", of("auralis_listeners"): "100x80"},
+        well={of("auralis_underruns_total"): "0x5 0+1x60", of("auralis_listeners"): "1000x80"},
+        not_yet_at=5,
+        fires_at=12,
+        well_at=30,
+        description="edge-1: 1.00 underruns for each listener in five minutes. Look at ChunkJitterHigh and "
+        "StreamsDegraded first; otherwise it is the network between the edge and its listeners.",
+    ),
+    "WebSocketErrorsHigh": Case(
+        bad={
+            of("websocket_send_errors_total", 'error_type="stalled"'): "0x5 0+20x10 200x60",
+            of("auralis_listeners"): "100x80",
+        },
+        well={
+            of("websocket_send_errors_total", 'error_type="closed"'): "0+500x80",
+            of("websocket_send_errors_total", 'error_type="stalled"'): "0+1x80",
+            of("auralis_listeners"): "100x80",
+        },
+        not_yet_at=5,
+        fires_at=12,
+        well_at=30,
+        description="edge-1: 100 sends failed in five minutes.",
+    ),
+    "ConnectionsNearLimit": Case(
+        bad={of("auralis_listeners"): "4000x5 4750x10 3000x30", of("auralis_listeners_limit"): "5000x60"},
+        well={of("auralis_listeners"): "4500x60", of("auralis_listeners_limit"): "5000x60"},
+        not_yet_at=7,
+        fires_at=10,
+        well_at=20,
+        description="edge-1: 95% of the listeners that it takes (WS_MAX_CONNECTIONS). Further ones get 503. "
+        "Start more edges.",
+    ),
+    "EdgeSilent": Case(
+        bad={of("auralis_loudness_min_dbfs"): "-20x5 -120x5 -20x30", of("auralis_render_demand_streams"): "3x60"},
+        # Nobody listens: nothing is silent.
+        well={of("auralis_loudness_min_dbfs"): "-120x60", of("auralis_render_demand_streams"): "0x60"},
+        not_yet_at=5,
+        fires_at=8,
+        well_at=15,
+        description="edge-1: the quietest stream with listeners is at -120 dBFS.",
+    ),
+    "StreamsDegraded": Case(
+        bad={of("auralis_degraded_streams"): "0x5 2x5 0x30"},
+        well={of("auralis_degraded_streams"): "0x60"},
+        not_yet_at=5,
+        fires_at=8,
+        well_at=15,
+        description="edge-1: 2 streams play a loop of their last seconds, because no blocks come.",
+    ),
+    "NoSynthesisWorkers": Case(
+        bad={
+            of("auralis_ready_renderers"): "2x5 0x5 2x30",
+            of("auralis_ready_renderers", instance="edge-2"): "2x5 0x5 1x30",
+        },
+        # One edge that has just started hears nobody yet.
+        well={of("auralis_ready_renderers"): "0x60", of("auralis_ready_renderers", instance="edge-2"): "2x60"},
+        not_yet_at=6,
+        fires_at=8,
+        well_at=15,
+        labels=NO_PLACE,
+        description="No edge has heard of a ready worker for a minute. Streams that play go on as loops; "
+        "new ones do not begin.",
+    ),
+    "SynthesisLatencyHigh": Case(
+        bad=histogram("synthesis_latency_seconds", "0.1", "0.2", slow=(60, 5), fast=(60, 5)),
+        well=steady("synthesis_latency_seconds", "0.1", "0.2"),
+        not_yet_at=6,
+        fires_at=8,
+        well_at=20,
+        description="edge-1: one block in a hundred takes 199ms or more; 100 ms is the target. "
+        "Blocks are asked for seconds ahead, so listeners notice nothing until RenderBacklog.",
+    ),
+    "RenderBacklog": Case(
+        bad={of("auralis_blocks_missing_total"): "0x5 0+60x5 300x60", of("auralis_render_demand_streams"): "10x60"},
+        well={
+            of("auralis_blocks_missing_total"): "0 1x60",
+            of("auralis_render_demand_streams"): "10x60",
+            of("auralis_overloaded"): "0x60",
+        },
+        not_yet_at=5,
+        fires_at=9,
+        well_at=15,
+        description="edge-1: blocks are missing when they are due, and new streams are refused. Start more workers.",
+    ),
+    "GPUMemoryHigh": Case(
+        bad={of("gpu_memory_allocated_mb"): "900x5 6000x5 900x30"},
+        well={of("gpu_memory_allocated_mb"): "4000x60", of("auralis_render_out_of_memory_total"): "0x60"},
+        not_yet_at=5,
+        fires_at=8,
+        well_at=15,
+        description="edge-1: more than 4096 MiB are held, or batches were halved for want of memory (6000). Lower "
+        "GPU_BATCH_SIZE, or keep others off the GPU.",
+    ),
+    "MemoryLeakDetected": Case(
+        # 30 MiB an hour for four hours, then no more.
+        bad={of("memory_usage_mb"): "300+0.5x300 450x300", of("process_start_time_seconds"): "0x700"},
+        # A sawtooth that grows by 60 MiB and falls back every 20 minutes, over a slow 6 MiB an hour.
+        well={
+            of("memory_usage_mb"): " ".join(f"{300 + 2 * n}+3x19" for n in range(35)),
+            of("process_start_time_seconds"): "0x700",
+        },
+        not_yet_at=170,
+        fires_at=240,
+        well_at=500,
+        description="edge-1: 30 MiB an hour; 20 are allowed.",
+    ),
+    "InstanceSilent": Case(
+        bad={of("up", 'job="auralis/auralis-edge"'): "1x5 0x5 1x30"},
+        # What was scaled down has gone from the list; telemetry's memory of it is no alarm in Kubernetes.
+        well={
+            'up{job="other",namespace="music",instance="edge-1"}': "0x60",
+            'auralis_fleet_instances{fleet_service="edge",state="silent",namespace="music"}': "3x60",
+        },
+        not_yet_at=5,
+        fires_at=8,
+        well_at=15,
+        labels={"namespace": "music", "instance": "edge-1", "job": "auralis/auralis-edge"},
+        description="edge-1 has stopped answering.",
+    ),
+    "NatsReconnecting": Case(
+        bad={of("auralis_bus_connected"): "1x5 0x5 1x30"},
+        well={of("auralis_bus_connected"): "1x60", of("auralis_bus_reconnects_total"): "0x5 1x60"},
+        not_yet_at=5,
+        fires_at=8,
+        well_at=15,
+        description="edge-1 has lost the bus, or loses it again and again.",
+    ),
+}
+OTHER_WAYS = {
+    "RenderBacklog": {of("auralis_overloaded"): "0x2 1x60"},
+    "GPUMemoryHigh": {of("auralis_render_out_of_memory_total"): "0x2 0+1x60"},
+    "InstanceSilent": {
+        'auralis_fleet_instances{fleet_service="edge",state="silent",instance="telemetry-1"}': "0x2 1x60"
+    },
+    "NatsReconnecting": {of("auralis_bus_reconnects_total"): "0x2 0+1x60"},
+    "DeliveryBudgetBurning": histogram("chunk_delivery_jitter_ms", "50.0", "100.0", slow=(100, 600), fast=(600, 5)),
+}
+"""The second half of an `or`: series that make the alert fire by it: within 20 minutes, or 7 hours for the slow burn."""
+
+
+def promtool(path: Path, tests: list[dict[str, Any]]) -> None:
+    file = path / "tests.yaml"
+    file.write_text(json.dumps({"rule_files": [str(FILE)], "evaluation_interval": "1m", "tests": tests}))
+    done = run(tool("promtool"), "test", "rules", str(file))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def series(values: dict[str, str]) -> list[dict[str, str]]:
+    return [{"series": name, "values": text} for name, text in values.items()]
+
+
+def test_every_alert_has_a_case() -> None:
+    assert set(CASES) == set(ALERTS)
+
+
+def test_alerts_fire_say_what_is_wrong_and_recover(tmp_path: Path) -> None:
+    tests = []
+    for name, case in CASES.items():
+        rule = ALERTS[name]
+        fired = {
+            "exp_labels": {**case.labels, **rule["labels"]},
+            "exp_annotations": {**rule["annotations"], "description": case.description},
+        }
+        for which, values, moments in (
+            ("bad", case.bad, ((case.not_yet_at, []), (case.fires_at, [fired]), (case.well_at, []))),
+            ("well", case.well, ((case.fires_at, []), (case.well_at, []))),
+        ):
+            tests.append(
+                {
+                    "name": f"{name}, {which}",
+                    "interval": "1m",
+                    "input_series": series(values),
+                    "alert_rule_test": [
+                        {"eval_time": f"{minute}m", "alertname": name, "exp_alerts": expected}
+                        for minute, expected in moments
+                    ],
+                }
+            )
+    promtool(tmp_path, tests)
+
+
+def test_alerts_fire_by_their_other_condition_too(tmp_path: Path) -> None:
+    promtool(
+        tmp_path,
+        [
+            {
+                "name": name,
+                "interval": "1m",
+                "input_series": series(values),
+                "promql_expr_test": [
+                    {
+                        "expr": f'count(last_over_time(ALERTS{{alertname="{name}",alertstate="firing"}}[7h]))',
+                        "eval_time": "7h" if name == "DeliveryBudgetBurning" else "20m",
+                        "exp_samples": [{"labels": "{}", "value": 1}],
+                    }
+                ],
+            }
+            for name, values in OTHER_WAYS.items()
+        ],
+    )
+
+
+def test_a_wrong_expectation_is_found(tmp_path: Path) -> None:
+    """promtool reads our tests at all."""
+    rule = {"eval_time": "8m", "alertname": "StreamsDegraded", "exp_alerts": []}
+    with pytest.raises(AssertionError, match="StreamsDegraded"):
+        promtool(
+            tmp_path,
+            [{"interval": "1m", "input_series": series(CASES["StreamsDegraded"].bad), "alert_rule_test": [rule]}],
+        )
+
+
+def exposed() -> set[str]:
+    """Names of every series that the services expose."""
+    metrics = PrometheusMetrics()
+    for make in (EdgeMetrics, SynthesisMetrics, TelemetryMetrics, BusMetrics):
+        make(metrics)
+    metrics.describe_process(service="edge", clock_offset_s=lambda: 0.0)
+    metrics.buffer_underruns_total.labels(client_id="client_0")
+    families = list(metrics.registry.collect())
+    # A family without a child yet has no sample, but a name.
+    return {family.name for family in families} | {sample.name for family in families for sample in family.samples}
+
+
+def test_rules_ask_for_series_that_exist() -> None:
+    names = exposed() | {"up"} | {rule["record"] for rule in RULES if "record" in rule}
+    words = re.compile(
+        r"\b(?:auralis[a-z_0-9:]*|chunk_\w+|synthesis_\w+|websocket_\w+|gpu_\w+|memory_\w+|process_\w+|up)\b"
+    )
+    asked = {word for rule in RULES for word in words.findall(re.sub(r'"[^"]*"', "", rule["expr"]))}
+    assert asked - names == set()
+    assert len(asked) > 15
+
+
+def test_every_alert_has_a_severity_and_words() -> None:
+    for name, rule in ALERTS.items():
+        assert rule["labels"]["severity"] in ("warning", "critical"), name
+        assert not rule["annotations"]["summary"].endswith("."), name
+        assert rule["annotations"]["description"].endswith("."), name
+
+
+def test_the_chart_makes_a_rule_object_of_the_file() -> None:
+    values = {"monitoring": {"rules": {"enabled": True, "labels": {"release": "prometheus"}}}}
+    rendered = render(values).one("PrometheusRule", "auralis-alerts")
+    assert rendered["spec"] == yaml.safe_load(FILE.read_text())
+    assert rendered["metadata"]["labels"]["release"] == "prometheus"
+
+    fewer = render(merge(values, tree("monitoring.rules.disabled", ["NoSynthesisWorkers", "GPUMemoryHigh"])))
+    groups = fewer.one("PrometheusRule", "auralis-alerts")["spec"]["groups"]
+    left = {rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule}
+    assert left == set(ALERTS) - {"NoSynthesisWorkers", "GPUMemoryHigh"}
+
+
+def test_prometheus_takes_the_file() -> None:
+    done = run(tool("promtool"), "check", "rules", "--lint=all", "--lint-fatal", str(FILE))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("kind", ["PodMonitor", "ServiceMonitor"])
+def test_monitors_scrape_each_part_once_and_telemetry_for_itself(kind: str) -> None:
+    rendered = render({"monitoring": {"monitors": kind, "interval": "7s", "labels": {"release": "prometheus"}}})
+    found = {each["metadata"]["name"]: each for each in rendered.all(kind)}
+    assert set(found) == {"auralis-edge", "auralis-synthesis", "auralis-telemetry"}
+    for name, each in found.items():
+        (endpoint,) = each["spec"]["podMetricsEndpoints" if kind == "PodMonitor" else "endpoints"]
+        assert endpoint["interval"] == "7s"
+        # Else every pod's metrics would come a second time, through telemetry.
+        assert endpoint.get("params") == ({"scope": ["self"]} if name == "auralis-telemetry" else None)
+        assert {each["targetLabel"] for each in endpoint["relabelings"]} == {"service", "instance"}
+        assert each["metadata"]["labels"]["release"] == "prometheus"
+    assert render().all(kind) == []
