@@ -228,7 +228,7 @@ OTHER_WAYS = {
     "NatsReconnecting": {of("auralis_bus_reconnects_total"): "0x2 0+1x60"},
     "DeliveryBudgetBurning": histogram("chunk_delivery_jitter_ms", "50.0", "100.0", slow=(100, 600), fast=(600, 5)),
 }
-"""The second half of an `or`: series that make the alert fire by it: within 20 minutes, or 7 hours for the slow burn."""
+"""The other half of an `or`: series that make the alert fire by it, within 20 minutes or 7 hours (the slow burn)."""
 
 
 def promtool(path: Path, tests: list[dict[str, Any]]) -> None:

@@ -1,0 +1,179 @@
+"""Dockerfile, compose.yaml and k8s/: what can be told without building or applying them."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from fnmatch import fnmatch
+from typing import Any
+
+import pytest
+import yaml
+
+from services.runtime.settings import load_settings, settings_table
+from tests.charts.support import KUBE_VERSIONS, ROOT, main_container, problems, render
+
+TARGETS = ("synthesis", "edge", "telemetry")
+K8S = sorted((ROOT / "k8s").glob("*.yaml"))
+OURS = [ROOT / "Dockerfile", ROOT / "compose.yaml", ROOT / "compose.gpu.yaml", *K8S]
+
+
+def stages() -> dict[str, list[str]]:
+    """Instructions of each stage of the Dockerfile, continued lines joined."""
+    text = re.sub(r"(?m)^\s*#.*\n", "", (ROOT / "Dockerfile").read_text()).replace("\\\n", " ")
+    found: dict[str, list[str]] = {}
+    name = ""
+    for line in filter(None, map(str.strip, text.splitlines())):
+        match = re.fullmatch(r"FROM (\S+) AS (\S+)", line)
+        if match:
+            name = match[2]
+            found[name] = []
+        found.setdefault(name, []).append(line)
+    return found
+
+
+def lineage(target: str) -> list[str]:
+    """Instructions that make up an image, those of the stages that it is built on first."""
+    instructions = stages()[target]
+    base = instructions[0].split()[1]
+    return (lineage(base) if base in stages() else []) + instructions
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_an_image_runs_its_service_as_a_user_with_a_number(target: str) -> None:
+    instructions = lineage(target)
+    entry = [line for line in instructions if line.startswith("ENTRYPOINT")]
+    assert entry == [f'ENTRYPOINT ["python", "-m", "services.{target}"]'], "without a shell, so that signals arrive"
+    users = [line.split()[1] for line in instructions if line.startswith("USER")]
+    assert users[-1] == "10001:10001"
+    security = render().pod(target)[1]["securityContext"]
+    assert users[-1] == f"{security['runAsUser']}:{security['runAsGroup']}"
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_dependencies_come_before_code_so_that_their_layers_stay(target: str) -> None:
+    copied = [line for line in stages()[target] if line.startswith("COPY")]
+    assert copied[0] == f"COPY --from={target}-dependencies /opt/auralis /opt/auralis"
+    assert copied[1] == "COPY --from=code /opt/auralis /opt/auralis"
+    before = [line for line in lineage(f"{target}-dependencies") if line.startswith(("COPY", "ADD"))]
+    assert before == ["COPY pyproject.toml constraints.txt ./"], "code would make them anew each time"
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_an_image_says_what_it_is(target: str) -> None:
+    labels = dict(
+        word.split("=", 1)
+        for line in lineage(target)
+        if line.startswith("LABEL")
+        for word in shlex.split(line.removeprefix("LABEL"))
+    )
+    names = {f"org.opencontainers.image.{each}" for each in ("title", "description", "version", "revision", "licenses")}
+    assert names <= set(labels)
+    assert labels["org.opencontainers.image.title"] == f"auralis-{target}"
+
+
+def test_images_of_edge_and_telemetry_take_no_torch() -> None:
+    for target in ("edge", "telemetry"):
+        text = " ".join(lineage(target) + lineage(f"{target}-dependencies"))
+        assert "synthesis" not in text.replace("for name in ('synthesis', 'edge', 'telemetry')", "")
+
+
+def test_what_the_image_sets_are_settings() -> None:
+    values: dict[str, str] = {}
+    for target in TARGETS:
+        for line in lineage(target):
+            if line.startswith("ENV"):
+                values |= dict(word.split("=", 1) for word in shlex.split(line.removeprefix("ENV")))
+    ours = {name: value for name, value in values.items() if name.startswith("AURALIS_")}
+    assert ours
+    assert load_settings(ours, dotenv=None).warnings == ()
+
+
+def test_no_index_or_registry_is_written_down() -> None:
+    for path in [*OURS, ROOT / ".dockerignore"]:
+        found = re.findall(r"https?://[^\s'\"]+", path.read_text())
+        inside = re.compile(r"127\.0\.0\.1|\.svc\b|://nats:")
+        assert [url for url in found if not inside.search(url)] == [], path.name
+    arguments = re.findall(r"(?m)^ARG (\w*INDEX\w*)(.*)$", (ROOT / "Dockerfile").read_text())
+    assert arguments == [("TORCH_INDEX", "")], "an address may only come from outside"
+
+
+def test_the_build_gets_what_it_copies_and_little_else() -> None:
+    lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
+    assert lines[0] == "*"
+    kept = {line.removeprefix("!") for line in lines if line.startswith("!")}
+    needed = {
+        word
+        for instructions in stages().values()
+        for line in instructions
+        if line.startswith("COPY") and "--from" not in line
+        for word in line.split()[1:-1]
+    }
+    assert kept == needed
+    assert all((ROOT / name).exists() for name in needed)
+    assert not any(fnmatch("tests", pattern) or fnmatch(".venv", pattern) for pattern in kept)
+
+
+def compose() -> dict[str, Any]:
+    value: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
+    return value
+
+
+def test_compose_starts_the_services_with_settings_that_exist() -> None:
+    known = {row.name for row in settings_table()}
+    services = compose()["services"]
+    assert set(services) == {"nats", *TARGETS}
+    for target in TARGETS:
+        each = services[target]
+        assert each["build"]["target"] == target
+        assert each["image"] == main_container(render().pod(target)[1])["image"]
+        assert set(each["environment"]) <= known
+        # As docker would fill them in where nobody set anything.
+        values = {name: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value) for name, value in each["environment"].items()}
+        assert load_settings(values, dotenv=None).warnings == ()
+        assert each["read_only"] is True
+        assert each["cap_drop"] == ["ALL"]
+        assert all(port.startswith("127.0.0.1:") for port in each.get("ports", [])), "nobody else is let in unasked"
+
+
+def test_add_ons_say_how_they_are_applied() -> None:
+    assert K8S
+    for path in K8S:
+        head = "".join(line for line in path.read_text().splitlines(keepends=True) if line.startswith("#"))
+        assert path.name in head, f"{path.name} does not say how it is applied"
+        assert re.search(r"(?m)^#   (kubectl|helm|kind)\b", head), path.name
+        for mentioned in re.findall(r"\bk8s/[\w.-]+\.yaml", path.read_text()):
+            assert (ROOT / mentioned).exists(), f"{path.name} speaks of {mentioned}"
+        list(yaml.safe_load_all(path.read_text()))
+
+
+def test_flags_that_the_add_ons_and_the_readme_show_are_taken_by_the_chart() -> None:
+    texts = [path.read_text() for path in [*K8S, *(ROOT / "charts" / "auralis" / "profiles").glob("*.yaml")]]
+    shown = {flag for text in texts for flag in re.findall(r"--set '?([\w.]+)=([\w.{}-]+)", text)}
+    assert len(shown) > 10
+    for path, value in shown:
+        known = yaml.safe_load((ROOT / "charts" / "auralis" / "values.yaml").read_text())
+        for name in path.split("."):
+            assert name in known, f"--set {path}={value}: there is no such value"
+            known = known[name]
+
+
+@pytest.mark.parametrize("kube", KUBE_VERSIONS)
+def test_the_namespace_takes_only_restricted_pods(kube: str) -> None:
+    namespace = yaml.safe_load((ROOT / "k8s" / "namespace.yaml").read_text())
+    assert problems(namespace, kube) == []
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+def test_gpu_slices_make_the_resource_that_the_chart_asks_for() -> None:
+    slices = yaml.safe_load((ROOT / "k8s" / "gpu-slices.yaml").read_text())
+    operator = yaml.safe_load((ROOT / "k8s" / "gpu-operator.yaml").read_text())
+    assert operator["devicePlugin"]["config"]["name"] == slices["metadata"]["name"]
+    assert operator["devicePlugin"]["config"]["default"] in slices["data"]
+    shared = yaml.safe_load(slices["data"]["auralis-four"])["sharing"]["timeSlicing"]
+    assert shared["renameByDefault"] is True
+    (resource,) = shared["resources"]
+    limits = main_container(render({"synthesis": {"gpu": {"sharing": "time-slicing"}}}).pod("synthesis")[1])[
+        "resources"
+    ]
+    assert f"{resource['name']}.shared" in limits["limits"]
