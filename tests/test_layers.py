@@ -29,7 +29,15 @@ PURE = (
     "edge/tiers.py",
     "edge/frames.py",
     "edge/demand.py",
+    "telemetry/exposition.py",
     "telemetry/fleet.py",
+    "client/playout.py",
+    "client/session.py",
+    "client/statistics.py",
+    "client/timeline.py",
+    "local/findings.py",
+    "local/lines.py",
+    "local/restarts.py",
 )
 """The core: the same result for the same arguments, whatever the time and the network."""
 

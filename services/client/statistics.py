@@ -136,6 +136,8 @@ class Arrivals:
         """Chunks from `chunk_id` on will come again."""
         self.splices += 1
         self._void_from = chunk_id
+        # They come when they come: their first arrival says nothing of the network.
+        self._least.clear()
 
     def add(self, chunk_id: int, *, tier: str, received_s: float, latency_s: float = 0.0) -> None:
         """A chunk has arrived.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import shutil
 import signal
 import sys
@@ -71,12 +72,13 @@ def choose_addresses(settings: Settings, nats_url: str) -> Addresses:
     )
 
 
-def plan_children(addresses: Addresses, *, own_nats: bool, drain_s: float) -> list[ChildSpec]:
+def plan_children(addresses: Addresses, *, own_nats: bool, drain_s: float, secret: str) -> list[ChildSpec]:
     """The services as children of the supervisor.
 
     Args:
         own_nats: the bus is a server of ours, which asks for no credentials.
         drain_s: over how long a stopping edge spreads its goodbyes.
+        secret: signs resume tokens: an edge that is started again takes those of the one before.
     """
     common = {
         "NATS_URL": addresses.nats_url,
@@ -87,7 +89,7 @@ def plan_children(addresses: Addresses, *, own_nats: bool, drain_s: float) -> li
         common |= dict.fromkeys(_NO_CREDENTIALS, "")
     own = {
         "synthesis": {"AURALIS_HOST": "127.0.0.1"},
-        "edge": {"AURALIS_PORT": str(addresses.edge_port)},
+        "edge": {"AURALIS_PORT": str(addresses.edge_port), "AURALIS_SECRET": secret},
         "telemetry": {},
     }
     return [
@@ -154,6 +156,12 @@ class Conductor:
         """Services that were started and are not ready yet."""
         return tuple(self._pending)
 
+    def stop(self) -> None:
+        """Everything is being stopped: bars that will not move any more are taken away."""
+        self.stopping = True
+        for name in tuple(self._bars):
+            self._screen.end_progress(name)
+
     # What the supervisor tells.
 
     def started(self, name: str, pid: int) -> None:
@@ -166,6 +174,8 @@ class Conductor:
     def line(self, name: str, line: LogLine) -> None:
         """A child wrote a line. Called from threads."""
         if line.event == "progress":
+            if self.stopping:
+                return
             fraction = line.fields.get("fraction")
             if isinstance(fraction, int | float):
                 self._bars.add(name)
@@ -228,7 +238,9 @@ class Conductor:
                     f"{name} for {now_s - self._pending[name]:.0f} s ({answer})"
                     for name, answer in zip(names, answers, strict=True)
                     # A bar that moves says it better.
-                    if name in self._pending and answer is not None and not (self._show_info and name in self._bars)
+                    if answer is not None
+                    and now_s - self._pending.get(name, now_s) >= _WAITING_TOLD_EVERY_S
+                    and not (self._show_info and name in self._bars)
                 ]
                 if waits:
                     self._screen.say(f"waiting for {', '.join(waits)}", "dim", mark="…")
@@ -340,7 +352,8 @@ async def _supervise(
         screen, addresses=addresses, verbose=verbose, show_info=terminal, raw_json=settings.log_format == "json"
     )
     drain_s = settings.edge.drain_s if machine.given("AURALIS_DRAIN_SECONDS") else DRAIN_S
-    children = plan_children(addresses, own_nats=own_nats is not None, drain_s=drain_s)
+    secret = settings.edge.secret or secrets.token_urlsafe(32)
+    children = plan_children(addresses, own_nats=own_nats is not None, drain_s=drain_s, secret=secret)
     if own_nats is not None:
         children.append(own_nats.child())
     supervisor = Supervisor(children, observer=conductor, stop_timeout_s=drain_s + STOP_MARGIN_S)
@@ -350,7 +363,7 @@ async def _supervise(
             screen.say("Killing what is left.", mark="!", mark_style="yellow")
         else:
             screen.say(f"{why}: stopping everything. Again ends it at once.", mark="·", mark_style="dim")
-        conductor.stopping = True
+        conductor.stop()
         supervisor.stop()
 
     loop = asyncio.get_running_loop()

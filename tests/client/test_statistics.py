@@ -39,6 +39,16 @@ def test_after_a_splice_the_same_ids_are_neither_repeats_nor_gaps() -> None:
     assert (arrivals.repeats, arrivals.gaps, arrivals.splices) == (0, 0, 1)
 
 
+def test_a_splice_is_not_jitter() -> None:
+    arrivals = Arrivals()
+    arrive(arrivals, *range(100))
+    arrivals.splice(92)
+    for chunk_id in range(92, 100):
+        arrivals.add(chunk_id, tier="normal", received_s=9.05)
+    arrive(arrivals, *range(100, 200))
+    assert arrivals.summary().jitter_p99_ms <= 0.25
+
+
 def test_a_splice_further_on_than_what_has_come_leaves_a_gap_to_be_seen() -> None:
     arrivals = Arrivals()
     arrive(arrivals, 1, 2, 3)

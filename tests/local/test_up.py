@@ -17,6 +17,7 @@ from services.local.restarts import GiveUp, Restart
 from services.local.screen import Screen
 from services.runtime.settings import Settings
 
+SECRET = "a secret of more than 16 letters"  # noqa: S105 - of this test only
 ADDRESSES = up.Addresses(
     host="127.0.0.1",
     edge_port=8000,
@@ -67,20 +68,22 @@ def test_port_0_takes_a_free_one() -> None:
 
 
 def test_each_service_is_told_its_ports_and_the_bus() -> None:
-    children = {child.name: child for child in up.plan_children(ADDRESSES, own_nats=True, drain_s=1.0)}
+    children = {child.name: child for child in up.plan_children(ADDRESSES, own_nats=True, drain_s=1.0, secret=SECRET)}
     assert {child.environ["NATS_URL"] for child in children.values()} == {"nats://127.0.0.1:5000"}
     assert {name: child.environ["METRICS_PORT"] for name, child in children.items()} == {
         "synthesis": "5001", "edge": "5002", "telemetry": "9090",
     }  # fmt: skip
     assert children["edge"].environ["AURALIS_PORT"] == "8000"
     assert children["edge"].environ["AURALIS_DRAIN_SECONDS"] == "1"
+    assert children["edge"].environ["AURALIS_SECRET"] == SECRET
+    assert "AURALIS_SECRET" not in children["synthesis"].environ
     assert children["synthesis"].environ["AURALIS_HOST"] == "127.0.0.1"
     assert children["telemetry"].module == "services.telemetry"
 
 
 def test_credentials_are_for_a_server_of_the_users_own_only() -> None:
-    own = up.plan_children(ADDRESSES, own_nats=True, drain_s=1.0)[0].environ
-    given = up.plan_children(ADDRESSES, own_nats=False, drain_s=1.0)[0].environ
+    own = up.plan_children(ADDRESSES, own_nats=True, drain_s=1.0, secret=SECRET)[0].environ
+    given = up.plan_children(ADDRESSES, own_nats=False, drain_s=1.0, secret=SECRET)[0].environ
     assert own["NATS_TOKEN"] == ""
     assert "NATS_TOKEN" not in given
 
