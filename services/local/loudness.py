@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-_SEGMENT_S: Final = 60
+_FFT_FRAMES: Final = 2**17
 _SETTLE_S: Final = 1
 """The weighting filters have forgotten what was before them after so long."""
 _STEP_S: Final = 0.1
@@ -24,15 +24,22 @@ def integrated_lufs(path: Path) -> float:
     with wave.open(str(path)) as file:
         rate_hz, channels = file.getframerate(), file.getnchannels()
         step_frames = round(rate_hz * _STEP_S)
+        response = _k_weighting(rate_hz)
+        settle_frames = _SETTLE_S * rate_hz
+        # Whole steps, so that no step falls into two pieces.
+        piece_frames = (_FFT_FRAMES - settle_frames) // step_frames * step_frames
         powers: list[float] = []
-        settled = np.zeros((0, channels))
-        while raw := file.readframes(_SEGMENT_S * rate_hz):
-            sound = np.frombuffer(raw, "<i2").reshape(-1, channels) / 32768.0
-            weighted = _weighted(np.concatenate((settled, sound)), rate_hz)[len(settled) :]
-            settled = sound[-_SETTLE_S * rate_hz :]
-            steps = len(weighted) // step_frames
-            squares = np.square(weighted[: steps * step_frames]).reshape(steps, step_frames, channels)
-            powers += squares.mean(axis=1).sum(axis=1).tolist()
+        before = np.zeros((channels, settle_frames), np.float32)
+        while raw := file.readframes(piece_frames):
+            sound = np.frombuffer(raw, "<i2").reshape(-1, channels).T.astype(np.float32) / np.float32(32768)
+            together = np.concatenate((before, sound), axis=1)
+            # The end reaches round to the beginning, which is the part that is thrown away.
+            spectrum = np.fft.rfft(together, _FFT_FRAMES) * response
+            weighted = np.fft.irfft(spectrum, _FFT_FRAMES)[:, settle_frames : together.shape[1]]
+            before = together[:, -settle_frames:]
+            steps = weighted.shape[1] // step_frames
+            squares = np.square(weighted[:, : steps * step_frames]).reshape(channels, steps, step_frames)
+            powers += squares.mean(axis=2, dtype=np.float64).sum(axis=0).tolist()
     if len(powers) < _BLOCK_STEPS:
         return -math.inf
     blocks = np.convolve(powers, np.full(_BLOCK_STEPS, 1 / _BLOCK_STEPS), "valid")
@@ -47,15 +54,13 @@ def _lufs(power: float) -> float:
     return -0.691 + 10 * math.log10(power) if power > 0 else -math.inf
 
 
-def _weighted(sound: NDArray[np.float64], rate_hz: int) -> NDArray[np.float64]:
-    """K-weighting of float64 [frames, channels], by multiplication in the frequency domain."""
-    # Padding keeps the end from reaching round to the beginning.
-    size = 1 << (len(sound) + _SETTLE_S * rate_hz).bit_length()
-    z = np.exp(-2j * np.pi * np.fft.rfftfreq(size))
+def _k_weighting(rate_hz: int) -> NDArray[np.complex64]:
+    """The standard's weighting, as the response at the frequencies of the transform."""
+    z = np.exp(-2j * np.pi * np.fft.rfftfreq(_FFT_FRAMES))
     response = np.ones(len(z), complex)
     for b, a in (_shelf(rate_hz), _high_pass(rate_hz)):
         response *= np.polyval(b[::-1], z) / np.polyval(a[::-1], z)
-    return np.fft.irfft(np.fft.rfft(sound, size, axis=0) * response[:, None], size, axis=0)[: len(sound)]
+    return response.astype(np.complex64)
 
 
 def _shelf(rate_hz: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import sys
-import time
 from pathlib import Path
 from typing import Final
 
@@ -78,12 +77,10 @@ def describe(path: Path, seconds: float, wall_s: float, peak: float, mode: str) 
     """What was rendered, in a sentence."""
     from services.local.loudness import integrated_lufs  # noqa: PLC0415 - numpy, and only at the end
 
-    began_s = time.perf_counter()
     lufs = integrated_lufs(path)
-    measured_s = time.perf_counter() - began_s
     loudness = "silent" if lufs == -math.inf else f"{lufs:.1f} LUFS"
     peak_dbfs = 20 * math.log10(peak) if peak > 0 else -math.inf
     return (
         f"{path}: {seconds:g} s in {wall_s:.1f} s, {seconds / wall_s:.0f} times faster than it plays ({mode}); "
-        f"{loudness}, peak {peak_dbfs:.1f} dBFS (measured in {measured_s:.1f} s)."
+        f"{loudness}, peak {peak_dbfs:.1f} dBFS."
     )
