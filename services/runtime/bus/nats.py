@@ -229,7 +229,7 @@ class NatsBus:
         for subscription in list(self._subscriptions):
             await subscription.attach(client)
         # What was subscribed is heard from here on, also by those whom `on_reconnect` makes ask.
-        await _round_trip(client)
+        await self.fence(client)
 
     async def _watch(self, client: _Client) -> None:
         """Return when the connection is lost; meanwhile keep the streams there."""
@@ -329,9 +329,9 @@ class NatsBus:
         client = self._client
         if client is None or not client.is_connected or not self._live:
             return  # the supervisor attaches it
-        with contextlib.suppress(nats.errors.Error, OSError):
+        with contextlib.suppress(nats.errors.Error, OSError, BusError):
             await subscription.attach(client)
-            await _round_trip(client)
+            await self.fence(client)
 
     def discard(self, subscription: _NatsSubscription) -> None:
         """Forget a subscription that has closed."""
@@ -365,6 +365,23 @@ class NatsBus:
                 if status_of(message):
                     return  # 503: nobody listens
                 yield Message(message.subject, message.data, message.reply)
+
+    async def fence(self, client: _Client) -> None:
+        """Return when the server has done everything sent before, by a message to ourselves.
+
+        nats-py's flush() cannot do that: its ping overtakes what still waits in the client.
+
+        Raises:
+            BusError: no answer.
+        """
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        with self._reply_subject(lambda _: None if done.done() else done.set_result(None)) as subject:
+            try:
+                await client.publish(subject, b"")
+                async with asyncio.timeout(API_TIMEOUT_S):
+                    await done
+            except (nats.errors.Error, OSError, TimeoutError) as error:
+                raise BusError(f"no answer from the server ({_sentence(error)})") from error
 
     @contextlib.contextmanager
     def _reply_subject(self, arrived: Callable[[Msg], None]) -> Any:
@@ -754,10 +771,10 @@ class _NatsSubscription:
         self._limits = bus._limits  # noqa: SLF001 - one module, two halves of one thing
         self._metrics = bus._metrics  # noqa: SLF001 - as above
         self._live: NatsPySubscription | None = None
-        self._client: Client | None = None
+        self._client: _Client | None = None
         self._closed = False
 
-    async def attach(self, client: Client) -> None:
+    async def attach(self, client: _Client) -> None:
         """Subscribe on `client`; a second call for the same one does nothing."""
         if self._closed or self._client is client:
             return
@@ -806,9 +823,10 @@ class _NatsSubscription:
         """Stop delivery after the handler has seen what is under way."""
         client, live = self._client, self._live
         if live is not None and client is not None and client.is_connected:
-            with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
+            with contextlib.suppress(nats.errors.Error, OSError, TimeoutError, BusError):
                 async with asyncio.timeout(ASK_TIMEOUT_S):
                     await asyncio.shield(asyncio.ensure_future(live.drain()))  # type: ignore[no-untyped-call]  # untyped there
+                    await self._bus.fence(client)
         await self.close()
 
 
@@ -820,14 +838,6 @@ def _object(data: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BusError(f"the server answered {data[:80]!r}, expected a JSON object")
     return value
-
-
-async def _round_trip(client: Client) -> None:
-    """Return when the server has read everything sent before."""
-    # Shielded: when the future of a ping is cancelled, its pong ends nats-py's read loop.
-    flushed = asyncio.ensure_future(client.flush())
-    flushed.add_done_callback(lambda task: task.cancelled() or task.exception())
-    await asyncio.shield(flushed)
 
 
 async def _close_client(client: _Client) -> None:

@@ -532,8 +532,7 @@ async def test_a_counter_that_is_no_number_is_an_error_and_reads_as_zero(
     bus = fleet.bus(nats_server.url)
     await bus.connect()
     await bus.count_failure("b", "k", ttl_s=60)
-    await admin.publish("$KV.b.k", b"nonsense")
-    await admin.flush()
+    await admin.request("$KV.b.k", b"nonsense")
     assert await bus.failures("b", "k") == 0
     with pytest.raises(BusError, match="expected a number"):
         await bus.count_failure("b", "k", ttl_s=60)
