@@ -7,6 +7,7 @@ numbers into floats and back would cost ten times as much.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -39,12 +40,11 @@ class ExpositionError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
-    """One line: name, labels as they are written between the braces, value as text."""
+class Series:
+    """What a sample is of: its name, and its labels as they are written between the braces."""
 
     name: str
     labels: str
-    value: str
 
     def label_values(self) -> dict[str, str]:
         """The labels, unescaped."""
@@ -53,57 +53,99 @@ class Sample:
 
 @dataclass(slots=True)
 class Family:
-    """A metric with its samples."""
+    """A metric with its samples: each a series and its value as text."""
 
     name: str
     kind: str = "untyped"
     help: str = ""
-    samples: list[Sample] = field(default_factory=list)
+    samples: list[tuple[Series, str]] = field(default_factory=list)
 
 
 Exposition = Mapping[str, Family]
 
 
-def parse(data: bytes) -> Exposition:
-    """Read an exposition in text format 0.0.4.
+class Parser:
+    """Reads expositions, and remembers how lines begin: those of one service begin alike at each look and everywhere.
 
-    Raises:
-        ExpositionError: a line cannot be read, or there are too many samples.
+    Args:
+        max_known: beginnings that are remembered; overflow: all are forgotten, and learnt again.
     """
-    families: dict[str, Family] = {}
-    family = Family("")
-    count = 0
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        raise ExpositionError(data.count(b"\n", 0, error.start) + 1, repr(data[error.start :][:20]), "UTF-8") from error
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line:
-            continue
-        if line[0] == "#":
-            comment = _COMMENT.fullmatch(line)
-            if comment is None:
+
+    def __init__(self, max_known: int = 50_000) -> None:
+        self._max_known = max_known
+        self._series: dict[str, Series] = {}
+        self._comments: dict[str, tuple[str, str, str] | None] = {}
+
+    def parse(self, data: bytes) -> Exposition:
+        """Read an exposition in text format 0.0.4.
+
+        Raises:
+            ExpositionError: a line cannot be read, or there are too many samples.
+        """
+        try:
+            text = data.decode()
+        except UnicodeDecodeError as error:
+            number = data.count(b"\n", 0, error.start) + 1
+            raise ExpositionError(number, repr(data[error.start :][:20]), "UTF-8") from error
+        if len(self._series) + len(self._comments) > self._max_known:
+            self._series.clear()
+            self._comments.clear()
+        families: dict[str, Family] = {}
+        family = Family("")
+        last_name = ""
+        known = self._series
+        count = 0
+        for number, line in enumerate(text.split("\n"), 1):
+            if not line:
                 continue
-            kind, name, rest = comment.groups()
-            family = families.setdefault(name, Family(name))
-            if kind == "HELP":
-                family.help = rest or ""
-            elif rest in _TYPES:
-                family.kind = rest
-            else:
-                raise ExpositionError(number, line, f"a type of {', '.join(sorted(_TYPES))}")
-            continue
+            if line[0] == "#":
+                family = self._comment(line, number, families, family)
+                last_name = ""
+                continue
+            beginning, _, value = line.rpartition(" ")
+            series = known.get(beginning)
+            if series is None or not _is_number(value):
+                series, value = self._read(line, number)
+            # Identical names are one string, because a beginning is read once.
+            if series.name is not last_name:
+                last_name = series.name
+                if not _belongs(last_name, family):
+                    family = families.setdefault(last_name, Family(last_name))
+            count += 1
+            if count > MAX_SAMPLES:
+                raise ExpositionError(number, line, f"at most {MAX_SAMPLES} samples")
+            family.samples.append((series, value))
+        return families
+
+    def _comment(self, line: str, number: int, families: dict[str, Family], family: Family) -> Family:
+        """Take a comment in; returns the family that the next samples belong to."""
+        if line not in self._comments:
+            match = _COMMENT.fullmatch(line)
+            self._comments[line] = None if match is None else (match[1], match[2], match[3] or "")
+        comment = self._comments[line]
+        if comment is None:
+            return family
+        kind, name, rest = comment
+        family = families.setdefault(name, Family(name))
+        if kind == "HELP":
+            family.help = rest
+        elif rest in _TYPES:
+            family.kind = rest
+        else:
+            raise ExpositionError(number, line, f"a type of {', '.join(sorted(_TYPES))}")
+        return family
+
+    def _read(self, line: str, number: int) -> tuple[Series, str]:
+        """Read a line of an unknown beginning."""
         match = _SAMPLE.fullmatch(line.rstrip())
         if match is None:
             raise ExpositionError(number, line, 'name{label="value"} number')
         name, labels, value = match.groups()
-        if not _belongs(name, family):
-            family = families.setdefault(name, Family(name))
-        count += 1
-        if count > MAX_SAMPLES:
-            raise ExpositionError(number, line, f"at most {MAX_SAMPLES} samples")
-        family.samples.append(Sample(name, labels or "", value))
-    return families
+        series = Series(sys.intern(name), labels or "")
+        beginning, _, last = line.rpartition(" ")
+        if last == value and match.end(3) == len(line):
+            self._series[beginning] = series
+        return series, value
 
 
 def merge(parts: Iterable[tuple[Mapping[str, str], Exposition]]) -> bytes:
@@ -129,7 +171,7 @@ def merge(parts: Iterable[tuple[Mapping[str, str], Exposition]]) -> bytes:
                 whole.kind = family.kind
             whole.help = whole.help or family.help
             whole.samples += (
-                Sample(each.name, _joined(prefix, added, each.labels), each.value) for each in family.samples
+                (Series(series.name, _joined(prefix, added, series.labels)), value) for series, value in family.samples
             )
     lines: list[str] = []
     for name in sorted(merged):
@@ -138,8 +180,8 @@ def merge(parts: Iterable[tuple[Mapping[str, str], Exposition]]) -> bytes:
             lines.append(f"# HELP {name} {family.help}")
         lines.append(f"# TYPE {name} {family.kind}")
         lines += (
-            f"{each.name}{{{each.labels}}} {each.value}" if each.labels else f"{each.name} {each.value}"
-            for each in family.samples
+            f"{series.name}{{{series.labels}}} {value}" if series.labels else f"{series.name} {value}"
+            for series, value in family.samples
         )
     return ("\n".join(lines) + "\n").encode() if lines else b""
 
@@ -164,17 +206,17 @@ def value(exposition: Exposition, name: str) -> float | None:
     family = exposition.get(name)
     if family is None or not family.samples:
         return None
-    return sum(float(each.value) for each in family.samples if each.name == name)
+    return sum(float(text) for series, text in family.samples if series.name == name)
 
 
 def by_label(exposition: Exposition, name: str, label: str) -> dict[str, float]:
     """A metric's values by one of its labels."""
     values: dict[str, float] = {}
     family = exposition.get(name)
-    for each in family.samples if family else ():
-        key = each.label_values().get(label)
-        if key is not None and each.name == name:
-            values[key] = values.get(key, 0.0) + float(each.value)
+    for series, text in family.samples if family else ():
+        key = series.label_values().get(label)
+        if key is not None and series.name == name:
+            values[key] = values.get(key, 0.0) + float(text)
     return values
 
 
@@ -182,10 +224,10 @@ def buckets(exposition: Exposition, name: str) -> dict[float, float]:
     """A histogram's cumulative counts by upper bound, its series added up."""
     counts: dict[float, float] = {}
     family = exposition.get(name)
-    for each in family.samples if family else ():
-        if each.name == f"{name}_bucket":
-            bound = float(each.label_values()["le"])
-            counts[bound] = counts.get(bound, 0.0) + float(each.value)
+    for series, text in family.samples if family else ():
+        if series.name == f"{name}_bucket":
+            bound = float(series.label_values()["le"])
+            counts[bound] = counts.get(bound, 0.0) + float(text)
     return counts
 
 
@@ -217,6 +259,15 @@ def quantile(now: Mapping[float, float], before: Mapping[float, float], fraction
 def _belongs(name: str, family: Family) -> bool:
     suffixes: Sequence[str] = _SUFFIXES.get(family.kind, ("",))
     return name.startswith(family.name) and name[len(family.name) :] in suffixes and family.name != ""
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    # Python reads 1_000 too.
+    return "_" not in text
 
 
 def _escape(text: str) -> str:

@@ -12,7 +12,7 @@ from typing import Final
 from services.contract.scrape import ScrapeAnswer
 from services.contract.websocket import TIERS
 from services.telemetry import exposition as text
-from services.telemetry.exposition import Exposition, ExpositionError
+from services.telemetry.exposition import Exposition, ExpositionError, Parser
 
 SILENT_AFTER_S: Final = 15.0
 FORGOTTEN_AFTER_S: Final = 600.0
@@ -141,6 +141,7 @@ class Fleet:
 
     def __init__(self) -> None:
         self._instances: dict[tuple[str, str], _Instance] = {}
+        self._parser = Parser()
         self.forgotten = 0
         """Instances that had been silent for ten minutes and were dropped from the table."""
 
@@ -163,7 +164,7 @@ class Fleet:
         if instance is not None and instance.seen_s >= asked_s:
             return Taken.REPEATED
         try:
-            exposition = text.parse(answer.exposition)
+            exposition = self._parser.parse(answer.exposition)
         except ExpositionError:
             return Taken.MALFORMED
         if instance is None:
@@ -219,7 +220,7 @@ def _report(instance: _Instance, now_s: float) -> InstanceReport:
         instance=instance.name,
         up=silent_s < SILENT_AFTER_S,
         silent_s=round(silent_s, 1),
-        version=build.samples[0].label_values().get("version") if build and build.samples else None,
+        version=build.samples[0][0].label_values().get("version") if build and build.samples else None,
         memory_mb=_rounded(text.value(data, "memory_usage_mb"), 1),
     )
     if instance.service == "edge":

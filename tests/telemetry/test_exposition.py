@@ -8,14 +8,19 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from services.telemetry.exposition import (
     MAX_SAMPLES,
+    Exposition,
     ExpositionError,
+    Parser,
     buckets,
     by_label,
     merge,
-    parse,
     quantile,
     value,
 )
+
+
+def parse(data: bytes) -> Exposition:
+    return Parser().parse(data)
 
 
 def samples(data: bytes) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -133,6 +138,23 @@ def test_what_other_exporters_write_is_read_too() -> None:
     assert value(exposition, "y") == 0.001
     assert value(exposition, "z") == math.inf
     assert math.isnan(value(exposition, "w") or 0.0)
+
+
+def test_a_second_look_at_the_same_series_reads_new_values_and_new_faults() -> None:
+    parser = Parser()
+    for number in range(3):
+        exposition = parser.parse(b'# TYPE x gauge\nx{a="1"} %d\nx{a="1"} 9 1395066363000\n' % number)
+        assert [text for _, text in exposition["x"].samples] == [str(number), "9"]
+    for bad in (b"1_000", b"one", b"", b"0x1"):
+        with pytest.raises(ExpositionError):
+            parser.parse(b'x{a="1"} ' + bad + b"\n")
+
+
+def test_a_parser_that_has_seen_too_much_forgets_and_goes_on() -> None:
+    parser = Parser(max_known=100)
+    for number in range(1000):
+        assert value(parser.parse(b'x{a="%d"} 1\n' % number), "x") == 1.0
+    assert len(parser._series) <= 102
 
 
 def test_more_samples_than_an_instance_may_have_are_refused() -> None:
