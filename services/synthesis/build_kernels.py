@@ -43,6 +43,8 @@ def compiler_settings(compiler: str) -> AbstractContextManager[Any]:
         # As many threads as the process that runs it has, not the one that built it.
         "cpp.dynamic_threads": True,
         "cpp.cxx": (None, compiler),
+        # What calls the kernels is not worth the compiler's time.
+        "aot_inductor.compile_wrapper_opt_level": "O0",
     }
     isa = instruction_set()
     if isa.startswith("x86-64"):

@@ -100,10 +100,11 @@ class Finish(torch.nn.Module):
         air_level: Tensor,
         bright: Tensor,
         dither: Tensor,
+        hiss: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         wet = reverberant[..., WET_OFFSET : WET_OFFSET + LOW_FRAMES]
         mixed = level.quarter_mix(dry, wet, white, air_taps, air_level)
-        samples, peak, mean_square = level.finish(mixed, bright, self._phases, dither)
+        samples, peak, mean_square = level.finish(mixed, bright, self._phases, dither, hiss)
         return samples, peak, mean_square, mixed
 
 
@@ -162,8 +163,9 @@ PLANS: Final = (
             torch.rand(4, 2, LOW_INTERVALS + 1),
             torch.rand(4, 2, QUARTER, INTERVALS, LANE),
             torch.zeros((4, 2), dtype=torch.int32),
+            torch.rand(4, 2),
         ),
-        ({0: "rows"},) * 7,
+        ({0: "rows"},) * 8,
     ),
 )
 LIMITS: Final = {

@@ -22,6 +22,7 @@ from services.synthesis.dsp.grid import (
     GUARD_INTERVALS,
     INTERVAL_FRAMES,
     INTERVAL_S,
+    INTERVALS,
     LOW_INTERVALS,
     QUARTER_BLOCK,
     SPLIT_HZ,
@@ -39,6 +40,11 @@ WIDTH: Final = COLUMNS + 4
 
 _LAST_FRAME: Final = 2 * BLOCKS_PER_SECTION * BLOCK_FRAMES - INTERVAL_FRAMES
 """No note sounds past the end of the section after its own."""
+
+_FIRST_POINT: Final = GUARD_INTERVALS
+_END_POINT: Final = GUARD_INTERVALS + INTERVALS
+_HISS_PEAK: Final = 32_767.0 * 6.0**0.5
+"""Peak of triangular noise, in 16-bit steps, for an RMS of 1."""
 
 Compose = Callable[[StreamSpec, int], Section]
 
@@ -103,6 +109,7 @@ class PackedAir:
         first_frame: int32 [rows, 1], quarter-rate frame of the block's start, wrapping.
         seeds: int32 [rows, 2].
         level: float32 [rows, 2, LOW_INTERVALS + 1].
+        hiss: float32 [rows, 2]: peak of the white noise at the block's start and end, in 16-bit steps, dither included.
         preset: int64 [rows].
         dither: int32 [rows, 2]: first frame, wrapping, and a seed.
     """
@@ -110,6 +117,7 @@ class PackedAir:
     first_frame: NDArray[np.int32]
     seeds: NDArray[np.int32]
     level: NDArray[np.float32]
+    hiss: NDArray[np.float32]
     preset: NDArray[np.int64]
     dither: NDArray[np.int32]
 
@@ -181,12 +189,14 @@ class Packer:
         level = np.empty((count, LOW_INTERVALS + 1))
         rate_hz, depth, start = np.empty((count, 1)), np.empty((count, 1)), np.empty((count, 1))
         seeds = np.empty((count, 3), dtype=np.uint32)
+        hiss = np.empty((count, 2), dtype=np.float32)
         for row, (spec, block) in enumerate(rows):
             number, second = divmod(block, BLOCKS_PER_SECTION)
             section = self.section(spec, number)
             patch: AirPatch = SOUNDS[spec.preset].air
-            scale = calibrated_gain(spec.preset, spec.intensity) * 10.0 ** (patch.level_db / 20.0)
-            level[row] = np.interp(points + second, section.air_s, section.air_level) * scale
+            air = np.interp(points + second, section.air_s, section.air_level)
+            level[row] = air * 10.0 ** (patch.level_db / 20.0)
+            hiss[row] = 1.0 + air[[_FIRST_POINT, _END_POINT]] * 10.0 ** (patch.hiss_db / 20.0) * _HISS_PEAK
             rate_hz[row], depth[row], start[row] = patch.gust_hz, patch.gust_depth, block
             seeds[row] = _stream_seeds(spec)
         turn = (start * rate_hz + seeds[:, 2:3] * 2.0**-32) % 1.0 + points * rate_hz
@@ -201,6 +211,7 @@ class Packer:
             first_frame=first.view(np.int32),
             seeds=seeds[:, :2].copy().view(np.int32),
             level=gusts.astype(np.float32),
+            hiss=hiss,
             preset=np.array([PRESET_NAMES.index(spec.preset) for spec, _ in rows], dtype=np.int64),
             dither=np.stack((dither, seeds[:, 2]), axis=1).view(np.int32),
         )
@@ -250,7 +261,7 @@ def prepare_section(section: Section, spec: StreamSpec) -> PreparedSection:
         if not len(chosen):
             continue
         layer_words, layer_ends, layer_hz, layer_notes_s = _partials(
-            notes, chosen, sound.layers[layer], spec.intensity, master
+            notes, chosen, sound.layers[layer], spec.intensity, master * 10.0 ** (sound.mix_db[layer] / 20.0)
         )
         words.append(layer_words)
         ends.append(layer_ends)
@@ -290,7 +301,7 @@ def _partials(
     note_hz = 440.0 * 2.0 ** ((notes.pitch_midi[chosen][:, None] - 69.0) / 12.0)
     hz = note_hz * ratio * 2.0 ** ((cents + jitter) / 1200.0)
 
-    bright = np.clip(0.7 * notes.brightness[chosen].astype(np.float64) + 0.45 * intensity, 0.0, 1.0)[:, None]
+    bright = np.clip(0.6 * notes.brightness[chosen].astype(np.float64) + 0.7 * intensity, 0.0, 1.0)[:, None]
     loud = notes.gain[chosen].astype(np.float64)[:, None] * level * master
     loud = loud * 10.0 ** (-patch.dull_db * octaves * (1.0 - bright) / 20.0)
 

@@ -33,8 +33,8 @@ SINGLE: Final = (Copy(0.0, 0.0),)
 
 
 def chorus(cents: float, spread: float) -> tuple[Copy, ...]:
-    """Two copies, one to each side, that beat slowly against each other."""
-    return (Copy(-cents, -spread, 0.7), Copy(cents, spread, 0.7))
+    """Two copies, one to each side, that beat slowly against each other; unequal, so that no beat ends in silence."""
+    return (Copy(-cents, -spread, 0.85), Copy(cents, spread, 0.5))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,34 +84,44 @@ class AirPatch:
 
     Attributes:
         points: (Hz, dB) corners of its spectrum.
-        level_db: where the score's air level is 1, against full scale before calibration.
+        level_db: RMS against full scale where the score's air level is 1.
         gust_hz: rate of its slow movement between left and right.
         gust_depth: 0 to 1.
+        hiss_db: RMS of the white noise that goes on above the split, where the score's air level is 1.
     """
 
     points: tuple[tuple[float, float], ...]
     level_db: float
     gust_hz: float = 0.07
     gust_depth: float = 0.5
+    hiss_db: float = -60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """A preset's sound: a patch for each Layer, the room and the air."""
+    """A preset's sound.
+
+    Attributes:
+        layers: a patch for each Layer.
+        mix_db: what each Layer gets besides its patch's level, in the order of Layer: the balance of the preset.
+        room: the reverb.
+        air: the noise.
+    """
 
     layers: Mapping[Layer, Patch]
+    mix_db: tuple[float, ...]
     room: Room
     air: AirPatch
 
 
 # Tones that several presets begin from.
 _WARM_PAD: Final = Patch(
-    harmonics=((1, 0), (2, -9), (3, -15), (4, -22), (5, -27)),
+    harmonics=((1, 0), (2, -4), (3, -8), (4, -12), (5, -15)),
     copies=chorus(5.0, 0.6),
     attack_s=1.8,
     attack_bloom=0.35,
     release_s=3.5,
-    dull_db=7.0,
+    dull_db=9.0,
     swell_depth=0.3,
     swell_hz=0.13,
     vibrato_cents=2.5,
@@ -120,14 +130,14 @@ _WARM_PAD: Final = Patch(
     width=0.5,
 )
 _DRONE: Final = Patch(
-    harmonics=((1, -3), (2, 0), (3, -11), (4, -14), (6, -24)),
+    harmonics=((1, -3), (2, 0), (3, -7), (4, -9), (6, -15)),
     copies=chorus(2.5, 0.5),
     copy_harmonics=2,
-    level_db=-3.0,
+    level_db=-6.0,
     attack_s=4.0,
     attack_bloom=0.1,
     release_s=7.0,
-    dull_db=6.0,
+    dull_db=8.0,
     swell_depth=0.35,
     swell_hz=0.06,
     vibrato_cents=1.5,
@@ -136,7 +146,7 @@ _DRONE: Final = Patch(
     width=0.4,
 )
 _ROUND_BASS: Final = Patch(
-    harmonics=((1, 0), (2, -7), (3, -18)),
+    harmonics=((1, 0), (2, -5), (3, -12)),
     attack_s=0.09,
     decay_s=9.0,
     damping=0.5,
@@ -147,20 +157,22 @@ _ROUND_BASS: Final = Patch(
     width=0.1,
 )
 _SOFT_PLUCK: Final = Patch(
-    harmonics=((1, 0), (2, -8), (3, -16), (4, -22), (5.02, -30)),
+    harmonics=((1, 0), (2, -5), (3, -10), (4, -15), (5.02, -20)),
     copies=chorus(3.0, 0.25),
+    level_db=3.0,
     attack_s=0.012,
     decay_s=4.2,
     damping=0.55,
     release_s=1.6,
-    dull_db=7.0,
+    dull_db=9.0,
     send_db=-4.0,
     width=0.35,
     vibrato_cents=2.0,
     vibrato_hz=3.1,
 )
 _BELL: Final = Patch(
-    harmonics=((1, 0), (2.0, -10), (2.76, -13), (4.07, -20), (5.40, -25)),
+    harmonics=((1, 0), (2.0, -8), (2.76, -11), (4.07, -16), (5.40, -20)),
+    level_db=2.0,
     attack_s=0.007,
     decay_s=6.5,
     damping=0.38,
@@ -170,7 +182,8 @@ _BELL: Final = Patch(
     width=0.5,
 )
 _SPARKLE: Final = Patch(
-    harmonics=((1, 0), (2.01, -14)),
+    harmonics=((1, 0), (2.01, -10)),
+    level_db=4.0,
     attack_s=0.02,
     decay_s=4.5,
     damping=0.6,
@@ -180,8 +193,9 @@ _SPARKLE: Final = Patch(
     width=0.7,
 )
 _HALO: Final = Patch(
-    harmonics=((1, 0), (2, -16)),
+    harmonics=((1, 0), (2, -11)),
     copies=chorus(4.0, 0.8),
+    level_db=3.0,
     attack_s=2.6,
     release_s=5.0,
     dull_db=5.0,
@@ -193,7 +207,7 @@ _HALO: Final = Patch(
     width=0.8,
 )
 _SOFT_PULSE: Final = Patch(
-    harmonics=((1, 0), (2, -10), (3, -20)),
+    harmonics=((1, 0), (2, -7), (3, -14)),
     attack_s=0.018,
     decay_s=1.4,
     damping=0.7,
@@ -203,8 +217,9 @@ _SOFT_PULSE: Final = Patch(
     width=0.4,
 )
 _FLUTE: Final = Patch(
-    harmonics=((1, 0), (2, -13), (3, -19), (4, -30)),
+    harmonics=((1, 0), (2, -8), (3, -12), (4, -20)),
     copies=chorus(3.5, 0.3),
+    level_db=3.0,
     attack_s=0.22,
     attack_bloom=0.5,
     decay_s=14.0,
@@ -220,9 +235,8 @@ _FLUTE: Final = Patch(
 )
 _CHOIR: Final = Patch(
     # A vowel: the fourth and fifth partials stand out a little over the slope.
-    harmonics=((1, 0), (2, -5), (3, -11), (4, -13), (5, -18), (6, -26)),
+    harmonics=((1, 0), (2, -3), (3, -7), (4, -8), (6, -16)),
     copies=chorus(7.0, 0.7),
-    copy_harmonics=2,
     attack_s=1.1,
     attack_bloom=0.15,
     release_s=2.6,
@@ -245,8 +259,9 @@ SOUNDS: Final[Mapping[str, Sound]] = {
             Layer.SHIMMER: _SPARKLE,
             Layer.PULSE: _SOFT_PULSE,
         },
+        mix_db=(2.0, 8.0, -2.0, 2.0, 1.0, 6.0),
         room=Room(seed=11),
-        air=AirPatch(points=((80, -30), (250, 0), (900, -6), (3_500, -30)), level_db=-47.0),
+        air=AirPatch(points=((80, -30), (250, 0), (900, -6), (3_500, -30)), level_db=-34.0, hiss_db=-56.0),
     ),
     "aurora": Sound(
         layers={
@@ -254,21 +269,24 @@ SOUNDS: Final[Mapping[str, Sound]] = {
             Layer.BASS: replace(_ROUND_BASS, attack_s=0.5, decay_s=0.0, sustain=1.0, release_s=3.0),
             Layer.PAD: replace(
                 _WARM_PAD,
-                harmonics=((1, 0), (2, -6), (3, -12), (5, -17), (7, -25)),
+                harmonics=((1, 0), (2, -3), (3, -7), (5, -10), (7, -15)),
                 copies=chorus(8.0, 0.9),
                 attack_s=4.5,
                 release_s=6.0,
                 swell_depth=0.45,
                 swell_hz=0.09,
                 send_db=-2.0,
-                dull_db=5.0,
+                dull_db=7.0,
             ),
             Layer.MELODY: replace(_FLUTE, attack_s=0.6, release_s=3.5, send_db=0.0),
             Layer.SHIMMER: _HALO,
             Layer.PULSE: replace(_SOFT_PULSE, attack_s=0.05, decay_s=2.2, send_db=-2.0),
         },
+        mix_db=(3.0, 0.0, -1.0, 0.0, 1.0, 3.0),
         room=Room(rt60_low_s=2.4, rt60_mid_s=2.5, rt60_high_s=2.0, bloom_s=0.12, tilt_db=-4.0, width=1.0, seed=12),
-        air=AirPatch(points=((200, -40), (900, -12), (2_400, 0), (4_000, -9)), level_db=-53.0, gust_hz=0.11),
+        air=AirPatch(
+            points=((200, -40), (900, -12), (2_400, 0), (4_000, -9)), level_db=-37.0, hiss_db=-52.0, gust_hz=0.11
+        ),
     ),
     "cathedral": Sound(
         layers={
@@ -300,8 +318,9 @@ SOUNDS: Final[Mapping[str, Sound]] = {
                 send_db=-2.0,
             ),
         },
+        mix_db=(4.0, 1.0, -1.0, 5.0, 8.0, 0.0),
         room=Room(rt60_low_s=2.5, rt60_mid_s=2.5, rt60_high_s=1.5, bloom_s=0.08, tilt_db=-8.0, width=0.95, seed=13),
-        air=AirPatch(points=((60, -12), (160, 0), (500, -14), (2_500, -40)), level_db=-49.0, gust_depth=0.3),
+        air=AirPatch(points=((60, -12), (160, 0), (500, -14), (2_500, -40)), level_db=-36.0, gust_depth=0.3),
     ),
     "harbor": Sound(
         layers={
@@ -312,7 +331,7 @@ SOUNDS: Final[Mapping[str, Sound]] = {
             Layer.PAD: replace(
                 _WARM_PAD,
                 # Odd partials alone: reeds, a far harmonium.
-                harmonics=((1, 0), (2, -20), (3, -11), (5, -20), (7, -30)),
+                harmonics=((1, 0), (2, -14), (3, -6), (5, -12), (7, -18)),
                 copies=chorus(9.0, 0.5),
                 attack_s=0.9,
                 release_s=2.2,
@@ -332,9 +351,14 @@ SOUNDS: Final[Mapping[str, Sound]] = {
             Layer.SHIMMER: replace(_BELL, harmonics=((1, 0), (2.0, -12), (3.01, -18)), decay_s=4.0, level_db=-2.0),
             Layer.PULSE: replace(_SOFT_PULSE, decay_s=2.0, harmonics=((1, 0), (3, -16), (4, -22))),
         },
+        mix_db=(3.0, 9.0, -1.0, 4.0, 14.0, 4.0),
         room=Room(rt60_low_s=1.6, rt60_mid_s=1.5, rt60_high_s=0.8, bloom_s=0.02, tilt_db=-10.0, width=0.85, seed=14),
         air=AirPatch(
-            points=((100, -14), (350, 0), (1_200, -5), (4_000, -22)), level_db=-42.0, gust_hz=0.13, gust_depth=0.75
+            points=((100, -14), (350, 0), (1_200, -5), (4_000, -22)),
+            level_db=-28.0,
+            hiss_db=-48.0,
+            gust_hz=0.13,
+            gust_depth=0.75,
         ),
     ),
     "lantern": Sound(
@@ -354,8 +378,9 @@ SOUNDS: Final[Mapping[str, Sound]] = {
             Layer.SHIMMER: replace(_SPARKLE, decay_s=2.8),
             Layer.PULSE: replace(_SOFT_PLUCK, decay_s=1.5, release_s=0.6, copies=SINGLE, send_db=-9.0),
         },
+        mix_db=(0.0, 2.0, -3.0, 2.0, -3.0, 0.0),
         room=Room(rt60_low_s=1.2, rt60_mid_s=1.2, rt60_high_s=0.9, bloom_s=0.012, tilt_db=-6.0, width=0.8, seed=15),
-        air=AirPatch(points=((150, -24), (600, -6), (2_000, 0), (4_200, -10)), level_db=-58.0, gust_depth=0.2),
+        air=AirPatch(points=((150, -24), (600, -6), (2_000, 0), (4_200, -10)), level_db=-42.0, gust_depth=0.2),
     ),
     "nocturne": Sound(
         layers={
@@ -364,26 +389,27 @@ SOUNDS: Final[Mapping[str, Sound]] = {
             Layer.PAD: replace(
                 _WARM_PAD,
                 # Electric piano felt: octave and twelfth, soft stroke, slow tremolo between the sides.
-                harmonics=((1, 0), (2, -11), (3, -17), (4, -28)),
+                harmonics=((1, 0), (2, -6), (3, -10), (4, -17)),
                 copies=chorus(2.0, 0.5),
-                attack_s=0.06,
-                attack_bloom=0.2,
-                decay_s=16.0,
+                attack_s=0.09,
+                attack_bloom=0.3,
+                decay_s=14.0,
                 damping=0.4,
-                sustain=0.12,
+                sustain=0.3,
                 release_s=2.2,
                 swell_depth=0.3,
                 swell_hz=0.55,
-                dull_db=9.0,
+                dull_db=10.0,
             ),
             Layer.MELODY: replace(
-                _FLUTE, harmonics=((1, 0), (2, -10), (3, -12), (4, -22), (5, -28)), attack_s=0.09, send_db=-5.0
+                _FLUTE, harmonics=((1, 0), (2, -6), (3, -8), (4, -14), (5, -18)), attack_s=0.09, send_db=-5.0
             ),
             Layer.SHIMMER: replace(_SPARKLE, level_db=-2.0),
             Layer.PULSE: replace(_ROUND_BASS, attack_s=0.03, decay_s=1.1, release_s=0.6, sustain=0.0),
         },
+        mix_db=(-3.0, 3.0, 0.0, -7.0, 0.0, 2.0),
         room=Room(rt60_low_s=1.8, rt60_mid_s=1.7, rt60_high_s=0.7, bloom_s=0.02, tilt_db=-13.0, width=0.8, seed=16),
-        air=AirPatch(points=((60, -10), (200, 0), (700, -16), (3_000, -44)), level_db=-52.0, gust_depth=0.3),
+        air=AirPatch(points=((60, -10), (200, 0), (700, -16), (3_000, -44)), level_db=-36.0, gust_depth=0.3),
     ),
     "rainfall": Sound(
         layers={
@@ -405,8 +431,11 @@ SOUNDS: Final[Mapping[str, Sound]] = {
             ),
             Layer.PULSE: replace(_SOFT_PULSE, decay_s=0.9, harmonics=((1, 0), (3.93, -15)), send_db=-3.0, width=0.7),
         },
+        mix_db=(0.0, 6.0, -1.0, 1.0, 2.0, 6.0),
         room=Room(rt60_low_s=1.7, rt60_mid_s=2.0, rt60_high_s=1.5, bloom_s=0.05, tilt_db=-5.0, width=1.0, seed=17),
-        air=AirPatch(points=((120, -26), (500, -10), (1_800, 0), (4_200, -4)), level_db=-46.0, gust_hz=0.09),
+        air=AirPatch(
+            points=((120, -26), (500, -10), (1_800, 0), (4_200, -4)), level_db=-28.0, hiss_db=-42.0, gust_hz=0.09
+        ),
     ),
     "tundra": Sound(
         layers={
@@ -421,7 +450,7 @@ SOUNDS: Final[Mapping[str, Sound]] = {
             Layer.BASS: replace(_ROUND_BASS, attack_s=1.5, decay_s=0.0, sustain=1.0, release_s=4.0),
             Layer.PAD: replace(
                 _WARM_PAD,
-                harmonics=((1, 0), (2, -12), (3, -9), (4, -24), (6, -22)),
+                harmonics=((1, 0), (2, -8), (3, -5), (4, -16), (6, -14)),
                 copies=chorus(4.0, 1.0),
                 attack_s=5.5,
                 release_s=7.0,
@@ -432,9 +461,14 @@ SOUNDS: Final[Mapping[str, Sound]] = {
             Layer.SHIMMER: replace(_HALO, attack_s=3.5, release_s=6.0),
             Layer.PULSE: replace(_ROUND_BASS, attack_s=0.04, decay_s=3.0, sustain=0.0, send_db=-6.0),
         },
+        mix_db=(0.0, 0.0, -1.0, 5.0, 3.0, 0.0),
         room=Room(rt60_low_s=2.5, rt60_mid_s=2.3, rt60_high_s=0.9, bloom_s=0.15, tilt_db=-11.0, width=0.95, seed=18),
         air=AirPatch(
-            points=((120, -18), (420, 0), (800, -8), (3_000, -26)), level_db=-41.0, gust_hz=0.06, gust_depth=0.8
+            points=((120, -18), (420, 0), (800, -8), (3_000, -26)),
+            level_db=-27.0,
+            hiss_db=-50.0,
+            gust_hz=0.06,
+            gust_depth=0.8,
         ),
     ),
 }

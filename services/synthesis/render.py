@@ -247,6 +247,7 @@ class Renderer:
             self._to_device(air.level),
             self._bright(rows),
             self._to_device(air.dither),
+            self._to_device(air.hiss),
         )
         count = len(rows)
         # Frames are apart by phase and channel; here they come into playing order.

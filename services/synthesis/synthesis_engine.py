@@ -181,6 +181,7 @@ class OptimizedSynthesisEngine:
             zeros(CHANNELS, LOW_INTERVALS + 1),
             padded(bright),
             torch.stack((dither, dither), dim=1).contiguous(),
+            torch.ones((rows, 2), device=self.device),
         )[0]
         played = samples[:blocks].permute(0, 3, 2, 1).contiguous()
         return played.cpu().numpy().reshape(-1, CHANNELS)

@@ -52,7 +52,9 @@ def quarter_mix(dry: Tensor, wet: Tensor, white: Tensor, air_taps: Tensor, air_l
     return dry[..., :QUARTER_INTERVAL].reshape(rows, 2, LOW_FRAMES) + wet + air * level
 
 
-def finish(mixed: Tensor, bright: Tensor, phases: Sequence[Sequence[float]], dither: Tensor) -> tuple[Tensor, ...]:
+def finish(
+    mixed: Tensor, bright: Tensor, phases: Sequence[Sequence[float]], dither: Tensor, hiss: Tensor
+) -> tuple[Tensor, ...]:
     """Bring the quarter-rate sum to the full rate, add the bright partials, limit, round.
 
     Args:
@@ -60,6 +62,7 @@ def finish(mixed: Tensor, bright: Tensor, phases: Sequence[Sequence[float]], dit
         bright: [rows, 2, QUARTER, INTERVALS, LANE].
         phases: QUARTER x TAPS filter taps.
         dither: int32 [rows, 2]: the block's first frame, wrapping, and a seed.
+        hiss: float32 [rows, 2]: peak of the white noise at start and end in 16-bit steps; 1 is dither alone.
 
     Returns:
         int16 [rows, 2, QUARTER, QUARTER_BLOCK] (frame `4 * index + phase`), peak and mean square [rows] of full scale.
@@ -82,7 +85,9 @@ def finish(mixed: Tensor, bright: Tensor, phases: Sequence[Sequence[float]], dit
     quarter = torch.arange(QUARTER, dtype=torch.int32, device=mixed.device)[:, None]
     channel = torch.arange(2, dtype=torch.int32, device=mixed.device)[:, None, None]
     counter = (dither[:, 0, None, None, None] + index + quarter) ^ (channel * 0x55555555)
-    noise = triangular(counter, dither[:, 1, None, None, None])
+    start, end = hiss[:, 0, None, None, None], hiss[:, 1, None, None, None]
+    level = start + (end - start) * ((index + quarter).to(torch.float32) * (1.0 / (QUARTER * frames)))
+    noise = triangular(counter, dither[:, 1, None, None, None]) * level
     safe = torch.where(sound == sound, sound, 0.0)  # noqa: PLR0124 - false for NaN alone
     samples = torch.round(safe * FULL_SCALE + noise).to(torch.int16)
     return samples, sound.abs().amax(dim=(1, 2, 3)), (sound * sound).mean(dim=(1, 2, 3))
