@@ -1,0 +1,182 @@
+"""A real cluster, named by KUBECONFIG: one namespace for the whole run, taken away at its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+CHART = ROOT / "charts" / "auralis"
+RELEASE = "auralis"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.cluster)
+            item.add_marker(pytest.mark.timeout(900))
+
+
+def _tool(name: str) -> str:
+    extra = os.environ.get("AURALIS_TOOLS", "")
+    found = shutil.which(name) or (shutil.which(name, path=extra) if extra else None)
+    if found is None:
+        pytest.skip(f"{name} is neither on PATH nor in the folder that AURALIS_TOOLS names")
+    return found
+
+
+class CommandError(AssertionError):
+    """A command ended with an error; the message has what it said."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """kubectl and helm, in one namespace."""
+
+    kubectl_path: str
+    helm_path: str
+    namespace: str
+
+    def kubectl(self, *arguments: str, stdin: str | None = None, timeout_s: float = 120) -> str:
+        """Run kubectl; what it printed.
+
+        Raises:
+            CommandError: it failed.
+        """
+        return self._run([self.kubectl_path, "-n", self.namespace, *arguments], stdin, timeout_s)
+
+    def helm(self, *arguments: str, timeout_s: float = 600) -> str:
+        """Run helm; what it printed."""
+        return self._run([self.helm_path, "-n", self.namespace, *arguments], None, timeout_s)
+
+    @staticmethod
+    def _run(command: Sequence[str], stdin: str | None, timeout_s: float) -> str:
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False)
+        if done.returncode:
+            raise CommandError(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
+        return done.stdout + done.stderr
+
+    def get(self, *arguments: str) -> Any:
+        """An object or a list of them, as kubectl gives it in JSON."""
+        done = subprocess.run(
+            [self.kubectl_path, "-n", self.namespace, "get", *arguments, "-o", "json"],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise CommandError(done.stderr)
+        return json.loads(done.stdout)
+
+    def pods(self, part: str) -> list[dict[str, Any]]:
+        """Pods of a part that are not on their way out."""
+        found = self.get("pods", "-l", f"app.kubernetes.io/component={part}")["items"]
+        return [each for each in found if "deletionTimestamp" not in each["metadata"]]
+
+    def logs(self, part: str) -> str:
+        return self.kubectl("logs", "-l", f"app.kubernetes.io/component={part}", "--tail=-1", "--prefix")
+
+    @contextmanager
+    def forwarded(self, target: str, port: int) -> Iterator[int]:
+        """`kubectl port-forward` to a pod or Service; the local port."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            local: int = probe.getsockname()[1]
+        with subprocess.Popen(
+            [self.kubectl_path, "-n", self.namespace, "port-forward", "--address=127.0.0.1", target, f"{local}:{port}"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        ) as process:  # fmt: skip
+            try:
+                deadline_s = time.monotonic() + 20
+                while True:
+                    if process.poll() is not None:
+                        raise CommandError(process.stderr.read() if process.stderr else "port-forward ended")
+                    try:
+                        socket.create_connection(("127.0.0.1", local), 0.5).close()
+                        break
+                    except OSError:
+                        assert time.monotonic() < deadline_s, "port-forward did not open its port within 20 s"
+                        time.sleep(0.1)
+                yield local
+            finally:
+                process.terminate()
+                process.wait(10)
+
+    def describe_trouble(self) -> str:
+        """What to look at when something did not come up."""
+        lines = [self.kubectl("get", "pods", "-o", "wide")]
+        events = self.kubectl("get", "events", "--sort-by=.lastTimestamp").splitlines()
+        lines.append("\n".join(events[-20:]))
+        for part in ("nats", "synthesis", "edge", "telemetry"):
+            try:
+                lines.append(self.kubectl("logs", "-l", f"app.kubernetes.io/component={part}", "--tail=15"))
+            except CommandError as error:
+                lines.append(str(error))
+        return "\n".join(lines)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """The cluster, with an empty namespace that takes only restricted pods."""
+    if not os.environ.get("KUBECONFIG"):
+        pytest.skip("KUBECONFIG is not set: no cluster to test on (kind create cluster --config k8s/kind.yaml)")
+    kubectl, helm = _tool("kubectl"), _tool("helm")
+    namespace = f"auralis-test-{secrets.token_hex(3)}"
+    cluster = Cluster(kubectl, helm, namespace)
+    text = (ROOT / "k8s" / "namespace.yaml").read_text()
+    manifest = re.sub(r"(?m)^  name: auralis$", f"  name: {namespace}", text)
+    cluster.kubectl("apply", "-f", "-", stdin=manifest)
+    try:
+        yield cluster
+    finally:
+        cluster.kubectl("delete", "namespace", namespace, "--wait=false")
+
+
+def image_values() -> list[str]:
+    """Flags that name the images which tests/cluster/images has put there."""
+    flags = []
+    if tag := os.environ.get("AURALIS_TEST_TAG"):
+        flags += ["--set", f"image.tag={tag}", "--set", "image.pullPolicy=Never"]
+    if nats := os.environ.get("AURALIS_TEST_NATS"):
+        repository, _, tag = nats.rpartition(":")
+        flags += ["--set", f"nats.image.repository={repository}", "--set-string", f"nats.image.tag={tag}"]
+    return flags
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A release that is ready."""
+
+    cluster: Cluster
+    flags: tuple[str, ...]
+    notes: str
+    seconds: float
+
+    def upgrade(self, *flags: str) -> str:
+        """`helm upgrade` with further flags; returns when everything is ready."""
+        return self.cluster.helm("upgrade", RELEASE, str(CHART), *self.flags, *flags, "--wait", "--timeout", "8m")
+
+
+@pytest.fixture(scope="session")
+def installed(cluster: Cluster) -> Installed:
+    """The cpu-only profile, small, and ready."""
+    files = (CHART / "profiles" / "cpu-only.yaml", Path(__file__).parent / "small.yaml")
+    flags = (*(word for file in files for word in ("-f", str(file))), *image_values())
+    began_s = time.monotonic()
+    try:
+        notes = cluster.helm("install", RELEASE, str(CHART), *flags, "--wait", "--timeout", "10m", timeout_s=700)
+    except CommandError as error:
+        pytest.fail(f"{error}\n{cluster.describe_trouble()}")
+    return Installed(cluster, flags, notes, time.monotonic() - began_s)
