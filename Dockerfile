@@ -49,7 +49,8 @@ FROM tools AS code
 RUN pip install -c constraints.txt setuptools
 COPY README.md LICENSE ./
 COPY services services
-RUN pip --python /opt/auralis/bin/python install --no-compile --no-deps --no-build-isolation /build \
+RUN pip wheel -q --no-deps --no-build-isolation -w /tmp/wheel . \
+ && pip --python /opt/auralis/bin/python install --no-compile --no-deps /tmp/wheel/*.whl \
  && python3 -m compileall -q --invalidation-mode unchecked-hash /opt/auralis/lib
 
 # --- kernels, compiled where a compiler is ----------------------------------------------------------------------------
