@@ -1,0 +1,196 @@
+"""The client and the real edge, with a tiny renderer and a bus in memory."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+import numpy as np
+import pytest
+
+from services.client import Client, RefusedError
+from services.client.session import Chunk, Event, Format, Hello, ServerError, Splice, Status
+from services.client.timeline import crossfade
+from services.contract.spec import StreamSpec
+from services.contract.timebase import CHUNK_BYTES, CHUNK_FRAMES
+from services.runtime.bus.memory import MemoryBroker
+from tests.edge.support import Edge, TinyRenderer, pcm_of, running_edge
+
+SPEC = StreamSpec()
+
+
+@pytest.fixture
+async def broker() -> AsyncIterator[MemoryBroker]:
+    """A bus with a renderer on it."""
+    broker = MemoryBroker()
+    renderer = TinyRenderer(broker)
+    await renderer.start()
+    try:
+        yield broker
+    finally:
+        await renderer.stop()
+
+
+async def ready(edge: Edge) -> Edge:
+    async with asyncio.timeout(5):
+        while not edge.service.health.ready:  # noqa: ASYNC110 - health has no event
+            await asyncio.sleep(0.01)
+    return edge
+
+
+def rendered(chunk_id: int, spec: StreamSpec = SPEC) -> bytes:
+    block, chunk = divmod(chunk_id, 10)
+    return pcm_of(spec.stream_id, block)[chunk * CHUNK_BYTES : (chunk + 1) * CHUNK_BYTES]
+
+
+async def hear(client: Client, count: int) -> list[Chunk]:
+    chunks: list[Chunk] = []
+    async with asyncio.timeout(15):
+        async for chunk in client:
+            chunks.append(chunk)
+            if len(chunks) == count:
+                break
+    return chunks
+
+
+@pytest.mark.parametrize("format_", ["pcm", "json"])
+async def test_what_is_rendered_is_what_is_heard(broker: MemoryBroker, format_: Format) -> None:
+    async with running_edge(broker) as edge, Client((await ready(edge)).ws, SPEC, format=format_) as client:
+        chunks = await hear(client, 20)
+    assert [chunk.chunk_id for chunk in chunks] == list(range(chunks[0].chunk_id, chunks[0].chunk_id + 20))
+    assert all(chunk.pcm == rendered(chunk.chunk_id) for chunk in chunks)
+    summary = client.arrivals.summary()
+    assert (summary.gaps, summary.repeats, summary.underruns) == (0, 0, 0)
+    assert client.session.resume is not None
+
+
+async def test_reports_are_taken_by_the_edge(broker: MemoryBroker) -> None:
+    async with running_edge(broker) as edge, Client((await ready(edge)).ws, SPEC, report_every_s=0.2) as client:
+        await hear(client, 20)
+        (connection,) = edge.service.hub._connections
+        assert connection.listener.reported_depth is not None
+        assert 5 <= connection.listener.reported_depth <= 11
+
+
+async def test_a_change_is_heard_within_300_ms_without_a_click(broker: MemoryBroker) -> None:
+    new = SPEC.updated({"key": "F#"})
+    events: list[Event] = []
+    async with (
+        running_edge(broker) as edge,
+        Client((await ready(edge)).ws, SPEC, on_event=events.append) as client,
+        aclosing(client.playout(frames=441)) as sound,
+    ):
+        pieces: list[bytes] = []
+        changed_s = heard_s = 0.0
+        async for piece in sound:
+            pieces.append(piece)
+            if len(pieces) == 150:
+                changed_s = time.monotonic()
+                await client.update(key="F#")
+            splice = next((event for event in events if isinstance(event, Splice)), None)
+            player = client.player
+            if splice and player and player.playing_id is not None and player.playing_id >= splice.chunk_id:
+                heard_s = heard_s or time.monotonic()
+            if heard_s and len(pieces) >= 250:
+                break
+        assert heard_s - changed_s < 0.3
+        assert player is not None
+        assert player.underruns == 0
+        assert player.timeline.crossfades == 1
+    assert client.spec == new
+    # The renderer marks the last frame of each chunk with its number: that one value is not sound.
+    samples = np.frombuffer(b"".join(pieces), "<i2")[::2].astype(float)
+    steepest = 2 * 8000 * 2 * np.pi * 600 / 44_100
+    assert np.abs(np.diff(samples[CHUNK_FRAMES:])).max() < steepest
+
+
+async def test_a_change_that_comes_after_the_chunks_were_handed_out_fades_in_with_the_next(
+    broker: MemoryBroker,
+) -> None:
+    new = SPEC.updated({"bpm": 90})
+    async with running_edge(broker) as edge, Client((await ready(edge)).ws, SPEC) as client:
+        before = await hear(client, 12)
+        await client.update(bpm=90)
+        after = await hear(client, 20)
+    ids = [chunk.chunk_id for chunk in (*before, *after)]
+    assert ids == list(range(ids[0], ids[0] + 32))
+    fade = next(chunk for chunk in after if chunk.pcm != rendered(chunk.chunk_id))
+    assert fade.pcm == crossfade(
+        np.frombuffer(rendered(fade.chunk_id - 1), "<i2").reshape(-1, 2)[::-1].tobytes(), rendered(fade.chunk_id, new)
+    )
+    assert all(chunk.pcm == rendered(chunk.chunk_id, new) for chunk in after if chunk.chunk_id > fade.chunk_id)
+
+
+async def test_a_drained_edge_hands_its_listener_to_another_without_gap_or_repeat(broker: MemoryBroker) -> None:
+    secret = "the same on both edges"  # noqa: S105 - of this test only
+    states: list[str] = []
+
+    def watch(event: Event) -> None:
+        if isinstance(event, Status):
+            states.append(event.state)
+        if isinstance(event, Hello) and event.recovered is not None:
+            states.append(f"recovered {event.recovered}")
+
+    async with running_edge(broker, secret=secret) as first, running_edge(broker, secret=secret) as second:
+        await ready(second)
+        async with Client((await ready(first)).ws, SPEC, on_event=watch) as client:
+            chunks = await hear(client, 12)
+            draining = asyncio.create_task(first.service.drain())
+            # Where a load balancer would send it next.
+            client.url = second.ws
+            chunks += await hear(client, 20)
+            await draining
+    ids = [chunk.chunk_id for chunk in chunks]
+    assert ids == list(range(ids[0], ids[0] + 32))
+    assert all(chunk.pcm == rendered(chunk.chunk_id) for chunk in chunks)
+    assert states[-2:] == ["draining", "recovered True"]
+    summary = client.arrivals.summary()
+    assert (summary.gaps, summary.repeats, summary.reconnects, summary.recovered) == (0, 0, 1, 1)
+
+
+async def test_a_broken_line_is_resumed_without_gap_or_repeat(broker: MemoryBroker) -> None:
+    async with running_edge(broker) as edge, Client((await ready(edge)).ws, SPEC) as client:
+        chunks = await hear(client, 12)
+        connection = client._connection
+        assert connection is not None
+        connection.transport.abort()
+        chunks += await hear(client, 20)
+    ids = [chunk.chunk_id for chunk in chunks]
+    assert ids == list(range(ids[0], ids[0] + 32))
+    assert all(chunk.pcm == rendered(chunk.chunk_id) for chunk in chunks)
+    assert client.arrivals.recovered == 1
+
+
+async def test_a_full_edge_says_when_to_come_back(broker: MemoryBroker) -> None:
+    async with running_edge(broker, max_connections=1) as edge, Client((await ready(edge)).ws, SPEC) as client:
+        await hear(client, 1)
+        with pytest.raises(RefusedError) as refused:
+            await Client(edge.ws, SPEC).__aenter__()
+    assert refused.value.code == 503
+    assert refused.value.retry_after_s is not None
+
+
+async def test_a_value_that_the_edge_refuses_is_told_and_the_music_goes_on(broker: MemoryBroker) -> None:
+    errors: list[ServerError] = []
+
+    def watch(event: Event) -> None:
+        if isinstance(event, ServerError):
+            errors.append(event)
+
+    async with running_edge(broker) as edge, Client((await ready(edge)).ws, SPEC, on_event=watch) as client:
+        await hear(client, 12)
+        assert client._connection is not None
+        # The client itself would not send it.
+        await client._connection.send('{"type":"control","action":"update","params":{"bpm":999}}')
+        await hear(client, 10)
+    assert [(error.code, error.field) for error in errors] == [(4400, "bpm")]
+
+
+async def test_leaving_frees_the_place_at_once(broker: MemoryBroker) -> None:
+    async with running_edge(broker) as edge:
+        async with Client((await ready(edge)).ws, SPEC) as client:
+            await hear(client, 5)
+            assert edge.metric("auralis_listeners") == 1
+        async with asyncio.timeout(2):
+            while edge.metric("auralis_listeners"):  # noqa: ASYNC110 - a gauge has no event
+                await asyncio.sleep(0.01)
