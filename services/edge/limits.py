@@ -33,8 +33,8 @@ class TokenBucket:
         elif now_s > last:
             self._tokens = min(self._burst, self._tokens + (now_s - last) * self._rate)
             self._last_s = now_s
-        # A rate times a time is rarely exact: 0.1 s at 10/s must be one whole token.
-        return int(self._tokens + 1e-6)
+        # Unix seconds are exact to a quarter of a microsecond only: 0.1 s at 10/s must be one whole token.
+        return int(self._tokens + 1e-4)
 
     def take(self, now_s: float, count: int = 1) -> bool:
         """Take `count` tokens if there are as many; False takes none."""
@@ -42,10 +42,6 @@ class TokenBucket:
             return False
         self._tokens -= count
         return True
-
-    def put_back(self, count: int) -> None:
-        """Return tokens that were taken and not used."""
-        self._tokens = min(self._burst, self._tokens + count)
 
 
 class AddressLimit:

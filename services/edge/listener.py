@@ -37,11 +37,15 @@ PATIENCE_S: Final = 0.25
 """A change that has not been rendered by then gives way to a newer one."""
 SPLICE_AHEAD_CHUNKS: Final = 2
 """Where a splice begins: late enough to reach the player before it plays it, early enough to be heard in 300 ms."""
-SPLICE_MIN_CHUNKS: Final = 5
+SPLICE_MIN_CHUNKS: Final = 2
 """A splice waits until so many chunks may be sent at once."""
 MAX_MESSAGES_PER_S: Final = 40
 MESSAGE_BURST: Final = 100
 BURST_CHUNKS: Final = 25
+FILL_CHUNKS: Final = 3
+FILL_CHUNKS_PER_S: Final = 30
+"""How a buffer is filled: enough to begin at once, then three times as fast as it is played. All at once would only
+queue up in the client, ahead of everything else that it has to read."""
 MAX_LAG_CHUNKS: Final = HISTORY_CHUNKS - 2 * BURST_CHUNKS
 
 
@@ -108,11 +112,14 @@ class ListenerSettings:
         tiers: chunks of each tier.
         chunks_per_s: outbound limit; a burst of `BURST_CHUNKS`, or of the deepest tier if that is more, passes at once.
         secret: signs resume tokens.
+        fill_chunks, fill_chunks_per_s: how a buffer is filled: so many at once, then at this rate.
     """
 
     tiers: TierLimits
     chunks_per_s: float
     secret: bytes
+    fill_chunks: int = FILL_CHUNKS
+    fill_chunks_per_s: float = FILL_CHUNKS_PER_S
 
 
 @dataclass(slots=True)
@@ -156,6 +163,7 @@ class Listener:
         self._started_s = now_s
         self._messages = TokenBucket(MAX_MESSAGES_PER_S, MESSAGE_BURST)
         self._chunks = TokenBucket(settings.chunks_per_s, max(BURST_CHUNKS, settings.tiers.deepest))
+        self._fill = TokenBucket(settings.fill_chunks_per_s, settings.fill_chunks)
         self._cursor: int | None = None
         # Chunks by which this listener is behind the live tick: it came back and goes on where it was. Negative: it was
         # let in a little early.
@@ -299,7 +307,7 @@ class Listener:
                 # The new stream has no history as old as this listener's place: it comes forward.
                 self._lag = 0
                 tick = live + SPLICE_AHEAD_CHUNKS
-            if new.chunk(tick) is None or self._chunks.available(now_s) < SPLICE_MIN_CHUNKS:
+            if new.chunk(tick) is None or self._allowed(now_s) < SPLICE_MIN_CHUNKS:
                 return line
             actions.append(SendEvent(websocket.splice(tick, self._pending)))
             self._cursor = tick
@@ -388,8 +396,10 @@ class Listener:
             if chunk is None:
                 self.hungry = True
                 break
-            if not self._chunks.take(now_s):
+            if not self._allowed(now_s):
                 break
+            self._fill.take(now_s)
+            self._chunks.take(now_s)
             if chunk.source != self._state and chunk.source is not Source.FADE:
                 self._change_state(chunk.source, actions)
             if self._fade_from is not None:
@@ -413,6 +423,10 @@ class Listener:
             return None
         place = max(live, line.origin)
         return place if place <= live + EARLY_TICKS and line.chunk(place) is not None else None
+
+    def _allowed(self, now_s: float) -> int:
+        """Chunks that limit and filling let pass now."""
+        return min(self._fill.available(now_s), self._chunks.available(now_s))
 
     def _begin(self, line: Line, place: int, now_s: float, live: int, actions: list[Action]) -> None:
         """Stand at `place`, or where it was before it lost its connection."""

@@ -14,6 +14,8 @@ from services.contract.timebase import CHUNK_BYTES
 from services.contract.websocket import CloseCode
 from services.edge.frames import Format
 from services.edge.listener import (
+    FILL_CHUNKS,
+    FILL_CHUNKS_PER_S,
     MAX_LAG_CHUNKS,
     STALLED_S,
     START_WITHIN_S,
@@ -35,7 +37,12 @@ from tests.edge.support import LIVE, NOW_S, SPEC
 SECRET = b"secret"
 OTHER = StreamSpec(key="F#")
 SETTINGS = ListenerSettings(
-    tiers=TierLimits.clamped("normal", min_capacity_ms=200, max_capacity_ms=3000), chunks_per_s=50, secret=SECRET
+    tiers=TierLimits.clamped("normal", min_capacity_ms=200, max_capacity_ms=3000),
+    chunks_per_s=50,
+    secret=SECRET,
+    # Filled at once, so that a test need not wait for it; one test looks at the filling itself.
+    fill_chunks=25,
+    fill_chunks_per_s=1000,
 )
 
 
@@ -126,6 +133,15 @@ def test_a_new_listener_gets_a_burst_up_to_its_tier_from_the_live_tick_on() -> N
     actions = desk.pump()
     assert sent(actions) == [(LIVE + index, index + 1) for index in range(10)]
     assert all(isinstance(action, SendChunk) and action.tier == "normal" for action in actions)
+
+
+def test_a_buffer_is_filled_three_times_as_fast_as_it_is_played() -> None:
+    desk = Desk(fill_chunks=FILL_CHUNKS, fill_chunks_per_s=FILL_CHUNKS_PER_S)
+    desk.now_s = LIVE / 10 + 0.0001
+    desk.start()
+    depths = [[depth for _, depth in sent(desk.pump())]]
+    depths += [[depth for _, depth in sent(desk.tick())] for _ in range(6)]
+    assert depths == [[1, 2, 3], [3, 4, 5], [5, 6, 7], [7, 8, 9], [9, 10], [10], [10]]
 
 
 def test_afterwards_each_tick_brings_one_chunk_at_the_tiers_depth() -> None:
