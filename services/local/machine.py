@@ -176,7 +176,7 @@ def nats(settings: Settings) -> Finding:
     try:
         if url:
             info = nats_server.check_server(url)
-            return findings.judge_nats(info.version if info else None, url, None)
+            return findings.judge_nats(info.version if info else None, nats_server.without_credentials(url), None)
         binary = nats_server.find_binary()
         return findings.judge_nats(nats_server.binary_version(binary), str(binary), None)
     except nats_server.NatsServerError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import importlib
 import json
 import os
@@ -20,6 +19,11 @@ from urllib.parse import urlsplit
 
 from services.local.ports import free_ports
 from services.local.supervisor import ChildSpec
+
+try:
+    import fcntl
+except ImportError:  # Windows, where `auralis up` says that it does not run
+    fcntl = None  # type: ignore[assignment]
 
 MIB: Final = 2**20
 DEFAULT_PORT: Final = 4222
@@ -60,7 +64,7 @@ def check_server(url: str, *, timeout_s: float = 3.0) -> ServerInfo | None:
         try:
             port = parts.port or DEFAULT_PORT
         except ValueError as error:
-            raise NatsServerError(f"NATS_URL: {each!r} has no usable port ({error}).") from None
+            raise NatsServerError(f"NATS_URL: {without_credentials(each)!r} has no usable port ({error}).") from None
         where = f"{parts.hostname}:{port}"
         try:
             info = _read_info(parts.hostname or "127.0.0.1", port, timeout_s)
@@ -103,6 +107,15 @@ def parse_info(line: bytes) -> ServerInfo:
         auth_required=bool(value.get("auth_required", False)),
         tls_required=bool(value.get("tls_required", False)),
     )
+
+
+def without_credentials(url: str) -> str:
+    """An address (or several) as it may be shown: user, password and token left out."""
+    shown = []
+    for each in url.split(","):
+        scheme, separator, rest = each.strip().rpartition("://")
+        shown.append(f"{scheme}{separator}{rest.rpartition('@')[2]}")
+    return ",".join(shown)
 
 
 def find_binary(which: Callable[[str], str | None] = shutil.which) -> Path:
@@ -249,6 +262,8 @@ def running(*, port: int | None = None, environ: Mapping[str, str] | None = None
 
 def _lock(store: Path) -> int:
     """Take the folder's lock; -1 when somebody else has it."""
+    if fcntl is None:
+        return -1
     fd = os.open(store / "lock", os.O_CREAT | os.O_RDWR, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import secrets
 import shutil
@@ -29,7 +30,8 @@ DRAIN_S: Final = 1.0
 """On one machine there is no other edge to move listeners to: Ctrl-C should not take half a minute."""
 STOP_MARGIN_S: Final = 9.0
 """Beyond the drain: a renderer finishes its batch, a server its requests."""
-_POLL_S: Final = 0.1
+_POLL_S: Final = 0.5
+"""Between two looks at `/readyz`; a service that says that it is ready is looked at once."""
 _WAITING_TOLD_EVERY_S: Final = 15.0
 _NO_CREDENTIALS: Final = (
     "NATS_USER", "NATS_PASSWORD", "NATS_TOKEN", "NATS_CREDENTIALS_FILE", "NATS_TLS_CA_FILE",
@@ -123,7 +125,7 @@ def announcement(addresses: Addresses, *, http_stream: bool, ffplay: bool) -> li
         ("In a terminal", hear),
         ("Metrics", f"{metrics}/metrics"),
         ("Fleet", f"{metrics}/api/fleet"),
-        ("NATS", addresses.nats_url),
+        ("NATS", nats_server.without_credentials(addresses.nats_url)),
     ]
     for name in SERVICES:
         host, port = addresses.ready_at(name)
@@ -149,6 +151,8 @@ class Conductor:
         self._hidden: dict[str, deque[str]] = {}
         self._bars: set[str] = set()
         self._playing = False
+        self._look = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.stopping = False
 
     @property
@@ -181,6 +185,10 @@ class Conductor:
                 self._bars.add(name)
                 self._screen.progress(name, str(line.fields.get("stage", "warming up")), min(1.0, max(0.0, fraction)))
                 return
+        if line.event == "ready" and self._loop is not None:
+            # At the very end the loop may be closed already.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._look.set)
         shown = self._verbose or line.level >= LEVELS["warning"]
         # nats-server's own log speaks of ordinary things on lines that carry no level.
         if self._playing and self._show_info and name != "nats" and not self.stopping:
@@ -216,6 +224,7 @@ class Conductor:
 
     async def watch_readiness(self, ready: asyncio.Event) -> None:
         """Poll `/readyz` of what is not ready, for ever; sets `ready` when all are for the first time."""
+        self._loop = asyncio.get_running_loop()
         told_s = time.monotonic()
         seen: set[str] = set()
         while True:
@@ -244,7 +253,9 @@ class Conductor:
                 ]
                 if waits:
                     self._screen.say(f"waiting for {', '.join(waits)}", "dim", mark="…")
-            await asyncio.sleep(_POLL_S if not ready.is_set() else 5 * _POLL_S)
+            self._look.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._look.wait(), _POLL_S)
 
     async def ask(self, name: str) -> str | None:
         """None when ready, else why not."""
@@ -325,7 +336,9 @@ async def _run(screen: Screen, *, verbose: bool, terminal: bool) -> int:
             url = own_nats.url
         else:
             info = await asyncio.to_thread(nats_server.check_server, url)
-            screen.say(f"NATS {info.version if info else '(not asked)'} at {url}", mark="✓")
+            screen.say(
+                f"NATS {info.version if info else '(not asked)'} at {nats_server.without_credentials(url)}", mark="✓"
+            )
         addresses = choose_addresses(settings, url)
         return await _supervise(
             screen, settings, addresses, own_nats, begun_s=begun_s, verbose=verbose, terminal=terminal

@@ -65,6 +65,14 @@ def test_one_living_server_of_a_list_is_enough() -> None:
     )
 
 
+def test_addresses_are_shown_without_credentials() -> None:
+    url = "nats://me:secret@one:4222, tls://token@two,three:4222"
+    assert nats_server.without_credentials(url) == "nats://one:4222,tls://two,three:4222"
+    with pytest.raises(NatsServerError) as error:
+        nats_server.check_server("nats://me:secret@127.0.0.1:99999")
+    assert "secret" not in str(error.value)
+
+
 def test_websocket_addresses_are_not_asked() -> None:
     assert nats_server.check_server("wss://nats.example:443") is None
 
