@@ -19,7 +19,7 @@ function showTotals(sums) {
   const figures = [
     ["Listeners", whole(sums.listeners)],
     ["Streams asked for", whole(sums.demanded_streams)],
-    ["Render capacity", `${whole(Math.round(sums.capacity_streams))} streams`],
+    ["Streams that can be rendered", whole(Math.round(sums.capacity_streams))],
     ["Degraded streams", whole(sums.degraded_streams)],
     ["Memory", measured(Math.round(sums.memory_mb), "MiB")],
     ["Instances", sums.instances_silent ? `${sums.instances_up} (${sums.instances_silent} silent)` : whole(sums.instances_up)],
