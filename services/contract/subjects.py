@@ -55,6 +55,17 @@ def ask_id(lane: Lane, stream_id: str, block: int, attempt: int) -> str:
     return f"{lane}.{stream_id}.{block}.{attempt}"
 
 
+def inboxes(user: str) -> str:
+    """What the subjects begin with on which `user` is answered.
+
+    Each user has subjects of its own, so that a server can keep one from hearing what another is told.
+
+    Args:
+        user: who signs in to the bus; empty, or no plain name: the subjects that everybody shares.
+    """
+    return f"_INBOX.{user}" if re.fullmatch(r"[A-Za-z0-9_-]+", user) else "_INBOX"
+
+
 def _token(text: str) -> str:
     # A dot, star or space here would be somebody else's subject.
     if not _TOKEN.fullmatch(text):

@@ -76,6 +76,15 @@ def test_words_go_from_those_who_say_them_to_those_who_hear_them() -> None:
 WORDS = (subjects.PRESENCE, subjects.ROLL_CALL, subjects.SCRAPE)
 
 
+def test_nobody_hears_what_another_is_answered_or_answers_unasked() -> None:
+    for user in USERS:
+        for verb in ("subscribe", "publish"):
+            assert [other for other in USERS if may(user, verb, f"{subjects.inboxes(other)}.abc.1")] == [user]
+    renamed = config(tree("nats.auth.users", {"edge": "edge-of-ours"}))
+    assert 'user: "edge-of-ours"' in renamed
+    assert "_INBOX.edge-of-ours.>" in renamed
+
+
 def test_nobody_may_delete_purge_or_look_at_the_server() -> None:
     forbidden = [
         *(f"$JS.API.STREAM.{verb}.{stream}" for verb in ("DELETE", "PURGE") for stream in ("RENDER", "AUDIO")),
@@ -100,8 +109,8 @@ def test_every_permission_is_about_something_that_the_services_use() -> None:
         f"$KV.{subjects.POISON_BUCKET}.{STREAM}",
         f"$JS.API.CONSUMER.CREATE.{subjects.RENDER_STREAM}.now-r-1.{subjects.render_filter(REVISION, 'now')}",
         f"$JS.API.CONSUMER.MSG.NEXT.{subjects.RENDER_STREAM}.now-r-1",
-        f"$JS.ACK.{subjects.RENDER_STREAM}.now-r-1.1.2.3.4.5", "_INBOX.edge.abc.1", "_INBOX.abc.1",
-        "_INBOX.synthesis.abc.1", "_INBOX.telemetry.abc.1",
+        f"$JS.ACK.{subjects.RENDER_STREAM}.now-r-1.1.2.3.4.5",
+        *(f"{subjects.inboxes(user)}.abc.1" for user in USERS),
     }  # fmt: skip
     for user, rights in permissions().items():
         for verb in ("publish", "subscribe"):
@@ -249,6 +258,7 @@ async def answer(bus: NatsBus, name: bytes) -> asyncio.Future[None]:
         ("synthesis", subjects.render(REVISION, "now", STREAM)),
         ("synthesis", subjects.SCRAPE),
         ("synthesis", "$JS.API.STREAM.PURGE.RENDER"),
+        ("synthesis", f"{subjects.inboxes('edge')}.abc.1"),
     ],
 )
 async def test_the_server_refuses_what_is_not_a_service_s_business(server: NatsServer, user: str, subject: str) -> None:

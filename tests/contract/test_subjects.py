@@ -81,3 +81,10 @@ def test_asks_of_different_blocks_lanes_or_attempts_have_different_ids(
 )  # fmt: skip
 def test_filters_select_as_a_nats_server_does(pattern: str, subject: str, selected: bool) -> None:  # noqa: FBT001 - a parameter
     assert subject_matches(pattern, subject) is selected
+
+
+def test_each_user_is_answered_on_subjects_of_its_own() -> None:
+    assert subjects.inboxes("edge") == "_INBOX.edge"
+    assert subjects.inboxes("") == "_INBOX"
+    # A name that is no single token would be somebody else's subject, or none.
+    assert [subjects.inboxes(user) for user in ("a.b", "*", ">", "a b")] == ["_INBOX"] * 4

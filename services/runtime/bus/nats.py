@@ -92,10 +92,15 @@ class NatsBus:
         self._complaints = RepeatLimiter(10.0)
         self._histories = asyncio.Semaphore(CONCURRENT_HISTORIES)
         self._tokens = NUID()
-        self._inbox = f"_INBOX.{self._tokens.next().decode()}"
+        self._inboxes = subjects.inboxes(settings.user)
+        self._inbox = f"{self._inboxes}.{self._tokens.next().decode()}"
         # token -> who waits for answers to it
         self._waiting: dict[str, Callable[[Msg], None]] = {}
         self._subscriptions.append(_NatsSubscription(self, f"{self._inbox}.*", self._answered))
+
+    def new_inbox(self) -> str:
+        """The beginning of subjects that nobody else uses."""
+        return f"{self._inboxes}.{self._tokens.next().decode()}"
 
     @property
     def connected(self) -> bool:
@@ -218,6 +223,7 @@ class NatsBus:
                 max_outstanding_pings=2,
                 # Ours is smaller: at theirs, publish() blocks.
                 pending_size=4 * self._limits.publish_backlog_bytes,
+                inbox_prefix=self._inboxes,
                 error_cb=self._on_error,
                 closed_cb=self._on_closed,
                 **options,

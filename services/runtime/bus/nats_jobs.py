@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from nats.aio.msg import Msg
-from nats.nuid import NUID
 
 from services.runtime.bus.limits import BusLimits
 from services.runtime.bus.port import BusError
@@ -32,6 +31,10 @@ class Connection(Protocol):
     @property
     def connected(self) -> bool:
         """Whether a request would be answered now."""
+        ...
+
+    def new_inbox(self) -> str:
+        """The beginning of subjects that nobody else uses."""
         ...
 
     async def publish(self, subject: str, data: bytes, reply: str = "") -> None:
@@ -93,7 +96,7 @@ class NatsJobSource:
         self._ack_wait_s = ack_wait_s
         self._limits = limits
         self._metrics = metrics
-        self._inbox_prefix = f"_INBOX.{NUID().next().decode()}"
+        self._inbox_prefix = bus.new_inbox()
         self.inbox_subject = f"{self._inbox_prefix}.*"
         self.inbox: Inbox | None = None
         self._arrived: deque[tuple[float, NatsJob]] = deque()

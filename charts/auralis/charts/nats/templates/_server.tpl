@@ -18,9 +18,11 @@ services make them anew; while it restarts, edges loop the last seconds. So ther
 
 {{/*
 What each user may do, as YAML. services/contract/subjects.py has the names; everybody checks the streams and makes them
-where they are missing. `_INBOX.>` takes answers; whoever is asked something may answer the asker once.
+where they are missing. Answers come on inboxes of one's own, on which a service also writes to itself, to know when all
+before has arrived; whoever is asked something may answer the asker once.
 */}}
 {{- define "auralis.nats.permissions" -}}
+{{- $users := .values.auth.users -}}
 {{- $streams := list -}}
 {{- range $stream := list "RENDER" "AUDIO" -}}
 {{- range list "INFO" "CREATE" "UPDATE" -}}
@@ -31,6 +33,7 @@ synthesis:
   publish:
     allow:
       {{- toYaml $streams | nindent 6 }}
+      - _INBOX.{{ $users.synthesis }}.>
       - auralis.audio.*
       - auralis.presence.synthesis
       - $JS.API.CONSUMER.CREATE.RENDER.>
@@ -42,27 +45,29 @@ synthesis:
       - $JS.API.DIRECT.GET.KV_auralis-poison
       - $KV.auralis-poison.>
   subscribe:
-    allow: [auralis.roll-call, auralis.scrape, _INBOX.>]
+    allow: [auralis.roll-call, auralis.scrape, _INBOX.{{ $users.synthesis }}.>]
   allow_responses: {max: 1, expires: 10s}
 edge:
   publish:
     allow:
       {{- toYaml $streams | nindent 6 }}
+      - _INBOX.{{ $users.edge }}.>
       - auralis.render.*.now.*
       - auralis.render.*.ahead.*
       - auralis.roll-call
       - $JS.API.DIRECT.GET.AUDIO
       - $JS.API.DIRECT.GET.KV_auralis-poison
   subscribe:
-    allow: [auralis.audio.*, auralis.presence.synthesis, auralis.scrape, _INBOX.>]
+    allow: [auralis.audio.*, auralis.presence.synthesis, auralis.scrape, _INBOX.{{ $users.edge }}.>]
   allow_responses: {max: 1, expires: 10s}
 telemetry:
   publish:
     allow:
       {{- toYaml $streams | nindent 6 }}
+      - _INBOX.{{ $users.telemetry }}.>
       - auralis.scrape
   subscribe:
-    allow: [auralis.presence.synthesis, auralis.scrape, _INBOX.>]
+    allow: [auralis.presence.synthesis, auralis.scrape, _INBOX.{{ $users.telemetry }}.>]
   allow_responses: {max: 1, expires: 10s}
 {{- end -}}
 
