@@ -18,7 +18,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol, override
@@ -36,6 +36,9 @@ Progress = Callable[[str, float], None]
 
 KERNEL_NAMES: Final = ("low", "finish", "high", "wet", "expand")
 """In the order in which they are built: the slow ones first."""
+
+LESSER: Final[Mapping[str, tuple[str, ...]]] = {"x86-64-v4": ("x86-64-v3", "x86-64"), "x86-64-v3": ("x86-64",)}
+"""What a processor runs besides its own instruction set, the best first: images carry kernels built elsewhere."""
 
 _SOURCES: Final = (control, grid, level, noise, resample, reverb, sine, voices)
 _MAX_ROWS: Final = 1024
@@ -219,7 +222,7 @@ def load_kernels(
     if device.type != "cpu":
         return _just_in_time_kernels()
     try:
-        folder = (cache or default_cache()) / kernel_key()
+        folder = _folder(cache or default_cache())
         _build_missing(folder, say, stop)
         loaded = {name: _open(folder / f"{name}.pt2") for name in KERNEL_NAMES}
     except KernelError as error:
@@ -251,12 +254,29 @@ def default_cache() -> Path:
     return base / "auralis" / "kernels"
 
 
-def kernel_key() -> str:
-    """Name of the folder for this torch, this instruction set and this source: any difference is another name."""
+def _folder(cache: Path) -> Path:
+    """The folder to open kernels from: this processor's own, or a lesser one's where nothing better can be built."""
+    own = cache / kernel_key()
+    if _is_whole(own) or find_compiler():
+        return own
+    lesser = (cache / kernel_key(isa) for isa in LESSER.get(instruction_set(), ()))
+    return next((folder for folder in lesser if _is_whole(folder)), own)
+
+
+def _is_whole(folder: Path) -> bool:
+    return all((folder / f"{name}.pt2").is_file() for name in KERNEL_NAMES)
+
+
+def kernel_key(isa: str | None = None) -> str:
+    """Name of the folder for this torch, an instruction set and this source: any difference is another name.
+
+    Args:
+        isa: see `instruction_set`; None: this processor's.
+    """
     parts = {
         "torch": torch.__version__,
         "system": f"{sys.platform}-{platform.machine()}",
-        "isa": instruction_set(),
+        "isa": isa or instruction_set(),
         "source": source_hash(),
     }
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
