@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import log10
@@ -29,7 +29,7 @@ from services.edge.limits import AddressLimit
 from services.edge.listener import Action, Close, Counts, Join, Leave, Listener, ListenerSettings, SendChunk, SendEvent
 from services.edge.metrics import NAMED_SLOTS, EdgeMetrics
 from services.edge.mixing import rms
-from services.edge.ring import Added, Ring
+from services.edge.ring import Added, Ring, Source
 from services.edge.streaming_server import StreamingServer
 from services.edge.transport import BACKLOG_BYTES, Transport
 from services.runtime.bus import Bus, BusError, BusFullError, Message, Subscription
@@ -120,11 +120,27 @@ class Connection:
         slot: its reused number; None for a mount, which is no WebSocket.
         address: where it comes from.
         audience: how many people it stands for: 1, or those who fetch a mount.
+
+    Attributes:
+        send_frame: hands a frame to the connection; never waits, never raises.
+        streams: what is rendered for it: at most two, the one that it hears first.
     """
 
     __slots__ = (
-        "address", "audience", "backlog_since_s", "closed", "counted", "first_chunk", "listener", "round_trip_s",
-        "slot", "started_s", "transport", "wake",
+        "_transport",
+        "address",
+        "audience",
+        "backlog_since_s",
+        "closed",
+        "counted",
+        "first_chunk",
+        "listener",
+        "round_trip_s",
+        "send_frame",
+        "slot",
+        "started_s",
+        "streams",
+        "wake",
     )  # fmt: skip
 
     def __init__(self, listener: Listener, slot: int | None, address: str, audience: int = 1) -> None:
@@ -132,7 +148,7 @@ class Connection:
         self.audience = audience
         self.slot = slot
         self.address = address
-        self.transport: Transport | None = None
+        self.streams: list[Stream] = []
         self.closed = False
         self.first_chunk = False
         self.started_s: float | None = None
@@ -141,10 +157,35 @@ class Connection:
         self.round_trip_s = 0.0
         self.wake: asyncio.TimerHandle | None = None
 
-    def send_frame(self, frame: Frame) -> None:
-        """Hand a frame to the connection; never waits, never raises."""
-        if self.transport is not None:
-            self.transport.send(frame)
+        self._transport: Transport | None = None
+        self.send_frame: Callable[[Frame], None] = _drop
+
+    @property
+    def transport(self) -> Transport | None:
+        """The way to its socket; None until it is there."""
+        return self._transport
+
+    @transport.setter
+    def transport(self, transport: Transport) -> None:
+        self._transport = transport
+        # Called for every message of every listener: no step in between.
+        self.send_frame = transport.send
+
+
+def _drop(_: Frame) -> None:
+    """There is no way to the socket yet."""
+
+
+@dataclass(slots=True)
+class _Group:
+    """Listeners who get the same frame in this tick; None: theirs is a case for a closer look."""
+
+    frame: Frame | None
+    connections: list[Connection] = field(default_factory=list)
+
+
+_Groups = dict[tuple[Stream, int, str, Format], _Group]
+"""By stream, tick, tier and format."""
 
 
 class Hub:
@@ -335,11 +376,11 @@ class Hub:
             connection.started_s = now_s
         if any(isinstance(action, Join) for action in actions):
             # What is there already is sent now, and not at the next tick.
-            for stream_id in connection.listener.streams:
-                stream = self._streams.get(stream_id)
-                if stream is not None:
-                    self._advance(stream, live)
+            for stream in connection.streams:
+                self._advance(stream, live)
             self._pump(connection, now_s, live)
+        if connection.listener.counts != connection.counted:
+            self._count(connection)
         self._set_alarm(connection, now_s)
 
     def room(self, connection: Connection) -> None:
@@ -382,18 +423,16 @@ class Hub:
         if connection.wake is not None:
             connection.wake.cancel()
             connection.wake = None
-        for stream_id in connection.listener.streams:
-            self._leave(connection, stream_id)
+        for stream in list(connection.streams):
+            self._leave(connection, stream.id)
 
     # --- sending -----------------------------------------------------------------------------------------------------
 
-    def _pump(
-        self, connection: Connection, now_s: float, live: int, groups: dict[Frame, list[Connection]] | None = None
-    ) -> None:
+    def _pump(self, connection: Connection, now_s: float, live: int, *, ticking: bool = False) -> None:
         """Send a listener everything that it may have now.
 
         Args:
-            groups: where a listener's only chunk is left for the fan-out; None: everything is sent at once.
+            ticking: it is a tick, and what has not left since the last one is evidence of a slow connection.
         """
         transport = connection.transport
         if transport is None or connection.closed:
@@ -407,7 +446,7 @@ class Hub:
                 transport.notify_room()
             if connection.backlog_since_s is None:
                 connection.backlog_since_s = now_s
-            elif groups is not None:
+            elif ticking:
                 listener.tiers.on_delay((now_s - connection.backlog_since_s) * 1000.0, now_s)
         else:
             connection.backlog_since_s = None
@@ -416,21 +455,61 @@ class Hub:
         except Exception:  # noqa: BLE001 - one listener's trouble must not stop the tick for the others
             self._give_up(connection)
             return
-        if groups is not None and len(actions) == 1 and isinstance(actions[0], SendChunk):
-            action = actions[0]
-            frame = self.server.frames.audio(action.chunk, listener.format, action.tier, action.depth)
-            groups.setdefault(frame, []).append(connection)
-            self._count_first(connection, now_s)
-        elif actions:
+        if actions:
             self._carry_out(connection, actions, now_s, live)
         if listener.counts != connection.counted:
             self._count(connection)
         ahead = listener.ahead(now_s)
-        for stream_id in listener.streams:
-            stream = self._streams.get(stream_id)
-            if stream is not None:
-                stream.wanted_ahead = max(stream.wanted_ahead, ahead)
-                stream.hungry = stream.hungry or listener.hungry or len(listener.streams) > 1
+        hungry = listener.hungry or len(connection.streams) > 1
+        for stream in connection.streams:
+            stream.wanted_ahead = max(stream.wanted_ahead, ahead)
+            stream.hungry = stream.hungry or hungry
+
+    def _fan_out(self, now_s: float, live: int) -> None:
+        """A tick's chunks: one frame for all listeners who agree, and a closer look at the others."""
+        groups: _Groups = {}
+        for connection in list(self._connections):
+            try:
+                if not self._share(connection, now_s, live, groups):
+                    self._pump(connection, now_s, live, ticking=True)
+            except Exception:  # noqa: BLE001 - one listener's trouble must not stop the tick for the others
+                self._give_up(connection)
+        due = due_s(live)
+        for group in groups.values():
+            if group.frame is not None:
+                self.server.send(group.frame, group.connections)
+                self._metrics.sent.inc(len(group.connections))
+                self._metrics.sent_bytes.inc(len(group.connections) * len(group.frame.wire))
+                self._metrics.jitter_ms.observe(max(0.0, self.clock.now() - due) * 1000.0)
+
+    def _share(self, connection: Connection, now_s: float, live: int, groups: _Groups) -> bool:
+        """Put a listener whose turn is the usual one with those who get the same; False: look closer."""
+        transport = connection.transport
+        if transport is None or connection.closed or transport.backlog_bytes():
+            return False
+        connection.backlog_since_s = None
+        listener = connection.listener
+        tick = listener.steady(now_s, live)
+        if tick is None:
+            return False
+        stream, tier = connection.streams[0], listener.tiers.tier
+        key = (stream, tick, tier, listener.format)
+        group = groups.get(key)
+        if group is None:
+            depth = listener.tiers.settled or 1
+            group = groups[key] = self._make_group(stream, tick, tier, depth, listener.format)
+            stream.wanted_ahead = max(stream.wanted_ahead, listener.ahead(now_s))
+        if group.frame is None:
+            return False
+        group.connections.append(connection)
+        listener.sent_steady()
+        return True
+
+    def _make_group(self, stream: Stream, tick: int, tier: str, depth: int, format_: Format) -> _Group:
+        chunk = stream.ring.chunk(tick)
+        if chunk is None or chunk.source is not Source.LIVE:
+            return _Group(None)
+        return _Group(self.server.frames.audio(chunk, format_, tier, depth))
 
     def _carry_out(self, connection: Connection, actions: Iterable[Action], now_s: float, live: int) -> None:
         for action in actions:
@@ -516,6 +595,7 @@ class Hub:
             # Whoever heard it before has gone: there is nothing to join to, and maybe a hole since then.
             stream.ring.restart()
         stream.connections.add(connection)
+        connection.streams.append(stream)
         stream.left_s = None
         stream.hungry = True
         stream.ahead = max(stream.ahead, connection.listener.ahead(now_s))
@@ -612,6 +692,7 @@ class Hub:
         if stream is None or connection not in stream.connections:
             return
         stream.connections.discard(connection)
+        connection.streams.remove(stream)
         if not stream.connections:
             stream.left_s = self.clock.now()
 
@@ -749,14 +830,7 @@ class Hub:
                 self._advance(stream, live)
                 stream.hungry = False
                 stream.wanted_ahead = 1
-        groups: dict[Frame, list[Connection]] = {}
-        for connection in list(self._connections):
-            self._pump(connection, now_s, live, groups)
-        for frame, clients in groups.items():
-            self.server.send(frame, clients)
-            self._metrics.sent.inc(len(clients))
-            self._metrics.sent_bytes.inc(len(clients) * len(frame.wire))
-            self._metrics.jitter_ms.observe(max(0.0, self.clock.now() - due_s(live)) * 1000.0)
+        self._fan_out(now_s, live)
         for stream in self._streams.values():
             if stream.connections:
                 stream.ahead = stream.wanted_ahead

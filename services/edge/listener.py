@@ -169,6 +169,8 @@ class Listener:
         # let in a little early.
         self._lag = 0
         self._ran_dry = False
+        # Its buffer is full and what it hears is rendered: the next tick brings one chunk and nothing else.
+        self._unhurried = False
         self._state = ""
         self._token_s = now_s
         self._blocked_since_s: float | None = None
@@ -380,6 +382,35 @@ class Listener:
             self._hello(now_s, actions)
         return actions
 
+    def steady(self, now_s: float, live: int) -> int | None:
+        """The one chunk that is due where nothing else is: the common case, and what thousands of listeners share.
+
+        The caller sends it if it is rendered sound, and says so with `sent_steady`; otherwise it pumps.
+
+        Returns:
+            The chunk's tick; None where `pump` has to look closer.
+        """
+        target = self.tiers.settled
+        cursor = self._cursor
+        if (
+            not self._unhurried
+            or cursor is None
+            or target is None
+            or cursor != live - self._lag + target - 1
+            or self._wanted is not None
+            or self._pending is not None
+            or (self.events and now_s - self._token_s >= TOKEN_EVERY_S)
+            or not self._chunks.take(now_s)
+        ):
+            return None
+        return cursor
+
+    def sent_steady(self) -> None:
+        """The chunk that `steady` named was sent."""
+        assert self._cursor is not None  # noqa: S101 - for the type checker; `steady` named it
+        self._cursor += 1
+        self.tiers.on_delivered(1)
+
     def _send(self, line: Line, now_s: float, live: int, room: int, actions: list[Action]) -> None:
         cursor = self._cursor
         assert cursor is not None  # noqa: S101 - for the type checker; the caller has begun
@@ -416,6 +447,7 @@ class Listener:
         self._cursor = cursor
         if cursor > first:
             self.tiers.on_delivered(cursor - first)
+        self._unhurried = cursor == end and self._state == Source.LIVE
 
     def _find_place(self, line: Line, live: int) -> int | None:
         """The live tick, or one that is hardly ahead of it, where the line can be joined; None: not yet."""
@@ -469,6 +501,7 @@ class Listener:
         self._tell(websocket.status("skipped", from_chunk_id=cursor, to_chunk_id=here), actions)
 
     def _stall(self, now_s: float, actions: list[Action]) -> Sequence[Action]:
+        self._unhurried = False
         if self._blocked_since_s is None:
             self._blocked_since_s = now_s
         elif now_s - self._blocked_since_s >= STALLED_S:

@@ -67,7 +67,7 @@ class TierController:
     """
 
     __slots__ = (
-        "_depth", "_last_underruns", "_limits", "_quiet_needed_s", "_quiet_samples", "_quiet_since_s",
+        "_delivered", "_depth", "_last_underruns", "_limits", "_quiet_needed_s", "_quiet_samples", "_quiet_since_s",
         "_reported_chunk", "_shrunk_s", "demotions", "promotions", "tier", "tracker",
     )  # fmt: skip
 
@@ -77,6 +77,8 @@ class TierController:
         self.tracker = JitterTracker(window_size=WINDOW_CHUNKS)
         self.promotions = 0
         self.demotions = 0
+        # Chunks delivered since the last evidence; they are written down when somebody asks.
+        self._delivered = 0
         self._depth = float(limits.chunks[self.tier])
         self._shrunk_s = 0.0
         self._quiet_since_s: float | None = None
@@ -84,6 +86,12 @@ class TierController:
         self._quiet_needed_s = QUIET_S
         self._last_underruns = 0
         self._reported_chunk: int | None = None
+
+    @property
+    def settled(self) -> int | None:
+        """The tier's chunks; None while a demoted listener still runs down to them."""
+        full = self._limits.chunks[self.tier]
+        return full if self._depth <= full else None
 
     def target(self, now_s: float) -> int:
         """Chunks that the listener should hold now, the one being played included."""
@@ -96,11 +104,13 @@ class TierController:
 
     def on_delay(self, deviation_ms: float, now_s: float) -> None:
         """A chunk, or a ping, was on its way for so much longer than it should be."""
+        self._write_down()
         self.tracker.record_deviation(deviation_ms)
         self._judge(now_s)
 
     def on_underrun(self, now_s: float) -> None:
         """The edge itself could not send a chunk before it was needed."""
+        self._write_down()
         self.tracker.record_deviation(self.tracker.get_mean_jitter_ms(), underrun=True)
         self._judge(now_s)
 
@@ -109,10 +119,14 @@ class TierController:
 
         Of a player that reports it is the player who counts them.
         """
+        self._delivered += chunks
+
+    def _write_down(self) -> None:
+        delivered, self._delivered = min(self._delivered, WINDOW_CHUNKS), 0
         if self._reported_chunk is not None:
             return
         mean_ms = self.tracker.get_mean_jitter_ms()
-        for _ in range(chunks):
+        for _ in range(delivered):
             self.tracker.record_deviation(mean_ms)
 
     def on_report(self, chunk_id: int, underruns: int, jitter_ms: float, now_s: float) -> int:

@@ -192,7 +192,8 @@ class DirectTransport:
         """Write the frame."""
         if self._closing is not None:
             return
-        if self._connection.backlog_bytes() > OVERFLOW_BYTES:
+        # Chunks stop long before; only events can pile up.
+        if frame.chunk_id < 0 and self._connection.backlog_bytes() > OVERFLOW_BYTES:
             self._on_error("overflow")
             self._connection.abort()
             return

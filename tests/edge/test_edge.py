@@ -461,7 +461,7 @@ async def test_one_listeners_failure_is_not_the_others(fleet: Fleet, monkeypatch
         def broken(*_: object) -> None:
             raise RuntimeError("a planted fault")
 
-        monkeypatch.setattr(victim.listener, "pump", broken)
+        monkeypatch.setattr(victim.listener, "steady", broken)
         assert unbroken(await hear_audio(good, 10))
         assert (await closed(bad))[0] == 1011
         assert edge.metric("websocket_send_errors_total", error_type="exception") == 1

@@ -641,6 +641,67 @@ def test_no_chunk_is_sent_twice_or_lost_but_by_a_skip_that_is_told(steps: list[t
     assert depths.count(0) == desk.listener.counts.underruns - desk.listener._ran_dry
 
 
+def steady_or_pump(desk: Desk, room: int) -> None:
+    """As the hub does: the short way where it is open, else the long one."""
+    tick = desk.listener.steady(desk.now_s, desk.live) if room else None
+    depth = desk.listener.tiers.settled
+    if tick is None:
+        desk.pump(room)
+        return
+    chunk = desk.lines[desk.listener.streams[0]].chunk(tick)
+    if chunk is None or chunk.source is not Source.LIVE:
+        desk.pump(room)
+        return
+    assert depth is not None
+    desk.actions.append(SendChunk(chunk, desk.listener.tiers.tier, depth))
+    desk.listener.sent_steady()
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([0, 64, 64, 64, 64]),
+            st.sampled_from(["", "", "", "", "report", "bad report", "steer"]),
+            st.floats(0.01, 0.15),
+        ),
+        max_size=120,
+    ),
+    st.sets(st.integers(0, 150), max_size=20),
+    st.booleans(),
+)
+def test_the_short_way_sends_what_the_long_one_would(
+    steps: list[tuple[int, str, float]],
+    loops: set[int],
+    events: bool,  # noqa: FBT001 - drawn
+) -> None:
+    told = []
+    for drive in (steady_or_pump, Desk.pump):
+        desk = Desk(events=events)
+        desk.lines[SPEC.stream_id].sources = {LIVE + offset: Source.LOOP for offset in loops}
+        desk.start()
+        desk.pump()
+        underruns = 0
+        for room, word, wait_s in steps:
+            desk.now_s += wait_s
+            if word == "steer":
+                desk.update(key="F#")
+            elif word:
+                underruns += 4 * (word == "bad report")
+                report = {"chunk_id": desk.live, "buffer_ms": 900, "underruns": underruns, "jitter_ms": 20}
+                desk.say({"type": "report", **report})
+            drive(desk, room)
+        told.append(
+            [
+                (action.chunk.tick, bytes(action.chunk.pcm[-4:]), action.tier, action.depth)
+                if isinstance(action, SendChunk)
+                else (type(action), action.body.get("state") if isinstance(action, SendEvent) else "")
+                for action in desk.actions
+            ]
+        )
+    assert told[0] == told[1]
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=300) | st.text(max_size=300))
 def test_no_message_breaks_a_listener(data: bytes | str) -> None:
