@@ -118,5 +118,7 @@ USER 10001:10001
 COPY --from=synthesis-dependencies /opt/auralis /opt/auralis
 COPY --from=code /opt/auralis /opt/auralis
 COPY --from=kernels /opt/kernels /opt/kernels
-ENV AURALIS_KERNEL_CACHE=/opt/kernels
+# torch asks for the user's name to name its caches, and this user has none.
+ENV AURALIS_KERNEL_CACHE=/opt/kernels USER=auralis \
+    TORCHINDUCTOR_CACHE_DIR=/tmp/inductor TRITON_CACHE_DIR=/tmp/triton
 ENTRYPOINT ["python", "-m", "services.synthesis"]

@@ -27,10 +27,6 @@
 - {name: AURALIS_DEVICE, value: {{ .values.device }}}
 - {name: GPU_BATCH_SIZE, value: {{ .values.batchSize | quote }}}
 - {name: GPU_ENABLE_COMPILE, value: {{ .values.enableCompile | quote }}}
-# The only places of the pod that can be written to; what is compiled there is also run from there.
-- {name: AURALIS_KERNEL_CACHE, value: /tmp/kernels}
-- {name: TMPDIR, value: /tmp}
-- {name: HOME, value: /tmp}
 - name: OMP_NUM_THREADS
   {{- if .values.threads }}
   value: {{ .values.threads | quote }}
