@@ -249,8 +249,8 @@ async def test_a_fetch_takes_what_is_there_at_once_in_the_order_of_asking(world:
     for number in range(5):
         await bus.ask(subjects.render(revision, "now", f"s{number}"), b"%d" % number, message_id=f"{revision}.{number}")
     began_s = asyncio.get_running_loop().time()
-    jobs = await source.fetch(10, 5.0)
-    assert asyncio.get_running_loop().time() - began_s < 1.0
+    jobs = await source.fetch(10, 30.0)
+    assert asyncio.get_running_loop().time() - began_s < 10.0
     assert [(job.subject, job.data, job.deliveries) for job in jobs] == [
         (subjects.render(revision, "now", f"s{number}"), b"%d" % number, 1) for number in range(5)
     ]
@@ -277,7 +277,7 @@ async def test_a_waiting_fetch_returns_with_the_first_job_and_does_not_wait_for_
     began_s = asyncio.get_running_loop().time()
     await edge.ask(subjects.render(revision, "now", "s"), b"job", message_id=revision)
     assert [job.data for job in await fetch] == [b"job"]
-    assert asyncio.get_running_loop().time() - began_s < 1.0
+    assert asyncio.get_running_loop().time() - began_s < 5.0
 
 
 async def test_an_empty_fetch_returns_nothing_when_its_time_is_up(world: World) -> None:
@@ -286,10 +286,10 @@ async def test_an_empty_fetch_returns_nothing_when_its_time_is_up(world: World) 
     loop = asyncio.get_running_loop()
     began_s = loop.time()
     assert not await source.fetch(8, 0)
-    assert loop.time() - began_s < 0.5
+    assert loop.time() - began_s < 1.5
     began_s = loop.time()
     assert not await source.fetch(8, 0.15)
-    assert 0.1 < loop.time() - began_s < 1.0
+    assert 0.1 < loop.time() - began_s < 1.5
 
 
 async def test_two_lanes_have_disjoint_jobs(world: World) -> None:
@@ -338,7 +338,7 @@ async def test_a_job_that_is_not_acked_comes_back_after_the_ack_wait_and_says_so
     began_s = loop.time()
     assert job.deliveries == 1
     (again,) = await (await _jobs(other, revision=revision, ack_wait_s=0.2)).fetch(8, 2.0)
-    assert 0.1 < loop.time() - began_s < 1.0
+    assert 0.1 < loop.time() - began_s < 2.0
     assert (again.data, again.deliveries) == (b"job", 2)
     await again.ack()
     assert not await source.fetch(8, 0.3)
