@@ -18,26 +18,32 @@ ARG BASE=python:3.12-slim
 
 # --- dependencies, from constraints.txt: the layers that seldom change ------------------------------------------------
 
+# One list for each image. What else changes in pyproject.toml ends here and installs nothing anew.
+FROM ${BASE} AS requirements
+WORKDIR /build
+COPY pyproject.toml constraints.txt ./
+RUN ["python3", "-c", "import tomllib\nproject = tomllib.load(open('pyproject.toml', 'rb'))['project']\nfor name in ('synthesis', 'edge', 'telemetry'):\n    wanted = project['dependencies'] + project['optional-dependencies'][name]\n    open(name + '.txt', 'w').write('\\n'.join(wanted) + '\\n')\n"]
+
 FROM ${BASE} AS tools
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PYTHONDONTWRITEBYTECODE=1
 # The environment holds no pip: it is filled from outside, and an image without pip is smaller and has less to attack.
 RUN python3 -m venv --without-pip /opt/auralis
 WORKDIR /build
-COPY pyproject.toml constraints.txt ./
-# One file of requirements for each image, so that dependencies are installed before there is any code.
-RUN ["python3", "-c", "import tomllib\nproject = tomllib.load(open('pyproject.toml', 'rb'))['project']\nfor name in ('synthesis', 'edge', 'telemetry'):\n    wanted = project['dependencies'] + project['optional-dependencies'][name]\n    open(name + '.txt', 'w').write('\\n'.join(wanted) + '\\n')\n"]
 
 # Compiled once here: a read-only root file system cannot keep what Python compiles at its start. Hashes in place of
 # times make the same input give the same layer.
 FROM tools AS edge-dependencies
+COPY --from=requirements /build/constraints.txt /build/edge.txt ./
 RUN pip --python /opt/auralis/bin/python install --no-compile -c constraints.txt -r edge.txt \
  && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/auralis/lib
 
 FROM tools AS telemetry-dependencies
+COPY --from=requirements /build/constraints.txt /build/telemetry.txt ./
 RUN pip --python /opt/auralis/bin/python install --no-compile -c constraints.txt -r telemetry.txt \
  && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/auralis/lib
 
 FROM tools AS synthesis-dependencies
+COPY --from=requirements /build/constraints.txt /build/synthesis.txt ./
 ARG TORCH_INDEX
 RUN pip --python /opt/auralis/bin/python install --no-compile -c constraints.txt -r synthesis.txt \
         ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} \
@@ -46,8 +52,9 @@ RUN pip --python /opt/auralis/bin/python install --no-compile -c constraints.txt
 # --- our code: the same for all ---------------------------------------------------------------------------------------
 
 FROM tools AS code
+COPY --from=requirements /build/constraints.txt ./
 RUN pip install -c constraints.txt setuptools
-COPY README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE ./
 COPY services services
 RUN pip wheel -q --no-deps --no-build-isolation -w /tmp/wheel . \
  && pip --python /opt/auralis/bin/python install --no-compile --no-deps /tmp/wheel/*.whl \
@@ -79,35 +86,40 @@ WORKDIR /
 ENV PATH=/opt/auralis/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PYTHONFAULTHANDLER=1 PYTHONSAFEPATH=1 \
     AURALIS_HOST=0.0.0.0 AURALIS_LOG_FORMAT=json HOME=/tmp
-ARG VERSION=0.1.0
-ARG REVISION=unknown
-ARG CREATED=1970-01-01T00:00:00Z
-LABEL org.opencontainers.image.vendor="Auralis" \
-      org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}" \
-      org.opencontainers.image.created="${CREATED}"
+LABEL org.opencontainers.image.vendor="Auralis" org.opencontainers.image.licenses="Apache-2.0"
 # Internal port of every service: /metrics /healthz /readyz /drain.
 EXPOSE 9090
 
+# Labels that change with every commit come last, so that the layers before them stay.
+
 FROM runtime AS telemetry
-LABEL org.opencontainers.image.title="auralis-telemetry" \
-      org.opencontainers.image.description="The state of an Auralis fleet: metrics, dashboard"
 COPY --from=telemetry-dependencies /opt/auralis /opt/auralis
 COPY --from=code /opt/auralis /opt/auralis
 ENTRYPOINT ["python", "-m", "services.telemetry"]
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+ARG CREATED=1970-01-01T00:00:00Z
+LABEL org.opencontainers.image.title="auralis-telemetry" \
+      org.opencontainers.image.description="The state of an Auralis fleet: metrics, dashboard" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${CREATED}"
 
 FROM runtime AS edge
-LABEL org.opencontainers.image.title="auralis-edge" \
-      org.opencontainers.image.description="Streams generative ambient music to listeners"
 COPY --from=edge-dependencies /opt/auralis /opt/auralis
 COPY --from=code /opt/auralis /opt/auralis
 EXPOSE 8000
 ENTRYPOINT ["python", "-m", "services.edge"]
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+ARG CREATED=1970-01-01T00:00:00Z
+LABEL org.opencontainers.image.title="auralis-edge" \
+      org.opencontainers.image.description="Streams generative ambient music to listeners" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${CREATED}"
 
 FROM runtime AS synthesis
-LABEL org.opencontainers.image.title="auralis-synthesis" \
-      org.opencontainers.image.description="Renders generative ambient music"
 ARG TORCH=cpu
 USER 0:0
 RUN case "$TORCH" in cpu) ;; *) \
@@ -122,3 +134,11 @@ COPY --from=kernels /opt/kernels /opt/kernels
 ENV AURALIS_KERNEL_CACHE=/opt/kernels USER=auralis \
     TORCHINDUCTOR_CACHE_DIR=/tmp/inductor TRITON_CACHE_DIR=/tmp/triton
 ENTRYPOINT ["python", "-m", "services.synthesis"]
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+ARG CREATED=1970-01-01T00:00:00Z
+LABEL org.opencontainers.image.title="auralis-synthesis" \
+      org.opencontainers.image.description="Renders generative ambient music" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${CREATED}"
