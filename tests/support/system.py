@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 
 REPO = Path(__file__).parents[2]
-START_TIMEOUT_S = 300.0
+START_TIMEOUT_S = 900.0
 """Kernels are compiled at the very first start."""
 
 
