@@ -114,6 +114,41 @@ class Cluster:
                 process.terminate()
                 process.wait(10)
 
+    def start_listeners(self, name: str, listeners: int, seconds: float, *, first_seed: int = 1) -> Listeners:
+        """Listeners in a pod of their own; returns when each of them hears something."""
+        deployment = self.get("deployment", "auralis-edge")
+        template = deployment["spec"]["template"]["spec"]
+        edge = template["containers"][0]
+        labels = {**deployment["metadata"]["labels"], "app.kubernetes.io/component": "test", "listeners": name}
+        script = (Path(__file__).parent / "listeners.py").read_text()
+        url = "ws://auralis-edge/ws"
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "labels": {key: labels[key] for key in labels if "helm.sh" not in key}},
+            "spec": {
+                "restartPolicy": "Never",
+                "automountServiceAccountToken": False,
+                "enableServiceLinks": False,
+                "terminationGracePeriodSeconds": 1,
+                "securityContext": template["securityContext"],
+                "containers": [
+                    {
+                        "name": "listeners",
+                        "image": edge["image"],
+                        "imagePullPolicy": edge["imagePullPolicy"],
+                        "securityContext": edge["securityContext"],
+                        "command": ["python", "-c", script, url, str(listeners), str(seconds), str(first_seed)],
+                        "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
+                    }
+                ],
+            },
+        }
+        self.kubectl("apply", "-f", "-", stdin=json.dumps(pod))
+        found = Listeners(self, name)
+        found.wait_for("all listening", 120)
+        return found
+
     def describe_trouble(self) -> str:
         """What to look at when something did not come up."""
         lines = [self.kubectl("get", "pods", "-o", "wide")]
@@ -125,6 +160,38 @@ class Cluster:
             except CommandError as error:
                 lines.append(str(error))
         return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Listeners:
+    """Listeners in a pod."""
+
+    cluster: Cluster
+    name: str
+
+    def output(self) -> str:
+        return self.cluster.kubectl("logs", self.name, "--tail=-1")
+
+    def wait_for(self, words: str, timeout_s: float) -> str:
+        """What they have printed, once `words` are in it."""
+        deadline_s = time.monotonic() + timeout_s
+        while True:
+            phase = self.cluster.get("pod", self.name)["status"]["phase"]
+            said = self.output() if phase != "Pending" else ""
+            if words in said:
+                return said
+            assert phase != "Failed", f"{self.name} failed:\n{said}"
+            if time.monotonic() > deadline_s:
+                raise AssertionError(f"{self.name} did not say {words!r}:\n{said}\n{self.cluster.describe_trouble()}")
+            time.sleep(0.5)
+
+    def report(self, timeout_s: float) -> dict[str, Any]:
+        """What they missed; waits for them to be done, and removes the pod."""
+        said = self.wait_for('"listeners"', timeout_s)
+        self.cluster.kubectl("delete", "pod", self.name, "--wait=false")
+        found: dict[str, Any] = json.loads(next(line for line in said.splitlines() if line.startswith("{")))
+        print(f"{self.name}: {json.dumps(found)}")  # noqa: T201 - figures for the report
+        return found
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,141 @@
+"""The edges' autoscaler, on the custom metrics API, with listeners that are really there."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cluster.conftest import ROOT, Cluster, CommandError, Installed
+
+TARGET = 8
+"""Listeners that a pod should have on average."""
+
+
+@pytest.fixture
+def metrics_api(cluster: Cluster) -> Iterator[None]:
+    """Prometheus and prometheus-adapter with the configuration that k8s/ has."""
+    images = {name: os.environ.get(f"AURALIS_TEST_{name}") for name in ("PROMETHEUS", "ADAPTER")}
+    if None in images.values():
+        pytest.skip("AURALIS_TEST_PROMETHEUS and AURALIS_TEST_ADAPTER name no images: nothing serves custom metrics")
+    text = (Path(__file__).parent / "monitoring.yaml").read_text()
+    for name, image in images.items():
+        text = text.replace(f"{name}_IMAGE", str(image))
+    documents = list(yaml.safe_load_all(text.replace("NAMESPACE", cluster.namespace)))
+    rules = yaml.safe_load((ROOT / "k8s" / "prometheus-adapter.yaml").read_text())["rules"]
+    config = {"rules": rules["custom"], "externalRules": rules["external"]}
+    documents.append(
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "adapter"},
+            "data": {"config.yaml": yaml.safe_dump(config)},
+        }
+    )
+    manifest = "\n---\n".join(json.dumps(each) for each in documents)
+    cluster.kubectl("apply", "-f", "-", stdin=manifest)
+    try:
+        for name in ("prometheus", "adapter"):
+            cluster.kubectl("rollout", "status", f"deployment/{name}", "--timeout=90s")
+        yield
+    finally:
+        cluster.kubectl("delete", "--wait=false", "-f", "-", stdin=manifest)
+
+
+def count(cluster: Cluster) -> int:
+    return sum(
+        any(each["type"] == "Ready" and each["status"] == "True" for each in pod["status"].get("conditions", []))
+        for pod in cluster.pods("edge")
+    )
+
+
+def wait_for_edges(cluster: Cluster, wanted: int, timeout_s: float, history: list[str], began_s: float) -> None:
+    """Return when `wanted` edges are ready; writes down when their number changes."""
+    last = -1
+    while True:
+        now = count(cluster)
+        if now != last:
+            history.append(f"{time.monotonic() - began_s:.0f} s: {now}")
+            last = now
+        if now == wanted:
+            return
+        if time.monotonic() - began_s > timeout_s:
+            hpa = cluster.kubectl("describe", "hpa")
+            raise AssertionError(f"{wanted} edges expected, seen {history}\n{hpa}")
+        time.sleep(1)
+
+
+def custom_metric(cluster: Cluster) -> dict[str, int]:
+    path = f"/apis/custom.metrics.k8s.io/v1beta1/namespaces/{cluster.namespace}/pods/*/auralis_listeners"
+    found = json.loads(cluster.kubectl("get", "--raw", path))
+    return {each["describedObject"]["name"]: int(each["value"].removesuffix("m")) for each in found["items"]}
+
+
+def external_metric(cluster: Cluster) -> float:
+    path = f"/apis/external.metrics.k8s.io/v1beta1/namespaces/{cluster.namespace}/auralis_render_load_workers"
+    (item,) = json.loads(cluster.kubectl("get", "--raw", path))["items"]
+    text: str = item["value"]
+    return int(text.removesuffix("m")) / 1000 if text.endswith("m") else float(text)
+
+
+def test_edges_follow_their_listeners_up_and_down_and_nobody_loses_a_chunk(
+    installed: Installed, metrics_api: None
+) -> None:
+    cluster = installed.cluster
+    values = {
+        "type": "hpa",
+        "minReplicas": 1,
+        "maxReplicas": 4,
+        "targetListeners": TARGET,
+        # The chart's own waits for minutes before it scales down; the test has not so many.
+        "behavior": {
+            "scaleUp": {
+                "stabilizationWindowSeconds": 0,
+                "policies": [{"type": "Pods", "value": 4, "periodSeconds": 15}],
+            },
+            "scaleDown": {
+                "stabilizationWindowSeconds": 0,
+                "policies": [{"type": "Pods", "value": 1, "periodSeconds": 15}],
+            },
+        },
+    }
+    installed.upgrade("--set-json", f"edge.autoscaling={json.dumps(values)}")
+    history: list[str] = []
+    began_s = time.monotonic()
+    wait_for_edges(cluster, 1, 180, history, began_s)
+    deadline_s = time.monotonic() + 60
+    while True:
+        try:
+            found = custom_metric(cluster)
+            if found:
+                break
+        except CommandError:
+            pass
+        assert time.monotonic() < deadline_s, "the custom metrics API has no auralis_listeners"
+        time.sleep(1)
+
+    crowd = cluster.start_listeners("crowd", 3 * TARGET, 100)
+    wait_for_edges(cluster, 3, 240, history, began_s)
+    assert sum(custom_metric(cluster).values()) >= 3 * TARGET
+    assert external_metric(cluster) > 0
+    # These come when there are three edges to come to, and see two of them go.
+    guests = cluster.start_listeners("guests", TARGET - 2, 170, first_seed=100)
+    lost_nothing(crowd.report(200))
+    wait_for_edges(cluster, 1, 420, history, began_s)
+    print(f"ready edges over time: {', '.join(history)}")  # noqa: T201 - figures for the report
+    report = guests.report(300)
+    lost_nothing(report)
+    assert report["reconnects"] == report["recovered"] >= 1, "no guest was on an edge that went"
+    hpa = cluster.get("hpa", "auralis-edge")
+    assert hpa["status"]["currentMetrics"][0]["pods"]["metric"]["name"] == "auralis_listeners"
+
+
+def lost_nothing(report: dict[str, Any]) -> None:
+    assert report["errors"] == []
+    assert (report["missing"], report["repeated"], report["silent_chunks"]) == (0, 0, 0), report
