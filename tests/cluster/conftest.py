@@ -23,12 +23,18 @@ CHART = ROOT / "charts" / "auralis"
 RELEASE = "auralis"
 
 
+ORDER = ("test_admission", "test_install", "test_gpu", "test_disruption", "test_scaling")
+"""Files share one release: what only looks comes first."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.cluster)
-            item.add_marker(pytest.mark.timeout(900))
+    ours = [item for item in items if here in item.path.parents]
+    for item in ours:
+        item.add_marker(pytest.mark.cluster)
+        item.add_marker(pytest.mark.timeout(900))
+    ours.sort(key=lambda item: ORDER.index(item.path.stem))
+    items[:] = [item for item in items if here not in item.path.parents] + ours
 
 
 def _tool(name: str) -> str:

@@ -84,9 +84,8 @@ def external_metric(cluster: Cluster) -> float:
     return int(text.removesuffix("m")) / 1000 if text.endswith("m") else float(text)
 
 
-def test_edges_follow_their_listeners_up_and_down_and_nobody_loses_a_chunk(
-    installed: Installed, metrics_api: None
-) -> None:
+@pytest.mark.usefixtures("metrics_api")
+def test_edges_follow_their_listeners_up_and_down_and_nobody_loses_a_chunk(installed: Installed) -> None:
     cluster = installed.cluster
     values = {
         "type": "hpa",
