@@ -678,14 +678,17 @@ class Hub:
         if failures < REFUSE_AFTER_FAILURES or stream.ring.origin is not None:
             return
         now_s = self.clock.now()
-        self._unrenderable[stream.id] = now_s + UNRENDERABLE_S
-        while len(self._unrenderable) > MAX_UNRENDERABLE:
-            del self._unrenderable[next(iter(self._unrenderable))]
+        self._remember_unrenderable(stream.id, now_s)
         _log.warning("stream refused", stream=stream.id, failures=failures)
         for connection in list(stream.connections):
             refusal = self._refuse(connection, stream.id, "unrenderable")
             self._leave(connection, stream.id)
             self._carry_out(connection, refusal, now_s, tick_at(now_s))
+
+    def _remember_unrenderable(self, stream_id: str, now_s: float) -> None:
+        self._unrenderable[stream_id] = now_s + UNRENDERABLE_S
+        while len(self._unrenderable) > MAX_UNRENDERABLE:
+            del self._unrenderable[next(iter(self._unrenderable))]
 
     def _leave(self, connection: Connection, stream_id: str) -> None:
         stream = self._streams.get(stream_id)
@@ -922,12 +925,13 @@ class Hub:
         random.shuffle(leaving)
         # Some of the window is kept for the closing handshakes.
         pause_s = max(0.0, (window_s - settle_s) * 0.8) / max(1, len(leaving))
-        for connection in leaving:
+        for number, connection in enumerate(leaving):
             if connection.closed:
                 continue
+            if number:
+                await asyncio.sleep(pause_s)
             now_s = self.clock.now()
             self._carry_out(connection, connection.listener.drain(now_s), now_s, tick_at(now_s))
-            await asyncio.sleep(pause_s)
         until_s = self.clock.now() + max(1.0, (window_s - settle_s) * 0.2)
         while self._connections and self.clock.now() < until_s:  # noqa: ASYNC110 - once in a process's life
             await asyncio.sleep(0.05)

@@ -1,0 +1,104 @@
+"""The edge as a process: `python -m services.edge`, without a bus."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import websockets
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Process:
+    process: asyncio.subprocess.Process
+    ready: dict[str, Any]
+
+    @property
+    def ws(self) -> str:
+        return f"ws://127.0.0.1:{self.ready['port']}/ws"
+
+
+def environ(**changes: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AURALIS_", "WS_", "NATS_"))}
+    # Nobody listens on the discard port of this machine.
+    ours = {"AURALIS_LOG_FORMAT": "json", "METRICS_PORT": "0", "NATS_URL": "nats://127.0.0.1:9"}
+    return {**kept, **ours, **changes}
+
+
+@contextlib.asynccontextmanager
+async def edge_process(**changes: str) -> AsyncIterator[Process]:
+    port = free_port()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "services.edge", env=environ(AURALIS_PORT=str(port), **changes),
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stderr is not None
+    try:
+        async with asyncio.timeout(60):
+            while True:
+                line = await process.stderr.readline()
+                assert line, "it ended before it was ready"
+                event = json.loads(line)
+                if event["event"] == "ready":
+                    break
+        assert event["port"] == port
+        yield Process(process, event)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        # Emptied, so that the pipe is closed before the loop is.
+        await process.stderr.read()
+        await process.wait()
+
+
+async def test_sigterm_drains_and_then_ends_with_0() -> None:
+    async with edge_process(AURALIS_DRAIN_SECONDS="1") as edge:
+        async with httpx.AsyncClient() as http:
+            internal = f"http://127.0.0.1:{edge.ready['metrics_port']}"
+            ready = await http.get(f"{internal}/readyz")
+            assert (ready.status_code, ready.json()["failing"]) == (503, ["bus"])
+            assert "auralis_listeners 0.0" in (await http.get(f"{internal}/metrics")).text
+        async with websockets.connect(edge.ws) as ws:
+            await ws.send('{"type":"control","action":"start","params":{}}')
+            edge.process.send_signal(signal.SIGTERM)
+            await asyncio.wait_for(ws.wait_closed(), 10)
+            assert ws.close_code == 1012
+        assert await asyncio.wait_for(edge.process.wait(), 10) == 0
+
+
+async def test_a_second_signal_ends_it_at_once() -> None:
+    async with edge_process(AURALIS_DRAIN_SECONDS="300") as edge, websockets.connect(edge.ws):
+        edge.process.send_signal(signal.SIGTERM)
+        await asyncio.sleep(0.2)
+        edge.process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(edge.process.wait(), 5) == 128 + signal.SIGTERM
+
+
+async def test_a_port_in_use_is_said_in_a_sentence() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "services.edge", env=environ(AURALIS_PORT=str(port)),
+            stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        _, said = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 1
+    assert f"port {port} on 127.0.0.1 is in use; stop the program that has it or set AURALIS_PORT" in said.decode()
+    assert "Traceback" not in said.decode()
