@@ -224,7 +224,7 @@ async def test_the_services_do_all_their_work_with_their_rights(server: NatsServ
         answers = {message.data async for message in telemetry.gather(subjects.SCRAPE, b"", wait_s=1.0)}
         assert answers == {b"synthesis", b"edge", b"telemetry"}
         async with asyncio.timeout(5):
-            while len(heard["audio"]) < 2 or not heard["presence"] or not heard["roll-call"]:  # noqa: ASYNC110 - a server decides
+            while len(heard["audio"]) < 2 or not heard["presence"] or not heard["roll-call"]:
                 await asyncio.sleep(0.01)
         await asyncio.gather(*answering)
     assert violations(server) == []
@@ -272,7 +272,7 @@ async def test_the_server_refuses_what_is_not_a_service_s_business(server: NatsS
     await client.publish(subject, b"")
     await client.flush()
     async with asyncio.timeout(5):
-        while not refused:  # noqa: ASYNC110 - a server decides
+        while not refused:
             await asyncio.sleep(0.01)
     await client.close()
     assert "permissions violation" in str(refused[0]).lower()

@@ -33,7 +33,7 @@ async def broker() -> AsyncIterator[MemoryBroker]:
 
 async def ready(edge: Edge) -> Edge:
     async with asyncio.timeout(5):
-        while not edge.service.health.ready:  # noqa: ASYNC110 - health has no event
+        while not edge.service.health.ready:
             await asyncio.sleep(0.01)
     return edge
 
@@ -192,5 +192,5 @@ async def test_leaving_frees_the_place_at_once(broker: MemoryBroker) -> None:
             await hear(client, 5)
             assert edge.metric("auralis_listeners") == 1
         async with asyncio.timeout(2):
-            while edge.metric("auralis_listeners"):  # noqa: ASYNC110 - a gauge has no event
+            while edge.metric("auralis_listeners"):
                 await asyncio.sleep(0.01)

@@ -54,7 +54,7 @@ def test_every_address_reads_back_as_its_spec_and_is_safe_in_a_subject(spec: Str
 
 def test_every_combination_of_key_mode_preset_bpm_and_intensity_reads_back() -> None:
     # Seeds are beyond counting; one is drawn for each.
-    chance = random.Random(0)  # noqa: S311 - a test's choice
+    chance = random.Random(0)
     seen: set[str] = set()
     for key, mode, preset in itertools.product(KEYS, MODES, PRESETS):
         for _ in range(4):

@@ -414,7 +414,7 @@ async def test_a_drain_spreads_its_closes_and_takes_nobody_new() -> None:
         refusal = edge.hub.admit("b")
         assert refusal is not None
         assert refusal.status == 503
-        while any(ear.closed is None for _, ear in pairs):  # noqa: ASYNC110 - what is waited for has no event
+        while any(ear.closed is None for _, ear in pairs):
             await asyncio.sleep(0.01)
         for connection, _ in pairs:
             edge.hub.disconnect(connection)

@@ -59,7 +59,7 @@ def modules(tmp_path: Path) -> Modules:
 async def until(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
     """Wait for something that another process does."""
     async with asyncio.timeout(timeout_s):
-        while not condition():  # noqa: ASYNC110 - another process sets no event of ours
+        while not condition():
             await asyncio.sleep(0.01)
 
 

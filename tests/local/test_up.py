@@ -210,7 +210,7 @@ async def test_all_are_ready_when_each_has_said_so_and_a_restarted_one_is_waited
             c.line("edge", read_line(event("listener joined")))
             c.started("edge", 2)
             async with asyncio.timeout(5):
-                while c.waiting:  # noqa: ASYNC110 - the poll is what is tested
+                while c.waiting:
                     await asyncio.sleep(0.01)
         finally:
             watching.cancel()

@@ -74,7 +74,7 @@ async def test_readyz_is_503_with_the_failing_conditions_until_all_hold(
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_drain_answers_when_the_drain_is_done(service: Service, client: httpx.AsyncClient, method: str) -> None:
     request = asyncio.create_task(client.request(method, "/drain"))
-    while not service.drains:  # noqa: ASYNC110 - another task
+    while not service.drains:
         await asyncio.sleep(0.001)
     assert (await client.get("/readyz")).status_code == 503
     assert not request.done()

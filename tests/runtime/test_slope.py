@@ -20,7 +20,7 @@ def curve(
     interval_s: float = 10.0,
 ) -> tuple[list[float], list[float]]:
     """Memory of a service: a base, a leak, the collector's sawtooth, noise, and caches that fill in 3 minutes."""
-    chance = random.Random(seed)  # noqa: S311 - a test's noise
+    chance = random.Random(seed)
     times = [index * interval_s for index in range(round(hours * 3600 / interval_s) + 1)]
     phase = chance.random()
     values = [

@@ -60,14 +60,14 @@ def fresh(prefix: str) -> str:
 async def until(condition: Callable[[], bool], timeout_s: float = 5.0) -> None:
     """Wait for something that another connection brings about."""
     async with asyncio.timeout(timeout_s):
-        while not condition():  # noqa: ASYNC110 - conditions of any kind
+        while not condition():
             await asyncio.sleep(0.002)
 
 
 async def stored(bus: Bus, subject: str, newest: bytes) -> None:
     """Wait until AUDIO keeps what was published last: it is stored beside delivery, not before."""
     async with asyncio.timeout(5.0):
-        while [message.data for message in await bus.history(subject, max_messages=1)] != [newest]:  # noqa: ASYNC110 - another process
+        while [message.data for message in await bus.history(subject, max_messages=1)] != [newest]:
             await asyncio.sleep(0.002)
 
 

@@ -439,9 +439,7 @@ def test_another_process_composes_the_same_bytes() -> None:
 
 def test_the_score_needs_no_torch() -> None:
     program = "import sys; import services.synthesis.score.compose; print('torch' in sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
-    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "False"
 
 
