@@ -23,8 +23,8 @@ WINDOW_CHUNKS: Final = 50
 MIN_CHUNKS: Final = 20
 """Fewer than this are an accident, not a rate."""
 
-QUIET_S: Final = 60.0
-MAX_QUIET_S: Final = 600.0
+QUIET_S: Final = 120.0
+MAX_QUIET_S: Final = 1200.0
 """Each promotion doubles the quiet time that the next demotion needs, up to this: a bad line does not flap."""
 MIN_QUIET_SAMPLES: Final = 3
 """Pieces of evidence without which quiet time proves nothing."""

@@ -19,7 +19,7 @@ from services.contract.timebase import BLOCK_FRAMES, CHUNK_FRAMES, SAMPLE_RATE_H
 from services.edge.app import create_app
 from services.edge.server import SERVER_OPTIONS
 from services.edge.service import EdgeService
-from services.runtime.bus import Message
+from services.runtime.bus import Bus, Message
 from services.runtime.bus.memory import MemoryBroker, MemoryBus
 from services.runtime.clock import Clock
 from services.runtime.serve import EmbeddedServer, bind_socket
@@ -88,8 +88,8 @@ class TinyRenderer:
         silent: it takes jobs and never answers.
     """
 
-    def __init__(self, broker: MemoryBroker, *, revision: str = "r1", sound_version: int = 1) -> None:
-        self.bus = MemoryBus(broker)
+    def __init__(self, bus: MemoryBroker | Bus, *, revision: str = "r1", sound_version: int = 1) -> None:
+        self.bus: Bus = MemoryBus(bus) if isinstance(bus, MemoryBroker) else bus
         self.presence = presence(instance=f"w-{revision}", revision=revision, sound_version=sound_version)
         self.jobs: list[tuple[str, str, int, int]] = []
         self.delay_s = 0.0

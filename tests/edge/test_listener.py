@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -709,3 +710,27 @@ def test_no_message_breaks_a_listener(data: bytes | str) -> None:
     actions = desk.say(data)
     assert all(isinstance(action, SendEvent | Close | Join | Leave) for action in actions)
     desk.tick()
+
+
+def test_a_hundred_thousand_hostile_messages_break_nothing() -> None:
+    """Pieces of real messages, cut, doubled and mixed; the listener answers each or closes, and never raises."""
+    rng = random.Random(20)  # noqa: S311 - the same messages in every run
+    pieces = [
+        '{"type":"control","action":"start","params":{', '"key":"C",', '"bpm":70,', '"intensity":0.5', "}}",
+        '{"type":"report",', '"chunk_id":17639000000,"buffer_ms":900,', '"underruns":', "-1", "1e999", "NaN", '"', "\\u0000",
+        "[" * 50, "null", "true", '"resume":"', "a.b.c.d.e", '"events":true,', "}", "{", ",", ":", "\ud800", "é" * 20,
+    ]  # fmt: skip
+    closes_seen = set()
+    desk = Desk().begun()
+    for _ in range(100_000):
+        desk.now_s += 0.05
+        text = "".join(rng.choices(pieces, k=rng.randint(1, 8)))
+        message = text if rng.random() < 0.8 else text.encode(errors="replace")
+        actions = desk.listener.receive(message, desk.now_s, desk.live)
+        assert all(isinstance(action, SendEvent | Close | Join | Leave) for action in actions)
+        for action in actions:
+            if isinstance(action, Close):
+                closes_seen.add(int(action.code))
+        if desk.listener.closed:
+            desk = Desk().begun()
+    assert closes_seen == {4400}

@@ -1,0 +1,102 @@
+"""A TCP proxy that delays, throttles, stalls and cuts: the bad line between an edge and a listener."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+
+_PIECE_BYTES = 8 * 1024
+
+
+class BadLine:
+    """One proxy in front of one port.
+
+    Attributes:
+        port: where clients connect.
+        delay_s: added to what goes to the client, piece by piece.
+        bytes_per_s: how much goes to the client; None: all.
+        stalled: nothing goes to the client, and nothing is read for it.
+    """
+
+    def __init__(self, target_port: int) -> None:
+        self._target_port = target_port
+        self._links: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+        self.port = 0
+        self.delay_s = 0.0
+        self.bytes_per_s: float | None = None
+        self.stalled = False
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._link, "127.0.0.1", 0, limit=_PIECE_BYTES)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        self.cut()
+        await asyncio.gather(*self._links, return_exceptions=True)
+
+    def cut(self) -> None:
+        """Drop every connection without a word."""
+        for link in self._links:
+            link.cancel()
+
+    async def _link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._links.add(task)
+        try:
+            # Small buffers all the way: what is held back is held back at the sender, as on a thin line.
+            link = socket.socket()
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2 * _PIECE_BYTES)
+            link.setblocking(False)  # noqa: FBT003 - the standard library's signature
+            await asyncio.get_running_loop().sock_connect(link, ("127.0.0.1", self._target_port))
+            there, back = await asyncio.open_connection(sock=link, limit=_PIECE_BYTES)
+            writer.transport.set_write_buffer_limits(high=_PIECE_BYTES)
+            up = asyncio.ensure_future(self._copy(reader, back))
+            down = asyncio.ensure_future(self._copy_badly(there, writer))
+            try:
+                await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                up.cancel()
+                down.cancel()
+                await asyncio.gather(up, down, return_exceptions=True)
+                back.transport.abort()
+        except asyncio.CancelledError:
+            pass
+        finally:
+            writer.transport.abort()
+            self._links.discard(task)
+
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(_PIECE_BYTES):
+            writer.write(data)
+            await writer.drain()
+
+    async def _copy_badly(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            while self.stalled:
+                await asyncio.sleep(0.01)
+            data = await reader.read(_PIECE_BYTES)
+            if not data:
+                return
+            if self.delay_s:
+                await asyncio.sleep(self.delay_s)
+            if self.bytes_per_s is not None:
+                await asyncio.sleep(len(data) / self.bytes_per_s)
+            writer.write(data)
+            await writer.drain()
+
+
+@contextlib.asynccontextmanager
+async def bad_line(target_port: int) -> AsyncIterator[BadLine]:
+    """A proxy in front of `target_port`, transparent until it is told otherwise."""
+    line = BadLine(target_port)
+    await line.start()
+    try:
+        yield line
+    finally:
+        await line.stop()

@@ -1,0 +1,138 @@
+"""Listeners behind bad lines, and crowds that move: minutes in all, so among the long tests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from typing import Any
+
+import pytest
+import websockets
+
+from services.runtime.bus.nats import NatsBus
+from services.runtime.settings import NatsSettings
+from tests.edge.proxy import BadLine, bad_line
+from tests.edge.support import TinyRenderer
+from tests.edge.test_edge import hear, hear_audio, hear_event, playing, rendered, say, unbroken
+from tests.edge.test_process import edge_process
+from tests.support.nats import NatsServer
+
+pytestmark = pytest.mark.long
+
+
+def through(line: BadLine, **options: Any) -> Any:
+    return websockets.connect(
+        f"ws://127.0.0.1:{line.port}/ws", **{"compression": None, "max_size": None, "max_queue": 2, **options}
+    )
+
+
+async def test_a_thin_line_raises_the_tier_and_afterwards_nothing_runs_dry() -> None:
+    async with playing() as (edge, _, _), bad_line(edge.port) as line, through(line) as ws:
+        await say(ws, "start")
+        await hear_audio(ws, 15)
+        line.bytes_per_s = 130_000
+        began = time.perf_counter()
+        heard: list[dict[str, Any]] = []
+        while time.perf_counter() - began < 9:
+            heard += await hear_audio(ws, 1)
+        line.bytes_per_s = None
+        heard = await hear_audio(ws, 60)
+        assert heard[-1]["current_tier"] == "defensive"
+        assert heard[-1]["buffer_depth"] == 25
+        # Half a line again, for as long as the deeper buffer lasts.
+        line.bytes_per_s = 130_000
+        later = await hear_audio(ws, 30)
+        assert min(message["buffer_depth"] for message in later) >= 1
+        assert unbroken(later)
+
+
+async def test_a_jittery_line_is_told_by_nobody_and_costs_nothing() -> None:
+    async with playing() as (edge, _, _), bad_line(edge.port) as line, through(line) as ws:
+        line.delay_s = 0.02
+        await say(ws, "start")
+        assert unbroken(await hear_audio(ws, 100))
+
+
+async def test_a_cut_of_three_seconds_is_resumed_without_a_gap() -> None:
+    async with playing() as (edge, _, _), bad_line(edge.port) as line:
+        async with through(line, subprotocols=["auralis.json.v1"]) as ws:
+            await say(ws, "start")
+            greeting = await hear_event(ws, "hello")
+            heard = await hear_audio(ws, 30)
+            line.cut()
+            with contextlib.suppress(websockets.ConnectionClosed):
+                while True:
+                    message = await hear(ws)
+                    heard += [message] if message["type"] == "audio" else []
+        await asyncio.sleep(3)
+        async with through(line, subprotocols=["auralis.json.v1"]) as ws:
+            await say(ws, "start", resume=greeting["resume"], chunk_id=heard[-1]["chunk_id"] + 1)
+            assert (await hear_event(ws, "hello"))["recovered"] is True
+            heard += await hear_audio(ws, 60)
+        assert unbroken(heard)
+        assert all(message["pcm"] == rendered(message["chunk_id"]) for message in heard)
+
+
+async def test_a_line_that_stalls_for_seconds_goes_on_at_the_live_tick() -> None:
+    async with (
+        playing() as (edge, _, _),
+        bad_line(edge.port) as line,
+        through(line, subprotocols=["auralis.json.v1"]) as ws,
+    ):
+        await say(ws, "start")
+        await hear_audio(ws, 30)
+        line.stalled = True
+        await asyncio.sleep(6)
+        line.stalled = False
+        await hear_event(ws, "status", state="skipped")
+        heard = await hear_audio(ws, 30)
+        assert unbroken(heard)
+        assert heard[0]["buffer_depth"] == 0
+        assert abs(heard[-1]["chunk_id"] - edge.service.hub.clock.now() * 10) < 30
+
+
+async def test_a_crowd_moves_to_a_second_edge_and_nobody_loses_a_chunk(nats_server: NatsServer) -> None:
+    count, url = 150, nats_server.url
+    bus = NatsBus(NatsSettings(url=url), name="renderer")
+    tiny = TinyRenderer(bus)
+    await tiny.start()
+    shared = {"NATS_URL": url, "AURALIS_SECRET": "one-secret-for-both-of-the-edges", "WS_MAX_CONNECTIONS": "1000"}
+    try:
+        async with edge_process(AURALIS_DRAIN_SECONDS="10", **shared) as one, edge_process(**shared) as other:
+            heard: list[list[int]] = [[] for _ in range(count)]
+            moved: list[bool] = []
+
+            async def listener(number: int) -> None:
+                token, url = "", one.ws
+                while len(heard[number]) < 250:
+                    protocols = [websockets.Subprotocol("auralis.pcm.v1")]
+                    async with websockets.connect(url, subprotocols=protocols, compression=None) as ws:
+                        params = {"resume": token, "chunk_id": heard[number][-1] + 1} if token else {}
+                        await ws.send(json.dumps({"type": "control", "action": "start", "params": params}))
+                        with contextlib.suppress(websockets.ConnectionClosed):
+                            while len(heard[number]) < 250:
+                                data = await ws.recv()
+                                if isinstance(data, bytes):
+                                    heard[number].append(int.from_bytes(data[4:12], "little"))
+                                    continue
+                                body = json.loads(data)
+                                token = body.get("resume", token)
+                                if body["type"] == "hello" and body["recovered"] is not None:
+                                    moved.append(body["recovered"])
+                    url = other.ws
+
+            everybody = [asyncio.create_task(listener(number)) for number in range(count)]
+            async with asyncio.timeout(60):
+                while min(len(chunks) for chunks in heard) < 30:
+                    await asyncio.sleep(0.1)
+            one.process.terminate()
+            async with asyncio.timeout(90):
+                await asyncio.gather(*everybody)
+            assert await asyncio.wait_for(one.process.wait(), 30) == 0
+            assert moved == [True] * count
+            for chunks in heard:
+                assert chunks == list(range(chunks[0], chunks[0] + len(chunks)))
+    finally:
+        await tiny.stop()
