@@ -712,17 +712,19 @@ def test_no_message_breaks_a_listener(data: bytes | str) -> None:
     desk.tick()
 
 
-def test_a_hundred_thousand_hostile_messages_break_nothing() -> None:
+@pytest.mark.parametrize("count", [3_000, pytest.param(100_000, marks=pytest.mark.long)])
+def test_hostile_messages_break_nothing(count: int) -> None:
     """Pieces of real messages, cut, doubled and mixed; the listener answers each or closes, and never raises."""
-    rng = random.Random(20)  # noqa: S311 - the same messages in every run
+    rng = random.Random(20)
     pieces = [
         '{"type":"control","action":"start","params":{', '"key":"C",', '"bpm":70,', '"intensity":0.5', "}}",
-        '{"type":"report",', '"chunk_id":17639000000,"buffer_ms":900,', '"underruns":', "-1", "1e999", "NaN", '"', "\\u0000",
-        "[" * 50, "null", "true", '"resume":"', "a.b.c.d.e", '"events":true,', "}", "{", ",", ":", "\ud800", "é" * 20,
+        '{"type":"report",', '"chunk_id":17639000000,"buffer_ms":900,', '"underruns":', "-1", "1e999", "NaN", '"',
+        "\\u0000", "[" * 50, "null", "true", '"resume":"', "a.b.c.d.e", '"events":true,', "}", "{", ",", ":", "\ud800",
+        "é" * 20,
     ]  # fmt: skip
     closes_seen = set()
     desk = Desk().begun()
-    for _ in range(100_000):
+    for _ in range(count):
         desk.now_s += 0.05
         text = "".join(rng.choices(pieces, k=rng.randint(1, 8)))
         message = text if rng.random() < 0.8 else text.encode(errors="replace")
