@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -109,15 +109,29 @@ async def test_the_player_page_is_served(system: System) -> None:
         assert "default-src" in page.headers["content-security-policy"]
 
 
-async def test_a_killed_renderer_is_not_heard() -> None:
-    with running_system() as system:
-        await survives(system, lambda: child(system, "services.synthesis").kill(), seconds=15)
-        assert system.said("synthesis")
+@pytest.fixture(scope="module")
+def doomed() -> Iterator[System]:
+    """A system of its own for the tests that break it; they run in the order in which they stand here."""
+    with running_system() as running:
+        yield running
 
 
-async def test_a_killed_nats_server_is_not_heard() -> None:
-    with running_system() as system:
-        await survives(system, lambda: nats_child(system).kill(), seconds=15)
+async def test_a_killed_renderer_is_not_heard(doomed: System) -> None:
+    await survives(doomed, lambda: child(doomed, "services.synthesis").kill(), seconds=10)
+    assert doomed.said("synthesis ended: .*SIGKILL")
+
+
+async def test_a_killed_nats_server_is_not_heard(doomed: System) -> None:
+    await survives(doomed, lambda: nats_child(doomed).kill(), seconds=10)
+    assert doomed.said("nats ended: .*SIGKILL")
+
+
+def test_nothing_is_left_after_ctrl_c(doomed: System) -> None:
+    children = psutil.Process(doomed.process.pid).children(recursive=True)
+    assert len(children) >= 4
+    assert doomed.stop() in (0, 130)
+    _, alive = psutil.wait_procs(children, timeout=5)
+    assert alive == []
 
 
 async def survives(system: System, strike: Callable[[], None], *, seconds: float) -> None:
@@ -142,14 +156,6 @@ async def survives(system: System, strike: Callable[[], None], *, seconds: float
     assert quiet == 0
     # And the music is a renderer's again, not the loop's: a new stream can only come from a renderer.
     await listen(system.ws_url, 5, timeout_s=20, seed=int(time.time()))
-
-
-def test_nothing_is_left_after_ctrl_c() -> None:
-    with running_system() as system:
-        children = psutil.Process(system.process.pid).children(recursive=True)
-        assert len(children) >= 4
-    _, alive = psutil.wait_procs(children, timeout=5)
-    assert alive == []
 
 
 def test_a_taken_port_is_said_in_a_sentence(system: System) -> None:
