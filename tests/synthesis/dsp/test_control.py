@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from services.contract.timebase import BLOCK_FRAMES
+from services.synthesis.dsp.control import COLUMNS, Col, expand
+from services.synthesis.dsp.grid import GUARD_INTERVALS, INTERVALS, POINTS
+from tests.synthesis.listening import some_partials
+
+
+def _expand(parameters: np.ndarray, phases: np.ndarray) -> list[np.ndarray]:
+    return [points[0].numpy() for points in expand(torch.from_numpy(parameters)[None], torch.from_numpy(phases)[None])]
+
+
+def test_padding_is_silent() -> None:
+    points = expand(torch.zeros(1, 3, COLUMNS), torch.zeros(1, 3, 2, dtype=torch.int32))
+    assert all(torch.count_nonzero(gain) == 0 for gain in points[2:])
+    assert points[0].shape == (1, 3, POINTS)
+
+
+def test_gains_of_a_control_point_have_the_same_bits_in_both_blocks_that_share_it() -> None:
+    parameters, phases = some_partials(40, low_hz=60, high_hz=4_000)
+    later = parameters.copy()
+    later[:, Col.ONSET] -= BLOCK_FRAMES
+    here, there = _expand(parameters, phases), _expand(later, phases)
+    # The last four points are padding, and the next block begins INTERVALS points later.
+    shared = POINTS - INTERVALS
+    for column in (2, 4, 6):
+        assert np.array_equal(here[column][:, INTERVALS:], there[column][:, :shared])
+
+
+def test_phases_go_on_into_the_next_block() -> None:
+    parameters, phases = some_partials(40, low_hz=60, high_hz=15_000)
+    later, later_phases = parameters.copy(), phases.copy()
+    later[:, Col.ONSET] -= BLOCK_FRAMES
+    start = phases[:, 0].view(np.uint32) + phases[:, 1].view(np.uint32) * np.uint32(BLOCK_FRAMES)
+    later_phases[:, 0] = start.view(np.int32)
+    here, there = _expand(parameters, phases), _expand(later, later_phases)
+    turn = here[0][:, INTERVALS:].astype(np.float64) - there[0][:, : POINTS - INTERVALS]
+    assert np.abs(turn - np.round(turn)).max() < 1e-6
+
+
+def test_a_note_is_silent_before_its_onset_and_after_its_release() -> None:
+    parameters = np.zeros((1, COLUMNS), dtype=np.float32)
+    parameters[0, [Col.ONSET, Col.ATTACK_RATE, Col.HOLD, Col.RELEASE_RATE]] = 2_520, 1 / 500, 5_040, 1 / 2_520
+    parameters[0, [Col.SUSTAIN, Col.GAIN_LEFT]] = 1.0, 1.0
+    gain = _expand(parameters, np.array([[0, 1_000_000]], dtype=np.int32))[2][0]
+    point = np.arange(POINTS) - GUARD_INTERVALS
+    assert np.count_nonzero(gain[point <= 10]) == 0
+    assert (gain[(point > 10) & (point < 40)] > 0).all()
+    assert gain[point == 20] == 1.0
+    assert np.count_nonzero(gain[point >= 40]) == 0

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from services.synthesis.dsp.grid import INTERVALS, LANE, LOW_FRAMES, LOW_INTERVALS, QUARTER
+from services.synthesis.dsp.level import CEILING, KNEE, finish, quarter_mix, soft_limit
+from services.synthesis.dsp.noise import AIR_TAPS, WHITE_FRAMES
+from services.synthesis.dsp.resample import phases
+
+TAPS = [[float(tap) for tap in row] for row in phases()]
+
+
+def _finish(mixed: torch.Tensor, bright: torch.Tensor | None = None) -> tuple[torch.Tensor, ...]:
+    rows = mixed.shape[0]
+    bright = torch.zeros(rows, 2, QUARTER, INTERVALS, LANE) if bright is None else bright
+    return finish(mixed, bright, TAPS, torch.zeros((rows, 2), dtype=torch.int32), torch.ones(rows, 2))
+
+
+def test_the_limiter_leaves_quiet_sound_alone_and_never_passes_its_ceiling() -> None:
+    sound = torch.linspace(-8.0, 8.0, 160_001)
+    limited = soft_limit(sound)
+    quiet = sound.abs() <= KNEE
+    assert torch.equal(limited[quiet], sound[quiet])
+    assert limited.abs().max() <= CEILING + 1e-6
+    assert (limited.diff() >= -1e-7).all()
+    assert torch.equal(soft_limit(-sound), -limited)
+
+
+def test_the_limiter_has_no_corner() -> None:
+    sound = torch.linspace(0.0, 2.0, 200_001, dtype=torch.float64)
+    slope = soft_limit(sound).diff() / sound.diff()
+    assert slope.diff().abs().max() < 1e-3
+
+
+def test_a_row_that_is_no_number_is_silent_and_says_so_and_its_neighbours_keep_their_bits() -> None:
+    mixed = 0.3 * torch.randn(3, 2, LOW_FRAMES, generator=torch.Generator().manual_seed(1))
+    healthy = _finish(mixed)
+    broken = mixed.clone()
+    broken[1, 0, 5_000] = float("nan")
+    samples, _, mean_square = _finish(broken)
+    assert not torch.isfinite(mean_square[1])
+    assert torch.equal(samples[[0, 2]], healthy[0][[0, 2]])
+    assert torch.isfinite(mean_square[[0, 2]]).all()
+
+
+def test_silence_comes_out_as_dither_alone() -> None:
+    samples, peak, mean_square = _finish(torch.zeros(1, 2, LOW_FRAMES))
+    assert samples.abs().max() <= 1
+    assert 0.05 < (samples != 0).double().mean() < 0.5
+    assert abs(samples.double().mean()) < 0.02
+    assert peak.item() == 0.0
+    assert mean_square.item() == 0.0
+
+
+def test_peak_and_mean_square_are_of_full_scale() -> None:
+    samples, peak, mean_square = _finish(torch.full((1, 2, LOW_FRAMES), 0.25))
+    assert abs(peak.item() - 0.25) < 1e-3
+    assert abs(mean_square.item() - 0.0625) < 1e-3
+    assert abs(samples.double().mean().item() / 32_767.0 - 0.25) < 1e-3
+
+
+def test_bright_partials_land_on_their_own_frames() -> None:
+    bright = torch.zeros(1, 2, QUARTER, INTERVALS, LANE)
+    bright[0, 1, 3, 2, 5] = 0.4
+    samples = _finish(torch.zeros(1, 2, LOW_FRAMES), bright)[0]
+    played = samples.permute(0, 3, 2, 1).reshape(-1, 2)
+    assert played[(2 * 63 + 5) * 4 + 3, 1] > 13_000
+    assert (played.abs() > 1).sum() == 1
+
+
+def test_air_follows_its_level_between_control_points() -> None:
+    white = torch.ones(1, 2, WHITE_FRAMES)
+    taps = torch.zeros(1, AIR_TAPS)
+    taps[0, 0] = 1.0
+    level = torch.zeros(1, 2, LOW_INTERVALS + 1)
+    level[0, 0] = torch.arange(LOW_INTERVALS + 1) * 63.0
+    mixed = quarter_mix(torch.zeros(1, 2, LOW_INTERVALS, LANE), torch.zeros(1, 2, LOW_FRAMES), white, taps, level)
+    assert np.allclose(mixed[0, 0].numpy(), np.arange(LOW_FRAMES), atol=1e-2)
+    assert torch.count_nonzero(mixed[0, 1]) == 0

@@ -1,0 +1,107 @@
+"""Ears for tests: levels, clicks, and a float64 reference of the voices."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.contract.timebase import BLOCK_FRAMES, CHANNELS
+from services.synthesis.dsp.control import Col
+from services.synthesis.dsp.grid import GUARD_INTERVALS, INTERVAL_FRAMES, QUARTER
+
+FloatArray = NDArray[np.float64]
+
+
+def db(ratio: float) -> float:
+    return 20.0 * math.log10(max(ratio, 1e-30))
+
+
+def difference_db(a: NDArray[np.generic], b: NDArray[np.generic]) -> float:
+    """Largest difference between two signals of full scale 1."""
+    return db(float(np.max(np.abs(np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)))))
+
+
+def as_sound(pcm: NDArray[np.int16]) -> FloatArray:
+    """int16 blocks as float64 [frames, 2]."""
+    return pcm.reshape(-1, CHANNELS).astype(np.float64) / 32768.0
+
+
+def click_strength(sound: FloatArray, join: int, reach: int = 2_000) -> float:
+    """How much the signal's bend at `join` stands out of what surrounds it: 1 is the sharpest bend nearby.
+
+    The second difference is large at a jump and at a kink, and small in smooth sound.
+    """
+    bends = np.abs(np.diff(sound[join - reach : join + reach], n=2, axis=0)).max(axis=1)
+    at = bends[reach - 4 : reach + 3].max()
+    around = np.concatenate((bends[: reach - 4], bends[reach + 3 :])).max()
+    return float(at / max(around, 1.0 / 32768.0))
+
+
+def reference_voices(
+    parameters: NDArray[np.float32], phases: NDArray[np.int32], *, first: int, intervals: int, step_frames: float
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Left, right and send of one row by the definition, in float64: intervals `first` on, a sample each `step_frames`.
+
+    Values are exact at control points and linear in between, as the design says; nothing is shared with the kernels.
+    """
+    samples = round(INTERVAL_FRAMES / step_frames)
+    offset = np.arange(samples) * step_frames / INTERVAL_FRAMES
+    out = np.zeros((3, intervals * samples))
+    for row, (start, increment) in zip(parameters.astype(np.float64), phases, strict=True):
+        states = [_state(row, float(point * INTERVAL_FRAMES)) for point in range(first, first + intervals + 1)]
+        for index in range(intervals):
+            here, there = states[index], states[index + 1]
+            whole = (int(start) + int(increment) * INTERVAL_FRAMES * (first + index)) % 2**32
+            turn = whole / 2**32 + int(increment) / 2**32 * INTERVAL_FRAMES * offset
+            turn = turn + here[0] + (there[0] - here[0]) * offset
+            wave = np.cos(2.0 * np.pi * turn)
+            for channel in range(3):
+                gain = here[1 + channel] + (there[1 + channel] - here[1 + channel]) * offset
+                out[channel, index * samples : (index + 1) * samples] += wave * gain
+    return out[0], out[1], out[2]
+
+
+def _state(row: FloatArray, frame: float) -> tuple[float, float, float, float]:
+    age = frame - row[Col.ONSET]
+    rise = min(max(age * row[Col.ATTACK_RATE], 0.0), 1.0)
+    decay = (1.0 - min(max(age * row[Col.DECAY_RATE], 0.0), 1.0)) ** 4
+    fall = (1.0 - min(max((age - row[Col.HOLD]) * row[Col.RELEASE_RATE], 0.0), 1.0)) ** 3
+    envelope = rise**2 * (3.0 - 2.0 * rise) * (row[Col.SUSTAIN] + (1.0 - row[Col.SUSTAIN]) * decay) * fall
+    gains = []
+    for phase, gain in ((Col.SWELL_PHASE_LEFT, Col.GAIN_LEFT), (Col.SWELL_PHASE_RIGHT, Col.GAIN_RIGHT)):
+        swell = math.cos(2.0 * math.pi * (age * row[Col.SWELL_RATE] + row[phase]))
+        gains.append(envelope * (1.0 + row[Col.SWELL_DEPTH] * swell) * row[gain])
+    vibrato = row[Col.VIBRATO_DEPTH] * math.cos(2.0 * math.pi * (age * row[Col.VIBRATO_RATE] + row[Col.VIBRATO_PHASE]))
+    return vibrato, gains[0], gains[1], envelope * row[Col.GAIN_SEND]
+
+
+def some_partials(
+    count: int, *, low_hz: float, high_hz: float, seed: int = 1
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Parameters [count, COLUMNS] and phases [count, 2] of notes in all stages of their lives around a block."""
+    random = np.random.default_rng(seed)
+    parameters = np.zeros((count, len(Col)), dtype=np.float32)
+    parameters[:, Col.ONSET] = np.round(random.uniform(-4 * BLOCK_FRAMES, 0.9 * BLOCK_FRAMES, count))
+    parameters[:, Col.ATTACK_RATE] = 1.0 / random.uniform(500, 60_000, count)
+    parameters[:, Col.DECAY_RATE] = random.choice([0.0, 1.0 / 200_000], count)
+    parameters[:, Col.SUSTAIN] = random.uniform(0, 1, count)
+    parameters[:, Col.HOLD] = np.round(random.uniform(10_000, 200_000, count))
+    parameters[:, Col.RELEASE_RATE] = 1.0 / random.uniform(10_000, 100_000, count)
+    for column in (Col.GAIN_LEFT, Col.GAIN_RIGHT, Col.GAIN_SEND):
+        parameters[:, column] = random.uniform(0, 1.0 / count, count)
+    parameters[:, Col.SWELL_DEPTH] = random.uniform(0, 0.5, count)
+    parameters[:, Col.SWELL_RATE] = random.uniform(0.05, 1.0, count) / 44_100
+    parameters[:, Col.SWELL_PHASE_LEFT] = random.uniform(0, 1, count)
+    parameters[:, Col.SWELL_PHASE_RIGHT] = random.uniform(0, 1, count)
+    parameters[:, Col.VIBRATO_DEPTH] = random.uniform(0, 0.5, count)
+    parameters[:, Col.VIBRATO_RATE] = random.uniform(0.1, 5.0, count) / 44_100
+    parameters[:, Col.VIBRATO_PHASE] = random.uniform(0, 1, count)
+    hz = np.exp(random.uniform(math.log(low_hz), math.log(high_hz), count))
+    phases = np.stack((random.integers(-(2**31), 2**31, count), np.round(hz / 44_100 * 2**32)), axis=1)
+    return parameters, phases.astype(np.int64).astype(np.int32)
+
+
+LOW_STEP = float(QUARTER)
+FIRST_LOW_INTERVAL = -GUARD_INTERVALS
