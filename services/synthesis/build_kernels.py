@@ -17,7 +17,8 @@ from typing import Any
 import torch
 from torch._inductor import aoti_compile_and_package, config
 
-from services.synthesis.kernels import LIMITS, PLANS, Plan, first_line, instruction_set, load_kernels
+from services.synthesis.kernel_graphs import LIMITS, PLANS, Plan
+from services.synthesis.kernels import first_line, instruction_set, load_kernels
 
 
 def build(plan: Plan, target: Path, compiler: str) -> None:
@@ -26,10 +27,8 @@ def build(plan: Plan, target: Path, compiler: str) -> None:
     dims = {name: torch.export.Dim(name, min=LIMITS[name][0], max=LIMITS[name][1]) for name in names}
     shapes = tuple({axis: dims[name] for axis, name in axes.items()} for axes in plan.axes)
     example = plan.example()
-    # A function of *tensors has one dynamic argument: the tuple of them.
-    variadic = plan.name in ("low", "high")
     with torch.no_grad(), compiler_settings(compiler), tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-        exported = torch.export.export(plan.module(), example, dynamic_shapes=(shapes,) if variadic else shapes)
+        exported = torch.export.export(plan.module(), example, dynamic_shapes=shapes)
         package = aoti_compile_and_package(exported, package_path=str(Path(scratch) / "kernel.pt2"))
         # Another process may have been quicker; the name changes in one step either way.
         Path(package).replace(target)

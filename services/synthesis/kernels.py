@@ -8,8 +8,8 @@ through `torch.compile`.
 
 from __future__ import annotations
 
+import ast
 import hashlib
-import inspect
 import json
 import os
 import platform
@@ -20,17 +20,15 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Final, Protocol, override
+from typing import Final, Protocol
 
 import torch
 from torch import Tensor
 
-from services.synthesis.dsp import control, grid, level, noise, resample, reverb, sine, voices
-from services.synthesis.dsp.control import COLUMNS
-from services.synthesis.dsp.grid import INTERVALS, LANE, LOW_FRAMES, LOW_INTERVALS, POINTS, QUARTER
-from services.synthesis.dsp.noise import AIR_TAPS, WHITE_FRAMES
-from services.synthesis.dsp.reverb import PADDED_BINS, PARTS, WET_OFFSET, WINDOW_FRAMES
+from services.synthesis.dsp import control, voices
+from services.synthesis.kernel_graphs import Expand, Finish, High, Low, Wet
 
 Progress = Callable[[str, float], None]
 
@@ -40,9 +38,7 @@ KERNEL_NAMES: Final = ("low", "finish", "high", "wet", "expand")
 LESSER: Final[Mapping[str, tuple[str, ...]]] = {"x86-64-v4": ("x86-64-v3", "x86-64"), "x86-64-v3": ("x86-64",)}
 """What a processor runs besides its own instruction set, the best first: images carry kernels built elsewhere."""
 
-_SOURCES: Final = (control, grid, level, noise, resample, reverb, sine, voices)
-_MAX_ROWS: Final = 1024
-_MAX_PARTIALS: Final = 8192
+_SOURCES: Final = ("dsp/*.py", "kernel_graphs.py", "build_kernels.py")
 _JIT_LEAST_ROWS: Final = 2
 """`torch.compile` makes a special case of a single row, another compilation with other bits: callers double it."""
 
@@ -51,132 +47,12 @@ class KernelError(RuntimeError):
     """A kernel could not be built or opened; the message says why and what happens instead."""
 
 
-class Expand(torch.nn.Module):
-    """See `control.expand`."""
-
-    @override
-    def forward(self, parameters: Tensor, phases: Tensor) -> tuple[Tensor, ...]:
-        return control.expand(parameters, phases)
-
-
-class Low(torch.nn.Module):
-    """See `voices.low`."""
-
-    @override
-    def forward(self, *points: Tensor) -> tuple[Tensor, Tensor]:
-        return voices.low(points)
-
-
-class High(torch.nn.Module):
-    """See `voices.high`."""
-
-    @override
-    def forward(self, *points: Tensor) -> Tensor:
-        return voices.high(points)
-
-
-class Wet(torch.nn.Module):
-    """The reverb's spectrum, and white noise for the air (apart from it, but one package less)."""
-
-    @override
-    def forward(
-        self, kept: Tensor, slots: Tensor, responses: Tensor, rooms: Tensor, first_frame: Tensor, seeds: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        real, imaginary = reverb.mix_spectra(kept, slots, responses, rooms)
-        return real, imaginary, noise.white(first_frame, seeds)
-
-
-class Finish(torch.nn.Module):
-    """Sum, filter, limit, round. The quarter-rate sum is returned too: an output is computed once, not 24 times."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._phases = [[float(tap) for tap in row] for row in resample.phases()]
-
-    @override
-    def forward(
-        self,
-        dry: Tensor,
-        reverberant: Tensor,
-        white: Tensor,
-        air_taps: Tensor,
-        air_level: Tensor,
-        bright: Tensor,
-        dither: Tensor,
-        hiss: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        wet = reverberant[..., WET_OFFSET : WET_OFFSET + LOW_FRAMES]
-        mixed = level.quarter_mix(dry, wet, white, air_taps, air_level)
-        samples, peak, mean_square = level.finish(mixed, bright, self._phases, dither, hiss)
-        return samples, peak, mean_square, mixed
-
-
 class Kernel(Protocol):
     """A compiled or eager function of tensors."""
 
     def __call__(self, *tensors: Tensor) -> Sequence[Tensor]:
         """Run it; a list or tuple of tensors even when there is one."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How a kernel is exported: example inputs, and which axes vary."""
-
-    name: str
-    module: Callable[[], torch.nn.Module]
-    example: Callable[[], tuple[Tensor, ...]]
-    axes: tuple[dict[int, str], ...]
-
-
-def _points(rows: int, partials: int) -> tuple[Tensor, ...]:
-    return tuple(torch.rand(rows, partials, POINTS) for _ in range(8))
-
-
-PLANS: Final = (
-    Plan(
-        "expand",
-        Expand,
-        lambda: (torch.rand(4, 12, COLUMNS), torch.zeros((4, 12, 2), dtype=torch.int32)),
-        ({0: "rows", 1: "partials"},) * 2,
-    ),
-    Plan("low", Low, lambda: _points(4, 12), ({0: "rows", 1: "partials"},) * 8),
-    Plan("high", High, lambda: _points(4, 12)[:6], ({0: "rows", 1: "partials"},) * 6),
-    Plan(
-        "wet",
-        Wet,
-        lambda: (
-            torch.rand(12, 2, PADDED_BINS),
-            torch.zeros((4, PARTS), dtype=torch.int64),
-            torch.rand(8, PARTS, 2, 2, PADDED_BINS),
-            torch.zeros(4, dtype=torch.int64),
-            torch.zeros((4, 1), dtype=torch.int32),
-            torch.zeros((4, 2), dtype=torch.int32),
-        ),
-        ({0: "slots"}, {0: "rows"}, {0: "rooms"}, {0: "rows"}, {0: "rows"}, {0: "rows"}),
-    ),
-    Plan(
-        "finish",
-        Finish,
-        lambda: (
-            torch.rand(4, 2, LOW_INTERVALS, LANE),
-            torch.rand(4, 2, WINDOW_FRAMES),
-            torch.rand(4, 2, WHITE_FRAMES),
-            torch.rand(4, AIR_TAPS),
-            torch.rand(4, 2, LOW_INTERVALS + 1),
-            torch.rand(4, 2, QUARTER, INTERVALS, LANE),
-            torch.zeros((4, 2), dtype=torch.int32),
-            torch.rand(4, 2),
-        ),
-        ({0: "rows"},) * 8,
-    ),
-)
-LIMITS: Final = {
-    "rows": (2, _MAX_ROWS),
-    "partials": (1, _MAX_PARTIALS),
-    "slots": (2, 2**20),
-    "rooms": (2, 64),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +83,7 @@ def load_kernels(
     cache: Path | None = None,
     progress: Progress | None = None,
     stop: threading.Event | None = None,
+    threads: int = 1,
 ) -> Kernels:
     """Kernels for `device`: opened from `cache`, built if they are missing, eager if that cannot be.
 
@@ -215,6 +92,7 @@ def load_kernels(
         cache: folder of packages; None is the user's.
         progress: told the stage and how much of the work is done (0 to 1).
         stop: set it to give up building.
+        threads: how many threads will call a kernel at once.
     """
     say = progress or (lambda _stage, _fraction: None)
     if not enable_compile:
@@ -224,7 +102,7 @@ def load_kernels(
     try:
         folder = _folder(cache or default_cache())
         _build_missing(folder, say, stop)
-        loaded = {name: _open(folder / f"{name}.pt2") for name in KERNEL_NAMES}
+        loaded = {name: _open(folder / f"{name}.pt2", threads) for name in KERNEL_NAMES}
     except KernelError as error:
         return eager_kernels(str(error))
     return Kernels("compiled", "", 1, **loaded)
@@ -237,9 +115,9 @@ def eager_kernels(reason: str) -> Kernels:
         "eager",
         reason,
         1,
-        expand=Expand(),
-        low=lambda *points: voices.accumulate_low(points),
-        high=lambda *points: (voices.accumulate_high(points),),
+        expand=lambda *tensors: (control.expand(*tensors),),
+        low=lambda *points: (voices.accumulate_low(*points),),
+        high=lambda *points: (voices.accumulate_high(*points),),
         wet=wet,
         finish=finish,
     )
@@ -283,12 +161,24 @@ def kernel_key(isa: str | None = None) -> str:
     return f"{parts['isa']}-{digest}"
 
 
+@cache
 def source_hash() -> str:
-    """Hash of everything that the kernels are made of."""
+    """Hash of the program text that kernels are made from; comments and docstrings do not count."""
+    here = Path(__file__).parent
     digest = hashlib.sha256()
-    for module in (*_SOURCES, sys.modules[__name__]):
-        digest.update(inspect.getsource(module).encode())
+    for pattern in _SOURCES:
+        for source in sorted(here.glob(pattern)):
+            tree = ast.parse(source.read_bytes())
+            for node in ast.walk(tree):
+                # A string that stands alone is prose.
+                if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+                    node.body = [part for part in node.body if not _is_prose(part)] or [ast.Pass()]
+            digest.update(source.name.encode() + ast.dump(tree).encode())
     return digest.hexdigest()
+
+
+def _is_prose(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 def instruction_set() -> str:
@@ -406,17 +296,17 @@ def find_compiler() -> str | None:
 class _Package:
     """A package opened by torch's loader itself: its Python wrapper imports the whole compiler, which takes seconds."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, threads: int) -> None:
         loader = torch._C._aoti.AOTIModelPackageLoader  # noqa: SLF001 - see the class
-        self._loader = loader(str(path), "model", False, 1, -1)  # noqa: FBT003 - the binding takes no names
+        self._loader = loader(str(path), "model", False, threads, -1)  # noqa: FBT003 - the binding takes no names
 
     def __call__(self, *tensors: Tensor) -> list[Tensor]:
         return self._loader.run(list(tensors))
 
 
-def _open(path: Path) -> Kernel:
+def _open(path: Path, threads: int = 1) -> Kernel:
     try:
-        return _Package(path)
+        return _Package(path, threads)
     except Exception as error:
         # A torn file on disk or a folder for temporary files that does not allow execution.
         raise KernelError(

@@ -10,6 +10,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import Final
 
 import numpy as np
@@ -19,11 +20,7 @@ from services.contract.spec import StreamSpec
 from services.contract.timebase import BLOCK_FRAMES, BLOCKS_PER_SECTION, SAMPLE_RATE_HZ
 from services.synthesis.dsp.control import COLUMNS, Col
 from services.synthesis.dsp.grid import (
-    GUARD_INTERVALS,
     INTERVAL_FRAMES,
-    INTERVAL_S,
-    INTERVALS,
-    LOW_INTERVALS,
     QUARTER_BLOCK,
     SPLIT_HZ,
     TOP_HZ,
@@ -41,8 +38,9 @@ WIDTH: Final = COLUMNS + 4
 _LAST_FRAME: Final = 2 * BLOCKS_PER_SECTION * BLOCK_FRAMES - INTERVAL_FRAMES
 """No note sounds past the end of the section after its own."""
 
-_FIRST_POINT: Final = GUARD_INTERVALS
-_END_POINT: Final = GUARD_INTERVALS + INTERVALS
+_ENDS_S: Final = np.array([[0.0, 1.0]])
+_GUST_RATIO: Final = 2.618
+"""Of a gust's two movements: never in step."""
 _HISS_PEAK: Final = 32_767.0 * 6.0**0.5
 """Peak of triangular noise, in 16-bit steps, for an RMS of 1."""
 
@@ -93,8 +91,8 @@ class PackedPartials:
     """Partials of several rows, padded with silence.
 
     Attributes:
-        parameters: float32 [rows, partials, COLUMNS].
-        phases: int32 [rows, partials, 2].
+        parameters: float32 [rows, COLUMNS, partials].
+        phases: int32 [rows, 2, partials].
     """
 
     parameters: NDArray[np.float32]
@@ -108,8 +106,8 @@ class PackedAir:
     Attributes:
         first_frame: int32 [rows, 1], quarter-rate frame of the block's start, wrapping.
         seeds: int32 [rows, 2].
-        level: float32 [rows, 2, LOW_INTERVALS + 1].
-        hiss: float32 [rows, 2]: peak of the white noise at the block's start and end, in 16-bit steps, dither included.
+        level: float32 [rows, 2 channels, 2 ends]: gain at the block's start and end.
+        hiss: float32 [rows, 1]: peak of the white noise in 16-bit steps, dither included.
         preset: int64 [rows].
         dither: int32 [rows, 2]: first frame, wrapping, and a seed.
     """
@@ -123,7 +121,7 @@ class PackedAir:
 
 
 class Packer:
-    """Prepared sections of the streams in use, and packing from them.
+    """Prepared sections of the streams in use, and packing from them. Threads may share it.
 
     Args:
         compose: the section of a spec by its number.
@@ -134,18 +132,21 @@ class Packer:
         self._compose = compose
         self._max_sections = max_sections
         self._prepared: OrderedDict[tuple[str, int], PreparedSection] = OrderedDict()
+        self._lock = Lock()
 
     def section(self, spec: StreamSpec, number: int) -> PreparedSection:
         """The prepared section `number` of `spec`."""
         key = (spec.stream_id, number)
-        prepared = self._prepared.get(key)
-        if prepared is None:
-            prepared = prepare_section(self._compose(spec, number), spec)
+        with self._lock:
+            prepared = self._prepared.get(key)
+            if prepared is not None:
+                self._prepared.move_to_end(key)
+                return prepared
+        prepared = prepare_section(self._compose(spec, number), spec)
+        with self._lock:
             self._prepared[key] = prepared
             while len(self._prepared) > self._max_sections:
                 self._prepared.popitem(last=False)
-        else:
-            self._prepared.move_to_end(key)
         return prepared
 
     def look_ahead(self, spec: StreamSpec, block: int) -> None:
@@ -185,33 +186,31 @@ class Packer:
     def air(self, rows: Sequence[tuple[StreamSpec, int]]) -> PackedAir:
         """Pack the air and dither of (spec, block) rows."""
         count = len(rows)
-        points = (np.arange(LOW_INTERVALS + 1) - GUARD_INTERVALS) * INTERVAL_S
-        level = np.empty((count, LOW_INTERVALS + 1))
-        rate_hz, depth, start = np.empty((count, 1)), np.empty((count, 1)), np.empty((count, 1))
+        air = np.empty((count, 2))
+        gain, hiss = np.empty((count, 1)), np.empty((count, 1))
+        rate_hz, depth, start_s = np.empty((count, 1)), np.empty((count, 1)), np.empty((count, 1))
         seeds = np.empty((count, 3), dtype=np.uint32)
-        hiss = np.empty((count, 2), dtype=np.float32)
         for row, (spec, block) in enumerate(rows):
             number, second = divmod(block, BLOCKS_PER_SECTION)
             section = self.section(spec, number)
             patch: AirPatch = SOUNDS[spec.preset].air
-            air = np.interp(points + second, section.air_s, section.air_level)
-            level[row] = air * 10.0 ** (patch.level_db / 20.0)
-            hiss[row] = 1.0 + air[[_FIRST_POINT, _END_POINT]] * 10.0 ** (patch.hiss_db / 20.0) * _HISS_PEAK
-            rate_hz[row], depth[row], start[row] = patch.gust_hz, patch.gust_depth, block
+            air[row] = np.interp((second, second + 1), section.air_s, section.air_level)
+            gain[row], hiss[row] = patch.gain, patch.hiss_gain * _HISS_PEAK
+            rate_hz[row], depth[row], start_s[row] = patch.gust_hz, patch.gust_depth, block
             seeds[row] = _stream_seeds(spec)
-        turn = (start * rate_hz + seeds[:, 2:3] * 2.0**-32) % 1.0 + points * rate_hz
-        swing = 2.0 * np.pi * turn
-        gust_left = 1.0 + depth * (0.6 * np.sin(swing) + 0.4 * np.sin(2.618 * swing))
-        gust_right = 1.0 + depth * (0.6 * np.cos(swing) + 0.4 * np.sin(2.618 * swing + 2.0))
-        gusts = np.stack((level * gust_left, level * gust_right), axis=1)
+        slow = _turn(start_s, rate_hz, seeds[:, 1:2])
+        quick = _turn(start_s, _GUST_RATIO * rate_hz, seeds[:, 2:3])
+        gust_left = 1.0 + depth * (0.6 * np.sin(slow) + 0.4 * np.sin(quick))
+        gust_right = 1.0 + depth * (0.6 * np.cos(slow) + 0.4 * np.sin(quick + 2.0))
+        level = np.stack((air * gain * gust_left, air * gain * gust_right), axis=1)
         blocks = [block for _, block in rows]
         first = np.array([[block * QUARTER_BLOCK % 2**32] for block in blocks], dtype=np.uint32)
         dither = np.array([block * BLOCK_FRAMES % 2**32 for block in blocks], dtype=np.uint32)
         return PackedAir(
             first_frame=first.view(np.int32),
             seeds=seeds[:, :2].copy().view(np.int32),
-            level=gusts.astype(np.float32),
-            hiss=hiss,
+            level=level.astype(np.float32),
+            hiss=(1.0 + air.mean(axis=1, keepdims=True) * hiss).astype(np.float32),
             preset=np.array([PRESET_NAMES.index(spec.preset) for spec, _ in rows], dtype=np.int64),
             dither=np.stack((dither, seeds[:, 2]), axis=1).view(np.int32),
         )
@@ -237,13 +236,14 @@ def pack_partials(
             table.words.take(active, axis=0, out=words[row, begin:end], mode="clip")
             starts[row, begin:end] = start_frame
     frames = np.array([block * BLOCK_FRAMES % 2**32 for block in blocks], dtype=np.uint32)[:, None]
-    parameters = words[:, :, :COLUMNS].view(np.float32).copy()
+    parameters = np.empty((len(rows), COLUMNS, width), dtype=np.float32)
+    parameters[...] = words[:, :, :COLUMNS].view(np.float32).transpose(0, 2, 1)
     # Whole frames up to 2**24 are exact in float32.
-    parameters[:, :, Col.ONSET] = words[:, :, _ONSET] - starts
+    parameters[:, Col.ONSET] = words[:, :, _ONSET] - starts
     increments = words[:, :, _INCREMENT]
-    phases = np.empty((len(rows), width, 2), dtype=np.int32)
-    phases[:, :, 0] = (words[:, :, _PHASE].view(np.uint32) + increments.view(np.uint32) * frames).view(np.int32)
-    phases[:, :, 1] = increments
+    phases = np.empty((len(rows), 2, width), dtype=np.int32)
+    phases[:, 0] = (words[:, :, _PHASE].view(np.uint32) + increments.view(np.uint32) * frames).view(np.int32)
+    phases[:, 1] = increments
     return PackedPartials(parameters, phases)
 
 
@@ -390,6 +390,11 @@ def _table(words: NDArray[np.int32], ends: NDArray[np.int64]) -> Table:
     order = np.argsort(second, kind="stable")
     first = np.searchsorted(second[order], np.arange(seconds + 1))
     return Table(np.ascontiguousarray(words), first.astype(np.int64), rows[order].astype(np.int32))
+
+
+def _turn(start_s: NDArray[np.float64], rate_hz: NDArray[np.float64], seed: NDArray[np.uint32]) -> NDArray[np.float64]:
+    """Phase in radians of a slow movement at both ends of blocks that begin at `start_s` (since the epoch)."""
+    return 2.0 * np.pi * ((start_s * rate_hz + seed * 2.0**-32) % 1.0 + _ENDS_S * rate_hz)
 
 
 def _bits(values: NDArray[np.float64]) -> NDArray[np.int32]:

@@ -96,6 +96,16 @@ class AirPatch:
     gust_depth: float = 0.5
     hiss_db: float = -60.0
 
+    @property
+    def gain(self) -> float:
+        """`level_db` as a linear gain."""
+        return float(10.0 ** (self.level_db / 20.0))
+
+    @property
+    def hiss_gain(self) -> float:
+        """`hiss_db` as a linear gain."""
+        return float(10.0 ** (self.hiss_db / 20.0))
+
 
 @dataclass(frozen=True, slots=True)
 class Sound:

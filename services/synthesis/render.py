@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,9 +27,10 @@ from services.contract.timebase import (
     CHUNKS_PER_BLOCK,
     TICKS_PER_S,
 )
-from services.synthesis.dsp.grid import INTERVALS, LANE, QUARTER
+from services.synthesis.dsp.grid import INTERVALS, QUARTER, QUARTER_INTERVAL
 from services.synthesis.dsp.noise import colour_taps
-from services.synthesis.dsp.reverb import PARTS, impulse_response, inverse, response_spectra
+from services.synthesis.dsp.reverb import PARTS, SECONDS_NEEDED, impulse_response, inverse, response_spectra
+from services.synthesis.dsp.voices import sent
 from services.synthesis.kernels import Kernels, load_kernels
 from services.synthesis.pack import Compose, Packer
 from services.synthesis.patches import SOUNDS
@@ -69,10 +72,20 @@ class RenderedBatch:
     history: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """Where the threads put what they have rendered: int16 [batch, 10, 4410, 2] and float32 [batch]."""
+
+    pcm: NDArray[np.int16]
+    peak: NDArray[np.float32]
+    mean_square: NDArray[np.float32]
+
+
 class Renderer:
     """Renders blocks on one device.
 
-    Used from one thread at a time.
+    Used from one thread at a time; on a CPU it has threads of its own. Each of them renders other rows, with kernels
+    that run in one thread: no kernel ever waits for a core that somebody else is using.
 
     Args:
         device: where the kernels run.
@@ -81,6 +94,7 @@ class Renderer:
         kernel_cache: folder of compiled kernels; None is the user's.
         compose: the score; for tests.
         max_streams: for how many streams sends and sections are kept.
+        threads: on a CPU; None is one for each core that this process may use.
     """
 
     def __init__(
@@ -92,6 +106,7 @@ class Renderer:
         kernel_cache: Path | None = None,
         compose: Compose | None = None,
         max_streams: int = 1024,
+        threads: int | None = None,
     ) -> None:
         # Decaying tails reach numbers so small that a CPU needs a hundred times as long for them.
         torch.set_flush_denormal(True)
@@ -103,6 +118,8 @@ class Renderer:
         self._sends = SendStore(4 * max_streams + 64, device)
         self._kernels: Kernels | None = None
         self._stop = threading.Event()
+        self.threads = (threads or usable_cores()) if device.type == "cpu" else 1
+        self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="voices", initializer=_use_one_core)
         responses = np.stack([response_spectra(impulse_response(sound.room)) for sound in SOUNDS.values()])
         taps = [colour_taps(*np.array(sound.air.points, dtype=np.float64).T) for sound in SOUNDS.values()]
         self._responses = torch.from_numpy(responses).to(device)
@@ -136,14 +153,16 @@ class Renderer:
                 cache=self._kernel_cache,
                 progress=progress,
                 stop=self._stop,
+                threads=self.threads,
             )
         # A loud stream, so that the kernel for bright partials runs too.
         self.render([(StreamSpec(intensity_steps=20), 60), (StreamSpec(intensity_steps=20, preset="lantern"), 60)])
         self._sends.forget({"": 2**40})
 
     def close(self) -> None:
-        """Give up a warm-up that is under way in another thread; it goes on eagerly."""
+        """Let the threads go, and give up a warm-up that is under way in another thread."""
         self._stop.set()
+        self._pool.shutdown(wait=False)
 
     def render(self, jobs: Sequence[Job], out: NDArray[np.int16] | None = None) -> RenderedBatch:
         """Render `jobs`. Each one's samples are the same whatever else is in the batch.
@@ -158,44 +177,62 @@ class Renderer:
         if self._kernels is None:
             self.warm_up()
         started = time.perf_counter()
-        with torch.inference_mode():
-            result = self._render(list(jobs), started, out)
+        result = self._render(list(jobs), started, out)
         self._sends.forget(_latest(jobs))
         for spec, block in jobs:
             self.packer.look_ahead(spec, block)
         return result
 
     def _render(self, jobs: list[Job], started: float, out: NDArray[np.int16] | None) -> RenderedBatch:
-        counts = [self.packer.count(spec, block, "low") for spec, block in jobs]
-        # Rows of about equal length share a call, so that little is padded.
-        order = sorted(range(len(jobs)), key=lambda index: -counts[index])
-        groups = [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
-        history, spectra = self._missing(jobs)
-        self._make_history(history)
-        dry = [self._dry([jobs[index] for index in group]) for group in groups]
-        for i in range(0, len(spectra), self.batch_size):
-            self._sends.store_spectra(spectra[i : i + self.batch_size])
-
         shape = (len(jobs), CHUNKS_PER_BLOCK, CHUNK_FRAMES, CHANNELS)
         pcm = np.empty(shape, dtype=np.int16) if out is None else out[: len(jobs)]
-        peak = np.empty(len(jobs), dtype=np.float32)
-        mean_square = np.empty(len(jobs), dtype=np.float32)
-        for group, group_dry in zip(groups, dry, strict=True):
-            samples, group_peak, group_square = self._finish([jobs[index] for index in group], group_dry)
-            pcm[group] = samples.reshape(len(group), CHUNKS_PER_BLOCK, CHUNK_FRAMES, CHANNELS)
-            peak[group], mean_square[group] = group_peak, group_square
-        bad = np.flatnonzero(~np.isfinite(mean_square))
-        pcm[bad], peak[bad], mean_square[bad] = 0, 0.0, 0.0
+        result = _Result(pcm, np.empty(len(jobs), dtype=np.float32), np.empty(len(jobs), dtype=np.float32))
+        counts = [self.packer.count(spec, block, "low") for spec, block in jobs]
+        for spec, block in jobs:
+            for second in range(block - SECONDS_NEEDED + 1, block + 1):
+                self._sends.touch((spec.stream_id, second))
+        groups = self._groups(jobs, counts)
+        history = sum(self._pool.map(lambda group: self._render_group(jobs, group, result), groups))
+        bad = np.flatnonzero(~np.isfinite(result.mean_square))
+        pcm[bad], result.peak[bad], result.mean_square[bad] = 0, 0.0, 0.0
         return RenderedBatch(
             pcm=pcm,
-            peak=peak,
-            rms=np.sqrt(mean_square),
+            peak=result.peak,
+            rms=np.sqrt(result.mean_square),
             chords=tuple(self._chords(spec, block) for spec, block in jobs),
             silenced=tuple(int(index) for index in bad),
             render_s=time.perf_counter() - started,
             partials=sum(counts),
-            history=len(history),
+            history=history,
         )
+
+    def _groups(self, jobs: list[Job], counts: list[int]) -> list[list[int]]:
+        """Places of jobs that are rendered together: one group is the work of one thread."""
+        if len({spec.stream_id for spec, _ in jobs}) > len(jobs) // 2:
+            # Rows of about equal length share a call, so that little is padded.
+            order = sorted(range(len(jobs)), key=lambda index: -counts[index])
+        else:
+            # Blocks of one stream share their history.
+            order = sorted(range(len(jobs)), key=lambda index: (jobs[index][0].stream_id, jobs[index][1]))
+        size = max(1, min(self.batch_size, -(-len(jobs) // self.threads)))
+        return [order[i : i + size] for i in range(0, len(order), size)]
+
+    def _render_group(self, jobs: list[Job], group: list[int], result: _Result) -> int:
+        """Render some of `jobs` into their places of `result`; returns how many seconds of send were made besides."""
+        with torch.inference_mode():
+            rows = [jobs[index] for index in group]
+            history, spectra = self._missing(rows)
+            for i in range(0, len(history), self.batch_size):
+                self._voices(history[i : i + self.batch_size])
+            voices = self._voices(rows)
+            for i in range(0, len(spectra), self.batch_size):
+                self._sends.store_spectra(spectra[i : i + self.batch_size])
+            samples, peak, mean_square = self._finish(rows, voices)
+        for row, index in enumerate(group):
+            # A frame's two samples are one 32-bit word; its neighbours stand in the other phases' rows.
+            np.copyto(result.pcm[index].reshape(-1).view(np.int32).reshape(-1, QUARTER), samples[row].T)
+        result.peak[group], result.mean_square[group] = peak, mean_square
+        return len(history)
 
     def _missing(self, jobs: list[Job]) -> tuple[list[Job], list[Key]]:
         """Seconds of send that are neither kept nor made with the jobs, and spectra that are not kept."""
@@ -214,19 +251,14 @@ class Renderer:
                         history[key] = (spec, earlier)
         return list(history.values()), list(spectra)
 
-    def _make_history(self, rows: list[Job]) -> None:
-        rows = sorted(rows, key=lambda row: -self.packer.count(row[0], row[1], "low"))
-        for i in range(0, len(rows), self.batch_size):
-            self._dry(rows[i : i + self.batch_size])
-
-    def _dry(self, rows: list[Job]) -> Tensor:
-        """Dry sound of the low partials; what goes to the reverb is kept."""
-        dry, send = self._kernel("low")(*self._control(rows, "low"))
+    def _voices(self, rows: list[Job]) -> Tensor:
+        """The low partials of `rows`; what goes to the reverb is kept."""
+        voices = self._kernel("low")(*self._points(rows, "low"))[0]
         slots = [self._sends.claim((spec.stream_id, block)) for spec, block in rows]
-        self._sends.sends.index_copy_(0, torch.tensor(slots, device=self.device), send[: len(rows)])
-        return dry
+        self._sends.sends.index_copy_(0, torch.tensor(slots, device=self.device), sent(voices[: len(rows)]))
+        return voices
 
-    def _finish(self, rows: list[Job], dry: Tensor) -> tuple[NDArray[np.int16], ...]:
+    def _finish(self, rows: list[Job], voices: Tensor) -> tuple[NDArray[np.int32], ...]:
         padded = self._padded(rows)
         air = self.packer.air(padded)
         slots = [[self._sends.slot((spec.stream_id, block - part)) for part in range(PARTS)] for spec, block in padded]
@@ -240,7 +272,7 @@ class Renderer:
             self._to_device(air.seeds),
         )
         samples, peak, mean_square, _ = self._kernel("finish")(
-            dry,
+            voices,
             inverse(real, imaginary),
             white,
             self._air_taps.index_select(0, preset),
@@ -250,17 +282,15 @@ class Renderer:
             self._to_device(air.hiss),
         )
         count = len(rows)
-        # Frames are apart by phase and channel; here they come into playing order.
-        played = samples[:count].permute(0, 3, 2, 1).contiguous()
-        return played.cpu().numpy(), peak[:count].cpu().numpy(), mean_square[:count].cpu().numpy()
+        return samples[:count].cpu().numpy(), peak[:count].cpu().numpy(), mean_square[:count].cpu().numpy()
 
     def _bright(self, rows: list[Job]) -> Tensor:
         if not any(self.packer.count(spec, block, "high") for spec, block in rows):
             count = len(self._padded(rows))
-            return torch.zeros((count, CHANNELS, QUARTER, INTERVALS, LANE), device=self.device)
-        return self._kernel("high")(*self._control(rows, "high")[:6])[0]
+            return torch.zeros((count, CHANNELS, QUARTER, INTERVALS, QUARTER_INTERVAL), device=self.device)
+        return self._kernel("high")(*self._points(rows, "high"))[0]
 
-    def _control(self, rows: list[Job], band: str) -> Sequence[Tensor]:
+    def _points(self, rows: list[Job], band: str) -> Sequence[Tensor]:
         packed = self.packer.partials(self._padded(rows), band)
         return self._kernel("expand")(self._to_device(packed.parameters), self._to_device(packed.phases))
 
@@ -283,6 +313,16 @@ class Renderer:
             if chord.onset_s < second + 1:
                 found[max(0, int((chord.onset_s - second) * TICKS_PER_S))] = chord.name
         return tuple(Chord(chunk, name) for chunk, name in sorted(found.items())[:MAX_CHORDS])
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _use_one_core() -> None:
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
 
 
 def _latest(jobs: Sequence[Job]) -> dict[str, int]:

@@ -5,6 +5,7 @@ Nothing depends on it but speed: what is missing is computed again, with the sam
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import Final
 
 import torch
@@ -27,7 +28,8 @@ Key = tuple[str, int]
 class SendStore:
     """A bounded pool of slots, each with a second of send and its spectrum.
 
-    When it is full, the slot that was used longest ago is taken; `evictions` counts it.
+    When it is full, the slot that was claimed or touched longest ago is taken; `evictions` counts it. Threads may share
+    it: two that make the same second store the same bits.
 
     Args:
         slots: capacity. Memory is touched slot by slot as it is needed: 137 KB each.
@@ -40,6 +42,7 @@ class SendStore:
         self.sends = torch.zeros((slots, QUARTER_BLOCK), device=device)
         self.spectra = torch.zeros((slots, 2, PADDED_BINS), device=device)
         self.evictions = 0
+        self._lock = Lock()
         self._slots: dict[Key, int] = {}
         self._with_spectrum: set[Key] = set()
         self._free = list(range(slots - 1, SILENCE, -1))
@@ -65,16 +68,23 @@ class SendStore:
 
     def claim(self, key: Key) -> int:
         """A slot for a second whose send will now be stored."""
-        slot = self._slots.pop(key, None)
-        if slot is None:
-            if not self._free:
-                # Dictionaries keep the order of insertion, so the first key is the oldest.
-                oldest = next(iter(self._slots))
-                self._drop(oldest)
-                self.evictions += 1
-            slot = self._free.pop()
-        self._slots[key] = slot
-        return slot
+        with self._lock:
+            slot = self._slots.pop(key, None)
+            if slot is None:
+                if not self._free:
+                    # Dictionaries keep the order of insertion, so the first key is the oldest.
+                    self._drop(next(iter(self._slots)))
+                    self.evictions += 1
+                slot = self._free.pop()
+            self._slots[key] = slot
+            return slot
+
+    def touch(self, key: Key) -> None:
+        """Keep a second longer, if it is there: it will be read soon."""
+        with self._lock:
+            slot = self._slots.pop(key, None)
+            if slot is not None:
+                self._slots[key] = slot
 
     def store_spectra(self, keys: list[Key]) -> None:
         """Compute and keep the spectra of the windows that end with `keys`; their sends and the two before are kept."""
@@ -103,11 +113,12 @@ class SendStore:
         if not rendered:
             return
         horizon = max(rendered.values()) - FORGET_SECONDS
-        stale = [
-            key for key in self._slots if key[1] < horizon or key[1] <= rendered.get(key[0], key[1]) - KEEP_SECONDS
-        ]
-        for key in stale:
-            self._drop(key)
+        with self._lock:
+            stale = [
+                key for key in self._slots if key[1] < horizon or key[1] <= rendered.get(key[0], key[1]) - KEEP_SECONDS
+            ]
+            for key in stale:
+                self._drop(key)
 
     def _drop(self, key: Key) -> None:
         self._with_spectrum.discard(key)

@@ -19,9 +19,10 @@ from torch import Tensor
 from services.contract.spec import StreamSpec
 from services.contract.timebase import BLOCK_FRAMES, BLOCKS_PER_SECTION, CHANNELS, SAMPLE_RATE_HZ
 from services.synthesis.device_selector import AutoDeviceSelector
-from services.synthesis.dsp.grid import INTERVALS, LANE, LOW_INTERVALS, QUARTER, QUARTER_BLOCK
+from services.synthesis.dsp.grid import INTERVALS, LOW_INTERVALS, QUARTER, QUARTER_INTERVAL
 from services.synthesis.dsp.noise import AIR_TAPS
 from services.synthesis.dsp.reverb import PARTS, impulse_response, inverse, response_spectra
+from services.synthesis.dsp.voices import sent
 from services.synthesis.kernels import Kernel, load_kernels
 from services.synthesis.pack import Table, pack_partials, prepare_section
 from services.synthesis.patches import SOUNDS
@@ -113,25 +114,21 @@ class OptimizedSynthesisEngine:
         section = _section(chords, melody, duration_sec)
         prepared = prepare_section(section, self._spec)
         with torch.inference_mode():
-            dry = torch.zeros((blocks, CHANNELS, LOW_INTERVALS, LANE), device=self.device)
-            send = torch.zeros((blocks, QUARTER_BLOCK), device=self.device)
-            for index, (some_dry, some_send) in self._voices(prepared.low, blocks, self._kernels.low, 8):
-                dry.index_add_(0, index, some_dry)
-                send.index_add_(0, index, some_send)
-            bright = torch.zeros((blocks, CHANNELS, QUARTER, INTERVALS, LANE), device=self.device)
-            for index, some in self._voices(prepared.high, blocks, self._kernels.high, 6):
-                bright.index_add_(0, index, some[0])
-            samples = self._finish(dry, send, bright)
+            voices = self._sum(prepared.low, blocks, self._kernels.low, (3, LOW_INTERVALS, QUARTER_INTERVAL))
+            bright = self._sum(
+                prepared.high, blocks, self._kernels.high, (CHANNELS, QUARTER, INTERVALS, QUARTER_INTERVAL)
+            )
+            samples = self._finish(voices, bright)
         frames = round(duration_sec * SAMPLE_RATE_HZ)
         return (samples[:frames].astype(np.float32)) * np.float32(2.0**-15)
 
-    def _voices(self, table: Table, blocks: int, kernel: Kernel, inputs: int) -> list[tuple[Tensor, Sequence[Tensor]]]:
-        """What `kernel` makes of every voice row, with the block of each: batch after batch."""
+    def _sum(self, table: Table, blocks: int, kernel: Kernel, shape: tuple[int, ...]) -> Tensor:
+        """What `kernel` makes of every voice row, summed in its block: [blocks, *shape]."""
+        total = torch.zeros((blocks, *shape), device=self.device)
         rows: list[tuple[int, NDArray[np.int32]]] = []
         for block in range(blocks):
             active = table.sounding(block)
             rows += [(block, active[i : i + VOICE_PARTIALS]) for i in range(0, len(active), VOICE_PARTIALS)]
-        result: list[tuple[Tensor, Sequence[Tensor]]] = []
         least = self._kernels.least_rows
         for i in range(0, len(rows), self.batch_size):
             batch = rows[i : i + self.batch_size]
@@ -145,15 +142,15 @@ class OptimizedSynthesisEngine:
                 torch.from_numpy(packed.parameters).to(self.device), torch.from_numpy(packed.phases).to(self.device)
             )
             index = torch.tensor([block for block, _ in batch], device=self.device)
-            result.append((index, [out[: len(batch)] for out in kernel(*points[:inputs])]))
-        return result
+            total.index_add_(0, index, kernel(*points)[0][: len(batch)])
+        return total
 
-    def _finish(self, dry: Tensor, send: Tensor, bright: Tensor) -> NDArray[np.int16]:
-        blocks = dry.shape[0]
+    def _finish(self, voices: Tensor, bright: Tensor) -> NDArray[np.int16]:
+        blocks = voices.shape[0]
         store = SendStore(max(blocks + 1, 2 * (PARTS + 2)), self.device)
         keys = [(_STREAM, block) for block in range(blocks)]
         slots = [store.claim(key) for key in keys]
-        store.sends[torch.tensor(slots, device=self.device)] = send
+        store.sends[torch.tensor(slots, device=self.device)] = sent(voices)
         store.store_spectra(keys)
         rows = max(blocks, self._kernels.least_rows)
         wanted = [[store.slot((_STREAM, min(row, blocks - 1) - part)) for part in range(PARTS)] for row in range(rows)]
@@ -174,17 +171,18 @@ class OptimizedSynthesisEngine:
         )
         dither = torch.arange(rows, dtype=torch.int32, device=self.device) * BLOCK_FRAMES
         samples = self._kernels.finish(
-            padded(dry),
+            padded(voices),
             inverse(real, imaginary),
             white,
             zeros(AIR_TAPS),
-            zeros(CHANNELS, LOW_INTERVALS + 1),
+            zeros(CHANNELS, 2),
             padded(bright),
             torch.stack((dither, dither), dim=1).contiguous(),
-            torch.ones((rows, 2), device=self.device),
+            torch.ones((rows, 1), device=self.device),
         )[0]
-        played = samples[:blocks].permute(0, 3, 2, 1).contiguous()
-        return played.cpu().numpy().reshape(-1, CHANNELS)
+        # A frame's two samples are one 32-bit word; its neighbours stand in the other phases' rows.
+        played = np.ascontiguousarray(samples[:blocks].cpu().numpy().transpose(0, 2, 1))
+        return played.reshape(-1).view(np.int16).reshape(-1, CHANNELS)
 
 
 def _section(chords: Sequence[Chord], melody: Sequence[MelodyNote], duration_sec: float) -> Section:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import random
 
 import numpy as np
 import pytest
@@ -35,7 +34,7 @@ def _check_composition(make: Renderer, again: Renderer, mixed: list[Job]) -> Non
     """Rendered together, alone, shuffled, twice, with and without what was kept: always the same bytes."""
     together = _hashes(make, mixed)
     assert len(set(together.values())) == len(mixed)
-    shuffled = random.Random(3).sample(mixed, len(mixed))
+    shuffled = mixed[1::2] + mixed[::2]
     for jobs in (shuffled, shuffled[:3], [mixed[0], mixed[0]], mixed):
         for job, digest in _hashes(make, jobs).items():
             assert digest == together[job]
@@ -81,12 +80,16 @@ def test_no_join_clicks_at_chunks_blocks_or_sections(preset: str) -> None:
     renderer = Renderer(CPU, max_streams=8, compose=without_air)
     spec = StreamSpec(preset=preset, intensity_steps=14, bpm=83)
     sound = as_sound(renderer.render([(spec, SECTION_END - 4 + i) for i in range(8)]).pcm)
-    for join in range(BLOCK_FRAMES, 7 * BLOCK_FRAMES, 4_410):
-        assert click_strength(sound, join) < 1.6
-    # The detector hears what it should, in the liveliest preset too: a step of a twentieth of full scale.
+    joins = [
+        *range(BLOCK_FRAMES, 7 * BLOCK_FRAMES, BLOCK_FRAMES),
+        *range(2 * BLOCK_FRAMES + 4_410, 3 * BLOCK_FRAMES, 8_820),
+    ]
+    for join in joins:
+        assert click_strength(sound, join) < 2.0
+    # The detector hears what it should: a step of half a percent of full scale.
     broken = sound.copy()
-    broken[3 * BLOCK_FRAMES :] += 0.05
-    assert click_strength(broken, 3 * BLOCK_FRAMES) > 1.6
+    broken[3 * BLOCK_FRAMES :] += 0.005
+    assert click_strength(broken, 3 * BLOCK_FRAMES) > 3.0
 
 
 def test_a_block_reads_nothing_but_its_spec_and_number(renderer: Renderer) -> None:
@@ -116,8 +119,8 @@ class _Poisoned(Packer):
         packed = super().partials(rows, band, least=least)
         for row, (spec, _) in enumerate(rows):
             if spec.seed == 666:
-                packed.parameters[row, :, Col.GAIN_LEFT] = np.nan
-                packed.parameters[row, :, Col.GAIN_SEND] = np.nan
+                packed.parameters[row, Col.GAIN_LEFT] = np.nan
+                packed.parameters[row, Col.GAIN_SEND] = np.nan
         return packed
 
 

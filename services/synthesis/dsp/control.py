@@ -45,23 +45,36 @@ COLUMNS: Final = len(Col)
 _CYCLES_PER_UNIT: Final = 2.0**-32
 
 
-def expand(parameters: Tensor, phases: Tensor) -> tuple[Tensor, ...]:
+class Point(IntEnum):
+    """What a control point says of a partial. Slopes are per quarter-rate frame, until the next point."""
+
+    PHASE = 0
+    """In cycles."""
+    PHASE_STEP = 1
+    LEFT = 2
+    LEFT_STEP = 3
+    RIGHT = 4
+    RIGHT_STEP = 5
+    SEND = 6
+    SEND_STEP = 7
+
+
+def expand(parameters: Tensor, phases: Tensor) -> Tensor:
     """Control points of every partial of a block.
 
     A partial that is all zeros (padding) is silent.
 
     Args:
-        parameters: float32 [rows, partials, COLUMNS].
-        phases: int32 [rows, partials, 2]: phase at the block's start and increment per frame, in 2**-32 cycles,
+        parameters: float32 [rows, COLUMNS, partials].
+        phases: int32 [rows, 2, partials]: phase at the block's start and increment per frame, in 2**-32 cycles,
             wrapping.
 
     Returns:
-        Eight float32 tensors [rows, partials, POINTS]; point i stands GUARD_INTERVALS intervals before i * 252 frames:
-        phase in cycles, its increment per quarter-rate frame, then value and slope per quarter-rate frame of the left,
-        the right and the send gain.
+        float32 [rows, POINTS, partials, len(Point)]: what the sum over partials reads in one go stands together.
+        Point i is GUARD_INTERVALS intervals before i * 252 frames.
     """
-    point = torch.arange(POINTS, dtype=torch.int32, device=parameters.device) - GUARD_INTERVALS
-    start, increment = phases[..., 0:1], phases[..., 1:2]
+    point = (torch.arange(POINTS, dtype=torch.int32, device=parameters.device) - GUARD_INTERVALS)[:, None]
+    start, increment = phases[:, 0:1, :], phases[:, 1:2, :]
     # 32-bit wrapping is the arithmetic of phases: a whole number of cycles falls off at the top.
     cycles = (start + (increment * INTERVAL_FRAMES) * point).to(torch.float32) * _CYCLES_PER_UNIT
     cycles_per_frame = increment.to(torch.float32) * _CYCLES_PER_UNIT
@@ -71,23 +84,26 @@ def expand(parameters: Tensor, phases: Tensor) -> tuple[Tensor, ...]:
     there = _state(parameters, frames + INTERVAL_FRAMES)
     step = 1.0 / QUARTER_INTERVAL
     phase_step = cycles_per_frame * (INTERVAL_FRAMES / QUARTER_INTERVAL) + (there[0] - here[0]) * step
-    return (
-        cycles + here[0],
-        phase_step,
-        here[1],
-        (there[1] - here[1]) * step,
-        here[2],
-        (there[2] - here[2]) * step,
-        here[3],
-        (there[3] - here[3]) * step,
+    return torch.stack(
+        (
+            cycles + here[0],
+            phase_step,
+            here[1],
+            (there[1] - here[1]) * step,
+            here[2],
+            (there[2] - here[2]) * step,
+            here[3],
+            (there[3] - here[3]) * step,
+        ),
+        dim=-1,
     )
 
 
 def _state(parameters: Tensor, frames: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Vibrato in cycles and the left, right and send gain at `frames` from the block's start."""
+    """Vibrato in cycles and the gains (left, right, send) at `frames`: [rows, POINTS, partials] each."""
 
     def column(col: Col) -> Tensor:
-        return parameters[..., col : col + 1]
+        return parameters[:, col : col + 1, :]
 
     age = frames - column(Col.ONSET)
     rise = (age * column(Col.ATTACK_RATE)).clamp(0.0, 1.0)

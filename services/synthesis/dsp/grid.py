@@ -21,17 +21,14 @@ QUARTER_HZ: Final = SAMPLE_RATE_HZ // QUARTER
 QUARTER_INTERVAL: Final = INTERVAL_FRAMES // QUARTER
 QUARTER_BLOCK: Final = BLOCK_FRAMES // QUARTER
 
-LANE: Final = 64
-"""Samples computed for an interval at a quarter rate: 63 and one more, so that vector loops have no remainder."""
-
 GUARD_INTERVALS: Final = 1
 LOW_INTERVALS: Final = INTERVALS + 2 * GUARD_INTERVALS
 LOW_FRAMES: Final = LOW_INTERVALS * QUARTER_INTERVAL
 """Quarter-rate frames of a block with its guards: 11,151."""
 GUARD_FRAMES: Final = GUARD_INTERVALS * QUARTER_INTERVAL
 
-POINTS: Final = 184
-"""Control points computed for a block: 178 are needed (the guards' included), a multiple of 8 keeps loops even."""
+POINTS: Final = LOW_INTERVALS
+"""Control points computed for a block: the beginning of each interval, the guards' included; each has its slopes."""
 
 SPLIT_HZ: Final = 4_100.0
 """Partials below it are summed at a quarter rate: the filter's pass band ends at 4.2 kHz."""

@@ -2,64 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
-from services.synthesis.dsp.grid import GUARD_INTERVALS, INTERVALS, LANE, LOW_INTERVALS, QUARTER, QUARTER_INTERVAL
+from services.synthesis.dsp.control import Point
+from services.synthesis.dsp.grid import GUARD_INTERVALS, INTERVALS, QUARTER, QUARTER_INTERVAL
 from services.synthesis.dsp.sine import sine
 
-_SEND = slice(GUARD_INTERVALS, GUARD_INTERVALS + INTERVALS)
+_BLOCK = slice(GUARD_INTERVALS, GUARD_INTERVALS + INTERVALS)
 
 
-def low(control: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+def low(points: Tensor) -> Tensor:
     """Partials below SPLIT_HZ, at a quarter rate.
 
     Args:
-        control: what `expand` returns.
+        points: what `expand` returns.
 
     Returns:
-        Dry sound [rows, 2, LOW_INTERVALS, LANE], of each lane 63 frames count, and what goes to the reverb
-        [rows, QUARTER_BLOCK], without the guards.
+        [rows, 3, LOW_INTERVALS, QUARTER_INTERVAL]: left, right, and what goes to the reverb (whose guards nobody needs,
+        but a sum of another shape would not share the sines).
     """
-    phase, step, left, left_step, right, right_step, send, send_step = (c[..., :LOW_INTERVALS, None] for c in control)
-    frame = torch.arange(LANE, dtype=torch.float32, device=phase.device)
-    wave = sine(phase + step * frame)
-    dry = torch.stack(((wave * (left + left_step * frame)).sum(1), (wave * (right + right_step * frame)).sum(1)), dim=1)
-    sent = (wave * (send + send_step * frame)).sum(1)
-    return dry, sent[:, _SEND, :QUARTER_INTERVAL].reshape(sent.shape[0], -1)
+    frame = torch.arange(QUARTER_INTERVAL, dtype=torch.float32, device=points.device)
+
+    def line(value: Point, slope: Point) -> Tensor:
+        return points[..., value, None] + points[..., slope, None] * frame
+
+    wave = sine(line(Point.PHASE, Point.PHASE_STEP))
+    left = (wave * line(Point.LEFT, Point.LEFT_STEP)).sum(2)
+    right = (wave * line(Point.RIGHT, Point.RIGHT_STEP)).sum(2)
+    send = (wave * line(Point.SEND, Point.SEND_STEP)).sum(2)
+    return torch.stack((left, right, send), dim=1)
 
 
-def high(control: Sequence[Tensor]) -> Tensor:
+def sent(voices: Tensor) -> Tensor:
+    """The part of what `low` returns that goes to the reverb, without guards: [rows, QUARTER_BLOCK]."""
+    return voices[:, 2, _BLOCK].reshape(voices.shape[0], -1)
+
+
+def high(points: Tensor) -> Tensor:
     """Partials from SPLIT_HZ up, at the full rate. They have no reverb.
 
     Returns:
-        [rows, 2, QUARTER, INTERVALS, LANE]: frame `4 * lane + phase` of each interval.
+        [rows, 2, QUARTER, INTERVALS, QUARTER_INTERVAL]: frame `4 * last + phase` of each interval.
     """
-    phase, step, left, left_step, right, right_step = (c[:, :, None, _SEND, None] for c in control[:6])
-    lane = torch.arange(LANE, dtype=torch.float32, device=phase.device)
-    quarter = torch.arange(QUARTER, dtype=torch.float32, device=phase.device)[:, None, None] * (1.0 / QUARTER)
-    frame = lane + quarter
-    wave = sine(phase + step * frame)
-    return torch.stack(
-        ((wave * (left + left_step * frame)).sum(1), (wave * (right + right_step * frame)).sum(1)), dim=1
-    )
+    inner = points[:, None, _BLOCK]
+    phase = torch.arange(QUARTER, dtype=torch.float32, device=points.device)[:, None, None, None] * (1.0 / QUARTER)
+    frame = torch.arange(QUARTER_INTERVAL, dtype=torch.float32, device=points.device) + phase
+
+    def line(value: Point, slope: Point) -> Tensor:
+        return inner[..., value, None] + inner[..., slope, None] * frame
+
+    wave = sine(line(Point.PHASE, Point.PHASE_STEP))
+    left = (wave * line(Point.LEFT, Point.LEFT_STEP)).sum(3)
+    right = (wave * line(Point.RIGHT, Point.RIGHT_STEP)).sum(3)
+    return torch.stack((left, right), dim=1)
 
 
-def accumulate_low(control: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+def accumulate_low(points: Tensor) -> Tensor:
     """`low` partial by partial: for eager running, where the fused form would write every partial to memory."""
-    dry, sent = low([c[:, :1] for c in control])
-    for index in range(1, control[0].shape[1]):
-        more_dry, more_sent = low([c[:, index : index + 1] for c in control])
-        dry += more_dry
-        sent += more_sent
-    return dry, sent
+    total = low(points[:, :, :1])
+    for index in range(1, points.shape[2]):
+        total += low(points[:, :, index : index + 1])
+    return total
 
 
-def accumulate_high(control: Sequence[Tensor]) -> Tensor:
+def accumulate_high(points: Tensor) -> Tensor:
     """`high` partial by partial, as `accumulate_low`."""
-    total = high([c[:, :1] for c in control[:6]])
-    for index in range(1, control[0].shape[1]):
-        total += high([c[:, index : index + 1] for c in control[:6]])
+    total = high(points[:, :, :1])
+    for index in range(1, points.shape[2]):
+        total += high(points[:, :, index : index + 1])
     return total

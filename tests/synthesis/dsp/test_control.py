@@ -4,19 +4,21 @@ import numpy as np
 import torch
 
 from services.contract.timebase import BLOCK_FRAMES
-from services.synthesis.dsp.control import COLUMNS, Col, expand
+from services.synthesis.dsp.control import COLUMNS, Col, Point, expand
 from services.synthesis.dsp.grid import GUARD_INTERVALS, INTERVALS, POINTS
 from tests.synthesis.listening import some_partials
 
 
-def _expand(parameters: np.ndarray, phases: np.ndarray) -> list[np.ndarray]:
-    return [points[0].numpy() for points in expand(torch.from_numpy(parameters)[None], torch.from_numpy(phases)[None])]
+def _expand(parameters: np.ndarray, phases: np.ndarray) -> np.ndarray:
+    """What a control point says, then partials, then points."""
+    points = expand(torch.from_numpy(parameters).T[None], torch.from_numpy(phases).T[None])
+    return points[0].permute(2, 1, 0).numpy()
 
 
 def test_padding_is_silent() -> None:
-    points = expand(torch.zeros(1, 3, COLUMNS), torch.zeros(1, 3, 2, dtype=torch.int32))
-    assert all(torch.count_nonzero(gain) == 0 for gain in points[2:])
-    assert points[0].shape == (1, 3, POINTS)
+    points = expand(torch.zeros(1, COLUMNS, 3), torch.zeros(1, 2, 3, dtype=torch.int32))
+    assert points.shape == (1, POINTS, 3, len(Point))
+    assert torch.count_nonzero(points[..., Point.LEFT :]) == 0
 
 
 def test_gains_of_a_control_point_have_the_same_bits_in_both_blocks_that_share_it() -> None:
@@ -24,9 +26,9 @@ def test_gains_of_a_control_point_have_the_same_bits_in_both_blocks_that_share_i
     later = parameters.copy()
     later[:, Col.ONSET] -= BLOCK_FRAMES
     here, there = _expand(parameters, phases), _expand(later, phases)
-    # The last four points are padding, and the next block begins INTERVALS points later.
+    # The next block begins INTERVALS points later; its guard is this one's last interval.
     shared = POINTS - INTERVALS
-    for column in (2, 4, 6):
+    for column in (Point.LEFT, Point.RIGHT, Point.SEND, Point.LEFT_STEP):
         assert np.array_equal(here[column][:, INTERVALS:], there[column][:, :shared])
 
 
@@ -45,7 +47,7 @@ def test_a_note_is_silent_before_its_onset_and_after_its_release() -> None:
     parameters = np.zeros((1, COLUMNS), dtype=np.float32)
     parameters[0, [Col.ONSET, Col.ATTACK_RATE, Col.HOLD, Col.RELEASE_RATE]] = 2_520, 1 / 500, 5_040, 1 / 2_520
     parameters[0, [Col.SUSTAIN, Col.GAIN_LEFT]] = 1.0, 1.0
-    gain = _expand(parameters, np.array([[0, 1_000_000]], dtype=np.int32))[2][0]
+    gain = _expand(parameters, np.array([[0, 1_000_000]], dtype=np.int32))[Point.LEFT][0]
     point = np.arange(POINTS) - GUARD_INTERVALS
     assert np.count_nonzero(gain[point <= 10]) == 0
     assert (gain[(point > 10) & (point < 40)] > 0).all()

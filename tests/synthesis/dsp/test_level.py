@@ -3,7 +3,15 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from services.synthesis.dsp.grid import INTERVALS, LANE, LOW_FRAMES, LOW_INTERVALS, QUARTER
+from services.synthesis.dsp.grid import (
+    GUARD_FRAMES,
+    INTERVALS,
+    LOW_FRAMES,
+    LOW_INTERVALS,
+    QUARTER,
+    QUARTER_BLOCK,
+    QUARTER_INTERVAL,
+)
 from services.synthesis.dsp.level import CEILING, KNEE, finish, quarter_mix, soft_limit
 from services.synthesis.dsp.noise import AIR_TAPS, WHITE_FRAMES
 from services.synthesis.dsp.resample import phases
@@ -13,8 +21,16 @@ TAPS = [[float(tap) for tap in row] for row in phases()]
 
 def _finish(mixed: torch.Tensor, bright: torch.Tensor | None = None) -> tuple[torch.Tensor, ...]:
     rows = mixed.shape[0]
-    bright = torch.zeros(rows, 2, QUARTER, INTERVALS, LANE) if bright is None else bright
-    return finish(mixed, bright, TAPS, torch.zeros((rows, 2), dtype=torch.int32), torch.ones(rows, 2))
+    bright = torch.zeros(rows, 2, QUARTER, INTERVALS, QUARTER_INTERVAL) if bright is None else bright
+    packed, peak, mean_square = finish(
+        mixed, bright, TAPS, torch.zeros((rows, 2), dtype=torch.int32), torch.ones(rows, 1)
+    )
+    return played(packed), peak, mean_square
+
+
+def played(packed: torch.Tensor) -> torch.Tensor:
+    """Packed samples in playing order: int16 [rows, frames, 2]."""
+    return packed.transpose(1, 2).contiguous().view(torch.int16).reshape(packed.shape[0], -1, 2)
 
 
 def test_the_limiter_leaves_quiet_sound_alone_and_never_passes_its_ceiling() -> None:
@@ -61,20 +77,20 @@ def test_peak_and_mean_square_are_of_full_scale() -> None:
 
 
 def test_bright_partials_land_on_their_own_frames() -> None:
-    bright = torch.zeros(1, 2, QUARTER, INTERVALS, LANE)
-    bright[0, 1, 3, 2, 5] = 0.4
-    samples = _finish(torch.zeros(1, 2, LOW_FRAMES), bright)[0]
-    played = samples.permute(0, 3, 2, 1).reshape(-1, 2)
-    assert played[(2 * 63 + 5) * 4 + 3, 1] > 13_000
-    assert (played.abs() > 1).sum() == 1
+    bright = torch.zeros(1, 2, QUARTER, INTERVALS, QUARTER_INTERVAL)
+    bright[0, 1, 3, 2, 5] = -0.4
+    samples = _finish(torch.zeros(1, 2, LOW_FRAMES), bright)[0][0]
+    assert samples[(2 * 63 + 5) * 4 + 3, 1] < -13_000
+    assert (samples.abs() > 1).sum() == 1
 
 
-def test_air_follows_its_level_between_control_points() -> None:
+def test_air_follows_its_level_from_the_blocks_start_to_its_end() -> None:
     white = torch.ones(1, 2, WHITE_FRAMES)
     taps = torch.zeros(1, AIR_TAPS)
     taps[0, 0] = 1.0
-    level = torch.zeros(1, 2, LOW_INTERVALS + 1)
-    level[0, 0] = torch.arange(LOW_INTERVALS + 1) * 63.0
-    mixed = quarter_mix(torch.zeros(1, 2, LOW_INTERVALS, LANE), torch.zeros(1, 2, LOW_FRAMES), white, taps, level)
-    assert np.allclose(mixed[0, 0].numpy(), np.arange(LOW_FRAMES), atol=1e-2)
+    level = torch.tensor([[[1.0, 2.0], [0.0, 0.0]]])
+    voices, wet = torch.zeros(1, 3, LOW_INTERVALS, QUARTER_INTERVAL), torch.zeros(1, 2, LOW_FRAMES)
+    mixed = quarter_mix(voices, wet, white, taps, level)
+    expected = 1.0 + (np.arange(LOW_FRAMES) - GUARD_FRAMES) / QUARTER_BLOCK
+    assert np.allclose(mixed[0, 0].numpy(), expected, atol=1e-5)
     assert torch.count_nonzero(mixed[0, 1]) == 0
