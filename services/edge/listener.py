@@ -35,8 +35,10 @@ TOKEN_EVERY_S: Final = 20.0
 MAX_UPDATES_PER_S: Final = 20
 PATIENCE_S: Final = 0.25
 """A change that has not been rendered by then gives way to a newer one."""
-SPLICE_AHEAD_CHUNKS: Final = 2
-"""Where a splice begins: late enough to reach the player before it plays it, early enough to be heard in 300 ms."""
+SPLICE_AHEAD_CHUNKS: Final = 1
+"""Where a splice begins: with the next chunk that is played. It is heard within 300 ms of being asked for: rendering,
+the rest of the present chunk, and up to a chunk by which the player is behind. One that learns of it late fades from
+where it is."""
 SPLICE_MIN_CHUNKS: Final = 2
 """A splice waits until so many chunks may be sent at once."""
 MAX_MESSAGES_PER_S: Final = 40
@@ -304,7 +306,10 @@ class Listener:
         if new is None or new.origin is None:
             return line
         if self.events:
-            tick = min(live - self._lag + SPLICE_AHEAD_CHUNKS, self._cursor)
+            tick = live - self._lag + SPLICE_AHEAD_CHUNKS
+            if tick < new.origin <= tick + EARLY_TICKS:
+                tick = new.origin
+            tick = min(tick, self._cursor)
             if new.chunk(tick) is None and self._lag > 0 and new.chunk(live + SPLICE_AHEAD_CHUNKS) is not None:
                 # The new stream has no history as old as this listener's place: it comes forward.
                 self._lag = 0

@@ -18,7 +18,7 @@ _LATENESS_BUCKETS_S: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.0
 _WAIT_BUCKETS_S: Final = (0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)
 
 REFUSALS: Final = (
-    "connections", "address", "origin", "draining", "path", "streams", "overload", "unrenderable", "token",
+    "connections", "address", "origin", "draining", "streams", "overload", "unrenderable", "token",
 )  # fmt: skip
 SEND_ERRORS: Final = ("closed", "overflow", "stalled", "exception")
 ASK_RESULTS: Final = ("accepted", "duplicate", "full", "error", "dropped")

@@ -409,17 +409,17 @@ def test_it_is_told_when_a_loop_begins_and_when_it_ends() -> None:
 # --- steering --------------------------------------------------------------------------------------------------------
 
 
-def test_a_client_with_splice_hears_a_change_two_chunks_ahead_of_the_live_tick() -> None:
+def test_a_client_with_splice_hears_a_change_with_the_next_chunk_that_it_plays() -> None:
     desk = Desk(events=True).begun()
-    assert desk.update(key="F#") == [Join(OTHER, LIVE + 2)]
+    assert desk.update(key="F#") == [Join(OTHER, LIVE + 1)]
     actions = desk.pump()
     assert events(actions, "splice") == [
-        {"type": "splice", "chunk_id": LIVE + 2, "stream": OTHER.to_params(), "stream_id": OTHER.stream_id}
+        {"type": "splice", "chunk_id": LIVE + 1, "stream": OTHER.to_params(), "stream_id": OTHER.stream_id}
     ]
     assert Leave(SPEC.stream_id) in actions
-    assert sent(actions) == [(LIVE + 2 + index, index + 3) for index in range(8)]
+    assert sent(actions) == [(LIVE + 1 + index, index + 2) for index in range(9)]
     greeting = events(actions, "hello")[0]
-    assert read(SECRET, greeting["resume"], NOW_S) == ResumePoint(OTHER.stream_id, LIVE + 2)
+    assert read(SECRET, greeting["resume"], NOW_S) == ResumePoint(OTHER.stream_id, LIVE + 1)
     assert desk.listener.streams == (OTHER.stream_id,)
 
 
@@ -431,8 +431,15 @@ def test_the_splice_waits_for_the_new_stream_and_the_old_one_plays_on() -> None:
     assert sent(desk.tick()) == [(LIVE + 10, 10)]
     desk.lines[OTHER.stream_id].origin = LIVE
     actions = desk.tick()
-    assert events(actions, "splice")[0]["chunk_id"] == desk.live + 2
-    assert sent(actions)[0] == (desk.live + 2, 3)
+    assert events(actions, "splice")[0]["chunk_id"] == desk.live + 1
+    assert sent(actions)[0] == (desk.live + 1, 2)
+
+
+def test_a_splice_into_a_stream_that_begins_a_little_later_begins_there() -> None:
+    desk = Desk(events=True).begun()
+    desk.lines[OTHER.stream_id].origin = LIVE + 3
+    desk.update(key="F#")
+    assert events(desk.pump(), "splice")[0]["chunk_id"] == LIVE + 3
 
 
 def test_a_plain_client_gets_the_change_with_its_next_chunk_and_that_chunk_crossfades() -> None:
