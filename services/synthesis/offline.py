@@ -76,7 +76,7 @@ def render_to_wav(
     blocks = math.ceil(frames / BLOCK_FRAMES)
     peak = 0.0
     started = time.perf_counter()
-    with wave.open(str(path), "wb") as file:
+    with path.open("wb") as raw, wave.open(raw, "wb") as file:
         file.setnchannels(CHANNELS)
         file.setsampwidth(SAMPLE_BYTES)
         file.setframerate(SAMPLE_RATE_HZ)

@@ -44,8 +44,8 @@ from services.synthesis.render import SOUND_VERSION, RenderedBatch, render_revis
 
 _log = get_logger(__name__)
 
-BATCH_S: Final = 0.25
-"""A batch is as large as renders in so long."""
+BATCH_S: Final = 0.125
+"""A batch is as large as renders in so long: larger ones gain nothing, and an urgent block waits for half of one."""
 MAX_BATCH: Final = 256
 FIRST_BATCH: Final = 8
 """Until the speed is known."""
@@ -104,7 +104,7 @@ class _LaneState:
 
     name: Lane
     source: JobSource
-    fetch: asyncio.Task[Sequence[Job]] | None = None
+    fetch: asyncio.Task[None] | None = None
     held: deque[_Held] = field(default_factory=deque)
 
 
@@ -270,7 +270,7 @@ class Worker:
                 if lane_state.fetch is not None:
                     # A closed source ends its fetch; what it still brought is given back below.
                     with contextlib.suppress(asyncio.CancelledError, BusError):
-                        self._keep(lane_state, await lane_state.fetch)
+                        await lane_state.fetch
                 for held in lane_state.held:
                     self._metrics.returned.inc()
                     await self._settle(held, held.job.give_back)
@@ -285,14 +285,15 @@ class Worker:
         while not self._stop.is_set():
             for lane in self._lanes:
                 if lane.fetch is not None and lane.fetch.done():
-                    jobs, lane.fetch = lane.fetch.result(), None
-                    self._keep(lane, jobs)
+                    ended, lane.fetch = lane.fetch, None
+                    # Raises what the bus raised, where it did.
+                    ended.result()
             batch = self._choose(limit)
             for lane in self._lanes:
                 # Fetch while the batch renders; but take no more than one batch, others may be idle.
                 if lane.fetch is None and len(lane.held) < limit:
                     lane.fetch = asyncio.create_task(
-                        _fetch(lane.source, limit - len(lane.held)), name=f"fetch-{lane.name}"
+                        self._fetch(lane, limit - len(lane.held)), name=f"fetch-{lane.name}"
                     )
             if batch:
                 return batch
@@ -314,6 +315,10 @@ class Worker:
             while lane.held and len(batch) < limit:
                 batch.append(lane.held.popleft())
         return batch
+
+    async def _fetch(self, lane: _LaneState, jobs: int) -> None:
+        # Kept at once, so that they are reported as in progress while a batch renders.
+        self._keep(lane, await lane.source.fetch(jobs, FETCH_WAIT_S))
 
     def _keep(self, lane: _LaneState, jobs: Iterable[Job]) -> None:
         now = self._clock.now()
@@ -485,7 +490,3 @@ class Worker:
 
     async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
-
-
-async def _fetch(source: JobSource, jobs: int) -> Sequence[Job]:
-    return await source.fetch(jobs, FETCH_WAIT_S)
