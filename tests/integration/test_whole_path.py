@@ -154,8 +154,9 @@ async def survives(system: System, strike: Callable[[], None], *, seconds: float
     assert ids == list(range(ids[0], ids[0] + len(ids)))
     assert len(ids) >= seconds * 10
     assert quiet == 0
-    # And the music is a renderer's again, not the loop's: a new stream can only come from a renderer.
-    await listen(system.ws_url, 5, timeout_s=20, seed=int(time.time()))
+    # And the music is a renderer's again, not the loop's: only a renderer, which has to start first, can make a new
+    # stream.
+    await listen(system.ws_url, 5, timeout_s=90, seed=int(time.time()))
 
 
 def test_a_taken_port_is_said_in_a_sentence(system: System) -> None:

@@ -15,6 +15,13 @@ BUILD_TIMEOUT_S = 900
 """A test that asks for compiled kernels may be the one that has to build them."""
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _denormals_come_back() -> Iterator[None]:
+    """A renderer flushes denormals in its thread; hypothesis rightly refuses to make floats in such a one."""
+    yield
+    torch.set_flush_denormal(False)
+
+
 @pytest.fixture(scope="session")
 def compiled_kernels() -> Kernels:
     """The packages of this machine's cache; built when they are missing."""
