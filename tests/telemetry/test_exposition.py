@@ -53,15 +53,14 @@ def test_merging_one_part_without_labels_says_the_same() -> None:
     st.lists(st.tuples(st.text(max_size=20), st.floats(allow_nan=False)), min_size=1, max_size=4),
 )
 def test_every_sample_of_every_part_is_there_with_its_parts_labels(parts: list[tuple[str, float]]) -> None:
+    # Made once each: an exposition holds the time at which its counters were made.
+    texts = [instance(level, odd=odd) for odd, level in parts]
     merged = samples(
-        merge(
-            ({"service": "edge", "instance": f"e{number}"}, parse(instance(level, odd=odd)))
-            for number, (odd, level) in enumerate(parts)
-        )
+        merge(({"service": "edge", "instance": f"e{number}"}, parse(text)) for number, text in enumerate(texts))
     )
-    for number, (odd, level) in enumerate(parts):
+    for number, text in enumerate(texts):
         own = {("service", "edge"), ("instance", f"e{number}")}
-        for (name, labels), expected in samples(instance(level, odd=odd)).items():
+        for (name, labels), expected in samples(text).items():
             assert merged[name, frozenset(labels | own)] == expected
     assert len(merged) == len(parts) * len(samples(instance()))
 
