@@ -65,6 +65,10 @@ class Cluster:
         """
         return self._run([self.kubectl_path, "-n", self.namespace, *arguments], stdin, timeout_s)
 
+    def everywhere(self, *arguments: str, stdin: str | None = None) -> str:
+        """Run kubectl for objects that say themselves which namespace they are in."""
+        return self._run([self.kubectl_path, *arguments], stdin, 120)
+
     def helm(self, *arguments: str, timeout_s: float = 600) -> str:
         """Run helm; what it printed."""
         return self._run([self.helm_path, "-n", self.namespace, *arguments], None, timeout_s)

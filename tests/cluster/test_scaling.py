@@ -34,18 +34,18 @@ def metrics_api(cluster: Cluster) -> Iterator[None]:
         {
             "apiVersion": "v1",
             "kind": "ConfigMap",
-            "metadata": {"name": "adapter"},
+            "metadata": {"name": "adapter", "namespace": cluster.namespace},
             "data": {"config.yaml": yaml.safe_dump(config)},
         }
     )
-    manifest = "\n---\n".join(json.dumps(each) for each in documents)
-    cluster.kubectl("apply", "-f", "-", stdin=manifest)
+    manifest = yaml.safe_dump_all(documents)
+    cluster.everywhere("apply", "-f", "-", stdin=manifest)
     try:
         for name in ("prometheus", "adapter"):
             cluster.kubectl("rollout", "status", f"deployment/{name}", "--timeout=90s")
         yield
     finally:
-        cluster.kubectl("delete", "--wait=false", "-f", "-", stdin=manifest)
+        cluster.everywhere("delete", "--wait=false", "-f", "-", stdin=manifest)
 
 
 def count(cluster: Cluster) -> int:
