@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -249,3 +251,23 @@ def test_vendored_parts_are_those_that_the_chart_names() -> None:
     }
     assert named == there
     assert all("repository" not in each for each in about["dependencies"])
+
+
+def test_each_dashboard_becomes_a_config_map_for_grafana(tmp_path: Path) -> None:
+    chart = tmp_path / "auralis"
+    shutil.copytree(CHART, chart)
+    dashboards = chart / "files" / "dashboards"
+    dashboards.mkdir(exist_ok=True)
+    for old in dashboards.glob("*.json"):
+        old.unlink()
+    # Grafana's own templates look like Helm's.
+    text = '{"title": "Fleet", "legend": "{{instance}}"}'
+    (dashboards / "fleet.json").write_text(text)
+    flags = "--set", "monitoring.dashboards.enabled=true", "--set", "monitoring.dashboards.annotations.folder=Auralis"
+    done = run(tool("helm"), "template", "auralis", str(chart), "--kube-version", KUBE_VERSIONS[-1], *flags)
+    assert done.returncode == 0, done.stderr
+    objects = [each for each in yaml.safe_load_all(done.stdout) if each]
+    (found,) = (each for each in objects if each["metadata"]["name"] == "auralis-dashboard-fleet")
+    assert found["data"] == {"fleet.json": text}
+    assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert found["metadata"]["annotations"] == {"folder": "Auralis"}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import subprocess
+import sys
 import time
 import urllib.request
 from typing import Any
@@ -15,7 +17,7 @@ import pytest
 
 from services.client import Client
 from services.contract.spec import StreamSpec
-from tests.cluster.conftest import RELEASE, Installed
+from tests.cluster.conftest import RELEASE, ROOT, Installed
 
 PARTS = ("nats", "synthesis", "edge", "telemetry")
 
@@ -190,3 +192,14 @@ def test_the_chart_is_refused_with_a_sentence_before_anything_changes(installed:
     with pytest.raises(AssertionError, match=r"edge\.jwt\.key: got nothing with jwt\.enabled"):
         installed.upgrade("--set", "edge.jwt.enabled=true")
     assert "deployed" in installed.cluster.helm("status", RELEASE)
+
+
+def test_the_guide_s_client_plays_through_a_port_forward(installed: Installed) -> None:
+    script = ROOT / "tests" / "guide" / "scripts" / "test_full_pipeline.py"
+    with installed.cluster.forwarded("service/auralis-edge", 80) as port:
+        done = subprocess.run(
+            [sys.executable, str(script)],
+            env={**os.environ, "AURALIS_PORT": str(port)}, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+    print(done.stdout)  # noqa: T201 - figures for the report
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.charts.support import merge
 from tests.cluster.conftest import ROOT, Cluster, CommandError, Installed
 
 TARGET = 8
@@ -104,6 +105,12 @@ def test_edges_follow_their_listeners_up_and_down_and_nobody_loses_a_chunk(insta
             },
         },
     }
+    before = {pod["metadata"]["uid"] for pod in cluster.pods("edge")}
+    assert len(before) == 2
+    # Two are wanted at first: switching the autoscaler on may not begin by ending one.
+    held = merge(values, {"minReplicas": 2})
+    installed.upgrade("--set-json", f"edge.autoscaling={json.dumps(held)}")
+    assert {pod["metadata"]["uid"] for pod in cluster.pods("edge")} == before
     installed.upgrade("--set-json", f"edge.autoscaling={json.dumps(values)}")
     history: list[str] = []
     began_s = time.monotonic()

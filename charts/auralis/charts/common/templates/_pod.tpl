@@ -169,6 +169,11 @@ kind: Deployment
 spec:
   {{- if eq (dig "autoscaling" "type" "none" .values) "none" }}
   replicas: {{ dig "replicas" 1 .values | int }}
+  {{- else }}
+  {{- with lookup "apps/v1" "Deployment" .root.Release.Namespace (include "auralis.partname" .) }}
+  # As many as run now. Left out, it would be one pod from the moment when the autoscaler is switched on to its first look.
+  replicas: {{ .spec.replicas }}
+  {{- end }}
   {{- end }}
   revisionHistoryLimit: 5
   # Pulling an image with torch and warming kernels may take minutes.
