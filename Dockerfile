@@ -18,11 +18,11 @@ ARG BASE=python:3.12-slim
 
 # --- dependencies, from constraints.txt: the layers that seldom change ------------------------------------------------
 
-# One list for each image. What else changes in pyproject.toml ends here and installs nothing anew.
+# One list for each image, all of one time. What else changes in pyproject.toml ends here and installs nothing anew.
 FROM ${BASE} AS requirements
 WORKDIR /build
 COPY pyproject.toml constraints.txt ./
-RUN ["python3", "-c", "import tomllib\nproject = tomllib.load(open('pyproject.toml', 'rb'))['project']\nfor name in ('synthesis', 'edge', 'telemetry'):\n    wanted = project['dependencies'] + project['optional-dependencies'][name]\n    open(name + '.txt', 'w').write('\\n'.join(wanted) + '\\n')\n"]
+RUN ["python3", "-c", "import os, tomllib\nproject = tomllib.load(open('pyproject.toml', 'rb'))['project']\nfor name in ('synthesis', 'edge', 'telemetry'):\n    wanted = project['dependencies'] + project['optional-dependencies'][name]\n    open(name + '.txt', 'w').write('\\n'.join(wanted) + '\\n')\n    os.utime(name + '.txt', (0, 0))\nos.utime('constraints.txt', (0, 0))\n"]
 
 FROM ${BASE} AS tools
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PYTHONDONTWRITEBYTECODE=1
