@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import re
 import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -82,3 +87,67 @@ def test_a_drained_edge_sends_its_listeners_elsewhere_before_it_ends(installed: 
     report = listeners.report(120)
     lost_nothing(report)
     assert report["reconnects"] == report["recovered"] >= 1
+
+
+def revisions(ports: list[int]) -> dict[tuple[int, str], str]:
+    """(edge's port, stream) -> the revision that it plays."""
+    found = {}
+    for port in ports:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/streams", timeout=5) as answer:
+            for stream in json.load(answer)["streams"]:
+                found[port, stream["stream_id"]] = stream["revision"]
+    return found
+
+
+def another_revision(cluster: Cluster) -> list[str]:
+    """Flags that give workers the next sound version: one changed line, and no compiled form of it."""
+    read = (
+        "import importlib.util\n"
+        "found = importlib.util.find_spec('services.synthesis.render')\n"
+        "print(found.origin, found.cached, open(found.origin).read(), sep='\\n')\n"
+    )
+    said = cluster.kubectl("exec", "deployment/auralis-synthesis", "--", "python", "-c", read)
+    origin, cached, source = said.split("\n", 2)
+    changed, count = re.subn(
+        r"(?m)^SOUND_VERSION: Final = (\d+)$", lambda m: f"SOUND_VERSION: Final = {int(m[1]) + 1}", source
+    )
+    assert count == 1
+    data = {"render.py": changed, "compiled": ""}
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "next-revision"}, "data": data}
+    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(config))
+    mounts = [
+        {"name": "next", "mountPath": path, "subPath": key}
+        for path, key in ((origin, "render.py"), (cached, "compiled"))
+    ]
+    volumes = [{"name": "next", "configMap": {"name": "next-revision"}}]
+    return [
+        "--set-json", f"synthesis.extraVolumes={json.dumps(volumes)}",
+        "--set-json", f"synthesis.extraVolumeMounts={json.dumps(mounts)}",
+    ]  # fmt: skip
+
+
+def test_streams_move_to_a_new_revision_once_and_never_back(installed: Installed) -> None:
+    cluster = installed.cluster
+    listeners = cluster.start_listeners("during-revision", LISTENERS, 100)
+    flags = another_revision(cluster)
+    with contextlib.ExitStack() as stack:
+        ports = [
+            stack.enter_context(cluster.forwarded(f"pod/{pod['metadata']['name']}", 8000))
+            for pod in cluster.pods("edge")
+        ]
+        seen: dict[tuple[int, str], list[str]] = {key: [name] for key, name in revisions(ports).items()}
+        assert len({names[0] for names in seen.values()}) == 1, "one revision at first"
+        (old,) = {names[0] for names in seen.values()}
+        upgrade = stack.enter_context(ThreadPoolExecutor(1)).submit(installed.upgrade, *flags)
+        end_s = time.monotonic() + 80
+        while time.monotonic() < end_s and not (upgrade.done() and all(names[-1] != old for names in seen.values())):
+            for key, name in revisions(ports).items():
+                names = seen.setdefault(key, [])
+                if name and names[-1:] != [name]:
+                    names.append(name)
+            time.sleep(0.2)
+        upgrade.result()
+    # Old, then new: a third entry would be a step back.
+    assert {len(names) for names in seen.values()} == {2}, seen
+    assert len({names[1] for names in seen.values()}) == 1, seen
+    lost_nothing(listeners.report(200))
