@@ -50,8 +50,9 @@ def measure(renderer: Renderer, batch: int, intensity: float, blocks: int) -> di
         seconds.append(time.perf_counter() - began)
         partials += rendered.partials
         began = time.perf_counter()
+        rows = [renderer.packer.place(*job) for job in jobs]
         for band in ("low", "high"):
-            renderer.packer.partials(jobs, band)
+            renderer.packer.partials(rows, band)
         packing.append(time.perf_counter() - began)
     middle = statistics.median(seconds)
     return {

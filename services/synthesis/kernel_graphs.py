@@ -1,4 +1,4 @@
-"""The five kernels as graphs: what is computed together, and which axes may be of any length.
+"""The six kernels as graphs: what is computed together, and which axes may be of any length.
 
 What stands here, in `dsp` and in `build_kernels` decides the bits of a compiled kernel; nothing else does.
 """
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from services.synthesis.dsp import control, level, noise, resample, reverb, voices
-from services.synthesis.dsp.control import COLUMNS, Point
+from services.synthesis.dsp.control import COLUMNS, Gain
 from services.synthesis.dsp.grid import INTERVALS, LOW_FRAMES, LOW_INTERVALS, POINTS, QUARTER, QUARTER_INTERVAL
 from services.synthesis.dsp.noise import AIR_TAPS, WHITE_FRAMES
 from services.synthesis.dsp.reverb import PADDED_BINS, PARTS, WET_OFFSET, WINDOW_FRAMES
@@ -26,7 +26,7 @@ class Expand(torch.nn.Module):
     """See `control.expand`."""
 
     @override
-    def forward(self, parameters: Tensor, phases: Tensor) -> Tensor:
+    def forward(self, parameters: Tensor, phases: Tensor) -> tuple[Tensor, Tensor]:
         return control.expand(parameters, phases)
 
 
@@ -34,16 +34,16 @@ class Low(torch.nn.Module):
     """See `voices.low`."""
 
     @override
-    def forward(self, points: Tensor) -> Tensor:
-        return voices.low(points)
+    def forward(self, turns: Tensor, gains: Tensor) -> Tensor:
+        return voices.low(turns, gains)
 
 
 class High(torch.nn.Module):
     """See `voices.high`."""
 
     @override
-    def forward(self, points: Tensor) -> Tensor:
-        return voices.high(points)
+    def forward(self, turns: Tensor, gains: Tensor) -> Tensor:
+        return voices.high(turns, gains)
 
 
 class Wet(torch.nn.Module):
@@ -72,9 +72,9 @@ class Finish(torch.nn.Module):
         white: Tensor,
         air_taps: Tensor,
         air_level: Tensor,
-        bright: Tensor,
         dither: Tensor,
         hiss: Tensor,
+        bright: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         wet = reverberant[..., WET_OFFSET : WET_OFFSET + LOW_FRAMES]
         mixed = level.quarter_mix(played, wet, white, air_taps, air_level)
@@ -93,7 +93,19 @@ class Plan:
 
 
 def _points() -> tuple[Tensor, ...]:
-    return (torch.rand(4, POINTS, 12, len(Point)),)
+    return torch.rand(4, POINTS, 12, 2), torch.rand(4, POINTS, len(Gain), 12)
+
+
+def _parts() -> tuple[Tensor, ...]:
+    return (
+        torch.rand(4, 3, LOW_INTERVALS, QUARTER_INTERVAL),
+        torch.rand(4, 2, WINDOW_FRAMES),
+        torch.rand(4, 2, WHITE_FRAMES),
+        torch.rand(4, AIR_TAPS),
+        torch.rand(4, 2, 2),
+        torch.zeros((4, 2), dtype=torch.int32),
+        torch.rand(4, 1),
+    )
 
 
 PLANS: Final = (
@@ -103,8 +115,8 @@ PLANS: Final = (
         lambda: (torch.rand(4, COLUMNS, 12), torch.zeros((4, 2, 12), dtype=torch.int32)),
         ({0: "rows", 2: "partials"},) * 2,
     ),
-    Plan("low", Low, _points, ({0: "rows", 2: "partials"},)),
-    Plan("high", High, _points, ({0: "rows", 2: "partials"},)),
+    Plan("low", Low, _points, ({0: "rows", 2: "partials"}, {0: "rows", 3: "partials"})),
+    Plan("high", High, _points, ({0: "rows", 2: "partials"}, {0: "rows", 3: "partials"})),
     Plan(
         "wet",
         Wet,
@@ -118,19 +130,11 @@ PLANS: Final = (
         ),
         ({0: "slots"}, {0: "rows"}, {0: "rooms"}, {0: "rows"}, {0: "rows"}, {0: "rows"}),
     ),
+    Plan("finish", Finish, _parts, ({0: "rows"},) * 7),
     Plan(
-        "finish",
+        "finish_bright",
         Finish,
-        lambda: (
-            torch.rand(4, 3, LOW_INTERVALS, QUARTER_INTERVAL),
-            torch.rand(4, 2, WINDOW_FRAMES),
-            torch.rand(4, 2, WHITE_FRAMES),
-            torch.rand(4, AIR_TAPS),
-            torch.rand(4, 2, 2),
-            torch.rand(4, 2, QUARTER, INTERVALS, QUARTER_INTERVAL),
-            torch.zeros((4, 2), dtype=torch.int32),
-            torch.rand(4, 1),
-        ),
+        lambda: (*_parts(), torch.rand(4, 2, QUARTER, INTERVALS, QUARTER_INTERVAL)),
         ({0: "rows"},) * 8,
     ),
 )

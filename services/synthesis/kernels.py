@@ -1,4 +1,4 @@
-"""The five kernels of the sound, compiled ahead of time and kept on disk, or run eagerly where there is no compiler.
+"""The six kernels of the sound, compiled ahead of time and kept on disk, or run eagerly where there is no compiler.
 
 On a CPU each kernel is an AOTInductor package: machine code for any number of rows and partials, built once with the
 C++ compiler and opened afterwards without one. A package's folder is named by everything it depends on (torch,
@@ -32,7 +32,7 @@ from services.synthesis.kernel_graphs import Expand, Finish, High, Low, Wet
 
 Progress = Callable[[str, float], None]
 
-KERNEL_NAMES: Final = ("low", "finish", "high", "wet", "expand")
+KERNEL_NAMES: Final = ("low", "finish_bright", "finish", "expand", "high", "wet")
 """In the order in which they are built: the slow ones first."""
 
 LESSER: Final[Mapping[str, tuple[str, ...]]] = {"x86-64-v4": ("x86-64-v3", "x86-64"), "x86-64-v3": ("x86-64",)}
@@ -63,7 +63,7 @@ class Kernels:
         mode: "compiled" or "eager".
         reason: why it is eager; empty when it is not.
         least_rows: how many rows a call must have at least.
-        expand, low, high, wet, finish: see the modules of the same names.
+        expand, low, high, wet, finish, finish_bright: see `kernel_graphs`.
     """
 
     mode: str
@@ -74,6 +74,7 @@ class Kernels:
     high: Kernel
     wet: Kernel
     finish: Kernel
+    finish_bright: Kernel
 
 
 def load_kernels(
@@ -115,11 +116,12 @@ def eager_kernels(reason: str) -> Kernels:
         "eager",
         reason,
         1,
-        expand=lambda *tensors: (control.expand(*tensors),),
+        expand=control.expand,
         low=lambda *points: (voices.accumulate_low(*points),),
         high=lambda *points: (voices.accumulate_high(*points),),
         wet=wet,
         finish=finish,
+        finish_bright=finish,
     )
 
 
@@ -333,6 +335,7 @@ def _just_in_time_kernels() -> Kernels:
         high=compiled(High()),
         wet=compiled(Wet()),
         finish=compiled(Finish()),
+        finish_bright=compiled(Finish()),
     )
 
 

@@ -73,17 +73,41 @@ class PreparedSection:
 
     Attributes:
         low, high: partials below and above the split.
-        air_s, air_level: as in Section.
+        air: float64 [241]: level of the air at each second, the section's end included.
+        seeds: uint32 [3]: of the stream's air and dither.
         chords: as in Section.
         notes_sounding: float: mean number of notes that sound at a time, tails included.
     """
 
     low: Table
     high: Table
-    air_s: NDArray[np.float64]
-    air_level: NDArray[np.float32]
+    air: NDArray[np.float64]
+    seeds: NDArray[np.uint32]
     chords: tuple[SectionChord, ...]
     notes_sounding: float
+
+
+Sounding = tuple[Table, NDArray[np.int32], int]
+"""A table, its rows that sound in a block, and the block's first frame from the start of the table's section."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """What sounds in one block of one stream.
+
+    Attributes:
+        section: that the block lies in.
+        low, high: partials of either band.
+        low_count, high_count: how many they are.
+    """
+
+    spec: StreamSpec
+    block: int
+    section: PreparedSection
+    low: tuple[Sounding, ...]
+    high: tuple[Sounding, ...]
+    low_count: int
+    high_count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,69 +184,52 @@ class Packer:
         if second >= moment and (spec.stream_id, number + 1) not in self._prepared:
             self.section(spec, number + 1)
 
-    def sounding(self, spec: StreamSpec, block: int, band: str) -> list[tuple[Table, NDArray[np.int32], int]]:
-        """Tables with their rows that sound in `block`, and the block's first frame from their section's start."""
+    def place(self, spec: StreamSpec, block: int) -> Placement:
+        """Find what sounds in `block`: notes of its own section, and what still rings of the section before."""
         number, second = divmod(block, BLOCKS_PER_SECTION)
-        result = []
-        for back in (1, 0):
-            if number < back:
-                continue
-            table: Table = getattr(self.section(spec, number - back), band)
-            place = second + back * BLOCKS_PER_SECTION
-            rows = table.sounding(place)
-            if len(rows):
-                result.append((table, rows, place * BLOCK_FRAMES))
-        return result
+        section = self.section(spec, number)
+        parts = [(section, second)]
+        if number:
+            parts.insert(0, (self.section(spec, number - 1), second + BLOCKS_PER_SECTION))
+        low, high = (_sounding(parts, band) for band in ("low", "high"))
+        return Placement(spec, block, section, low, high, _count(low), _count(high))
 
-    def count(self, spec: StreamSpec, block: int, band: str) -> int:
-        """How many partials of `band` sound in `block`."""
-        return sum(len(rows) for _, rows, _ in self.sounding(spec, block, band))
+    def partials(self, rows: Sequence[Placement], band: str, *, least: int = 1) -> PackedPartials:
+        """Pack the partials of `rows`; at least `least` wide."""
+        return pack_partials([getattr(row, band) for row in rows], [row.block for row in rows], least=least)
 
-    def partials(self, rows: Sequence[tuple[StreamSpec, int]], band: str, *, least: int = 1) -> PackedPartials:
-        """Pack the partials of (spec, block) rows; at least `least` wide."""
-        found = [self.sounding(spec, block, band) for spec, block in rows]
-        return pack_partials(found, [block for _, block in rows], least=least)
-
-    def air(self, rows: Sequence[tuple[StreamSpec, int]]) -> PackedAir:
-        """Pack the air and dither of (spec, block) rows."""
-        count = len(rows)
-        air = np.empty((count, 2))
-        gain, hiss = np.empty((count, 1)), np.empty((count, 1))
-        rate_hz, depth, start_s = np.empty((count, 1)), np.empty((count, 1)), np.empty((count, 1))
-        seeds = np.empty((count, 3), dtype=np.uint32)
-        for row, (spec, block) in enumerate(rows):
-            number, second = divmod(block, BLOCKS_PER_SECTION)
-            section = self.section(spec, number)
-            patch: AirPatch = SOUNDS[spec.preset].air
-            air[row] = np.interp((second, second + 1), section.air_s, section.air_level)
-            gain[row], hiss[row] = patch.gain, patch.hiss_gain * _HISS_PEAK
-            rate_hz[row], depth[row], start_s[row] = patch.gust_hz, patch.gust_depth, block
-            seeds[row] = _stream_seeds(spec)
+    def air(self, rows: Sequence[Placement]) -> PackedAir:
+        """Pack the air and dither of `rows`."""
+        patches: list[AirPatch] = [SOUNDS[row.spec.preset].air for row in rows]
+        seconds = [row.block % BLOCKS_PER_SECTION for row in rows]
+        air = np.array([row.section.air[second : second + 2] for row, second in zip(rows, seconds, strict=True)])
+        seeds = np.array([row.section.seeds for row in rows])
+        words = np.array([(patch.gain, patch.hiss_gain, patch.gust_hz, patch.gust_depth) for patch in patches])
+        gain, hiss, rate_hz, depth = words.T[:, :, None]
+        hiss = hiss * _HISS_PEAK
+        start_s = np.array([[float(row.block)] for row in rows])
         slow = _turn(start_s, rate_hz, seeds[:, 1:2])
         quick = _turn(start_s, _GUST_RATIO * rate_hz, seeds[:, 2:3])
         gust_left = 1.0 + depth * (0.6 * np.sin(slow) + 0.4 * np.sin(quick))
         gust_right = 1.0 + depth * (0.6 * np.cos(slow) + 0.4 * np.sin(quick + 2.0))
         level = np.stack((air * gain * gust_left, air * gain * gust_right), axis=1)
-        blocks = [block for _, block in rows]
-        first = np.array([[block * QUARTER_BLOCK % 2**32] for block in blocks], dtype=np.uint32)
-        dither = np.array([block * BLOCK_FRAMES % 2**32 for block in blocks], dtype=np.uint32)
+        first = np.array([[row.block * QUARTER_BLOCK % 2**32] for row in rows], dtype=np.uint32)
+        dither = np.array([row.block * BLOCK_FRAMES % 2**32 for row in rows], dtype=np.uint32)
         return PackedAir(
             first_frame=first.view(np.int32),
             seeds=seeds[:, :2].copy().view(np.int32),
             level=level.astype(np.float32),
             hiss=(1.0 + air.mean(axis=1, keepdims=True) * hiss).astype(np.float32),
-            preset=np.array([PRESET_NAMES.index(spec.preset) for spec, _ in rows], dtype=np.int64),
+            preset=np.array([PRESET_NAMES.index(row.spec.preset) for row in rows], dtype=np.int64),
             dither=np.stack((dither, seeds[:, 2]), axis=1).view(np.int32),
         )
 
 
-def pack_partials(
-    rows: Sequence[Sequence[tuple[Table, NDArray[np.int32], int]]], blocks: Sequence[int], *, least: int = 1
-) -> PackedPartials:
+def pack_partials(rows: Sequence[Sequence[Sounding]], blocks: Sequence[int], *, least: int = 1) -> PackedPartials:
     """Pack rows of partials, padded to the longest row.
 
     Args:
-        rows: for each row tables with their partials, and the block's first frame from the table's section's start.
+        rows: for each row what sounds in it.
         blocks: the block of each row.
         least: partials of a row at least.
     """
@@ -278,8 +285,8 @@ def prepare_section(section: Section, spec: StreamSpec) -> PreparedSection:
     return PreparedSection(
         low=_table(all_words[below], all_ends[below]),
         high=_table(all_words[above], all_ends[above]),
-        air_s=section.air_s,
-        air_level=section.air_level,
+        air=np.interp(np.arange(BLOCKS_PER_SECTION + 1), section.air_s, section.air_level),
+        seeds=np.array(_stream_seeds(spec), dtype=np.uint32),
         chords=section.chords,
         notes_sounding=notes_s / BLOCKS_PER_SECTION,
     )
@@ -390,6 +397,20 @@ def _table(words: NDArray[np.int32], ends: NDArray[np.int64]) -> Table:
     order = np.argsort(second, kind="stable")
     first = np.searchsorted(second[order], np.arange(seconds + 1))
     return Table(np.ascontiguousarray(words), first.astype(np.int64), rows[order].astype(np.int32))
+
+
+def _sounding(parts: Sequence[tuple[PreparedSection, int]], band: str) -> tuple[Sounding, ...]:
+    found: list[Sounding] = []
+    for prepared, second in parts:
+        table: Table = getattr(prepared, band)
+        rows = table.sounding(second)
+        if len(rows):
+            found.append((table, rows, second * BLOCK_FRAMES))
+    return tuple(found)
+
+
+def _count(sounding: Sequence[Sounding]) -> int:
+    return sum(len(rows) for _, rows, _ in sounding)
 
 
 def _turn(start_s: NDArray[np.float64], rate_hz: NDArray[np.float64], seed: NDArray[np.uint32]) -> NDArray[np.float64]:

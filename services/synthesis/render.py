@@ -27,12 +27,12 @@ from services.contract.timebase import (
     CHUNKS_PER_BLOCK,
     TICKS_PER_S,
 )
-from services.synthesis.dsp.grid import INTERVALS, QUARTER, QUARTER_INTERVAL
+from services.synthesis.dsp.grid import QUARTER
 from services.synthesis.dsp.noise import colour_taps
 from services.synthesis.dsp.reverb import PARTS, SECONDS_NEEDED, impulse_response, inverse, response_spectra
 from services.synthesis.dsp.voices import sent
 from services.synthesis.kernels import Kernels, load_kernels
-from services.synthesis.pack import Compose, Packer
+from services.synthesis.pack import Compose, Packer, Placement
 from services.synthesis.patches import SOUNDS
 from services.synthesis.score.compose import SectionCache
 from services.synthesis.sends import Key, SendStore
@@ -187,60 +187,60 @@ class Renderer:
         shape = (len(jobs), CHUNKS_PER_BLOCK, CHUNK_FRAMES, CHANNELS)
         pcm = np.empty(shape, dtype=np.int16) if out is None else out[: len(jobs)]
         result = _Result(pcm, np.empty(len(jobs), dtype=np.float32), np.empty(len(jobs), dtype=np.float32))
-        counts = [self.packer.count(spec, block, "low") for spec, block in jobs]
-        for spec, block in jobs:
-            for second in range(block - SECONDS_NEEDED + 1, block + 1):
-                self._sends.touch((spec.stream_id, second))
-        groups = self._groups(jobs, counts)
-        history = sum(self._pool.map(lambda group: self._render_group(jobs, group, result), groups))
+        rows = [self.packer.place(spec, block) for spec, block in jobs]
+        self._sends.touch([(spec.stream_id, block - back) for spec, block in jobs for back in range(SECONDS_NEEDED)])
+        history = sum(self._pool.map(lambda group: self._render_group(rows, group, result), self._groups(rows)))
         bad = np.flatnonzero(~np.isfinite(result.mean_square))
         pcm[bad], result.peak[bad], result.mean_square[bad] = 0, 0.0, 0.0
         return RenderedBatch(
             pcm=pcm,
             peak=result.peak,
             rms=np.sqrt(result.mean_square),
-            chords=tuple(self._chords(spec, block) for spec, block in jobs),
+            chords=tuple(_chords(row) for row in rows),
             silenced=tuple(int(index) for index in bad),
             render_s=time.perf_counter() - started,
-            partials=sum(counts),
+            partials=sum(row.low_count + row.high_count for row in rows),
             history=history,
         )
 
-    def _groups(self, jobs: list[Job], counts: list[int]) -> list[list[int]]:
-        """Places of jobs that are rendered together: one group is the work of one thread."""
-        if len({spec.stream_id for spec, _ in jobs}) > len(jobs) // 2:
-            # Rows of about equal length share a call, so that little is padded.
-            order = sorted(range(len(jobs)), key=lambda index: -counts[index])
+    def _groups(self, rows: list[Placement]) -> list[list[int]]:
+        """Places of rows that are rendered together: one group is the work of one thread."""
+        if len({row.spec.stream_id for row in rows}) > len(rows) // 2:
+            # Rows of about equal length share a call, so that little is padded; those with bright partials are apart.
+            order = sorted(range(len(rows)), key=lambda index: (rows[index].high_count == 0, -rows[index].low_count))
         else:
             # Blocks of one stream share their history.
-            order = sorted(range(len(jobs)), key=lambda index: (jobs[index][0].stream_id, jobs[index][1]))
-        size = max(1, min(self.batch_size, -(-len(jobs) // self.threads)))
+            order = sorted(range(len(rows)), key=lambda index: (rows[index].spec.stream_id, rows[index].block))
+        size = max(1, min(self.batch_size, -(-len(rows) // self.threads)))
         return [order[i : i + size] for i in range(0, len(order), size)]
 
-    def _render_group(self, jobs: list[Job], group: list[int], result: _Result) -> int:
-        """Render some of `jobs` into their places of `result`; returns how many seconds of send were made besides."""
+    def _render_group(self, all_rows: list[Placement], group: list[int], result: _Result) -> int:
+        """Render some of `all_rows` into their places of `result`; how many seconds of send had to be made besides."""
+        rows = [all_rows[index] for index in group]
         with torch.inference_mode():
-            rows = [jobs[index] for index in group]
             history, spectra = self._missing(rows)
             for i in range(0, len(history), self.batch_size):
-                self._voices(history[i : i + self.batch_size])
+                self._voices([self.packer.place(*job) for job in history[i : i + self.batch_size]])
             voices = self._voices(rows)
             for i in range(0, len(spectra), self.batch_size):
                 self._sends.store_spectra(spectra[i : i + self.batch_size])
-            samples, peak, mean_square = self._finish(rows, voices)
-        for row, index in enumerate(group):
-            # A frame's two samples are one 32-bit word; its neighbours stand in the other phases' rows.
-            np.copyto(result.pcm[index].reshape(-1).view(np.int32).reshape(-1, QUARTER), samples[row].T)
-        result.peak[group], result.mean_square[group] = peak, mean_square
+            for bright in (False, True):
+                chosen = [place for place, row in enumerate(rows) if bool(row.high_count) == bright]
+                if not chosen:
+                    continue
+                part = voices[: len(rows)]
+                if len(chosen) < len(rows):
+                    part = part.index_select(0, torch.tensor(chosen, device=self.device))
+                self._finish([rows[place] for place in chosen], part, [group[place] for place in chosen], result)
         return len(history)
 
-    def _missing(self, jobs: list[Job]) -> tuple[list[Job], list[Key]]:
-        """Seconds of send that are neither kept nor made with the jobs, and spectra that are not kept."""
-        own = {(spec.stream_id, block) for spec, block in jobs}
+    def _missing(self, rows: list[Placement]) -> tuple[list[Job], list[Key]]:
+        """Seconds of send that are neither kept nor made with the rows, and spectra that are not kept."""
+        own = {(row.spec.stream_id, row.block) for row in rows}
         history: dict[Key, Job] = {}
         spectra: dict[Key, None] = {}
-        for spec, block in jobs:
-            stream = spec.stream_id
+        for row in rows:
+            stream, block = row.spec.stream_id, row.block
             for second in range(max(block - PARTS + 1, 0), block + 1):
                 if self._sends.has_spectrum((stream, second)):
                     continue
@@ -248,20 +248,23 @@ class Renderer:
                 for earlier in range(max(second - 2, 0), second + 1):
                     key = (stream, earlier)
                     if key not in own and key not in self._sends:
-                        history[key] = (spec, earlier)
+                        history[key] = (row.spec, earlier)
         return list(history.values()), list(spectra)
 
-    def _voices(self, rows: list[Job]) -> Tensor:
+    def _voices(self, rows: list[Placement]) -> Tensor:
         """The low partials of `rows`; what goes to the reverb is kept."""
         voices = self._kernel("low")(*self._points(rows, "low"))[0]
-        slots = [self._sends.claim((spec.stream_id, block)) for spec, block in rows]
+        slots = self._sends.claim([(row.spec.stream_id, row.block) for row in rows])
         self._sends.sends.index_copy_(0, torch.tensor(slots, device=self.device), sent(voices[: len(rows)]))
         return voices
 
-    def _finish(self, rows: list[Job], voices: Tensor) -> tuple[NDArray[np.int32], ...]:
+    def _finish(self, rows: list[Placement], voices: Tensor, places: list[int], result: _Result) -> None:
+        """Everything after the low partials, into `places` of `result`; all `rows` have bright partials or none has."""
         padded = self._padded(rows)
+        if len(padded) > len(voices):
+            voices = voices.repeat(len(padded) // len(voices), 1, 1, 1)
         air = self.packer.air(padded)
-        slots = [[self._sends.slot((spec.stream_id, block - part)) for part in range(PARTS)] for spec, block in padded]
+        slots = [[self._sends.slot((row.spec.stream_id, row.block - part)) for part in range(PARTS)] for row in padded]
         preset = self._to_device(air.preset)
         real, imaginary, white = self._kernel("wet")(
             self._sends.spectra,
@@ -271,30 +274,33 @@ class Renderer:
             self._to_device(air.first_frame),
             self._to_device(air.seeds),
         )
-        samples, peak, mean_square, _ = self._kernel("finish")(
+        parts = (
             voices,
             inverse(real, imaginary),
             white,
             self._air_taps.index_select(0, preset),
             self._to_device(air.level),
-            self._bright(rows),
             self._to_device(air.dither),
             self._to_device(air.hiss),
         )
+        if rows[0].high_count:
+            bright = self._kernel("high")(*self._points(rows, "high"))[0]
+            samples, peak, mean_square, _ = self._kernel("finish_bright")(*parts, bright)
+        else:
+            samples, peak, mean_square, _ = self._kernel("finish")(*parts)
         count = len(rows)
-        return samples[:count].cpu().numpy(), peak[:count].cpu().numpy(), mean_square[:count].cpu().numpy()
+        words = samples[:count].cpu().numpy()
+        for row, index in enumerate(places):
+            # A frame's two samples are one 32-bit word; its neighbours stand in the other phases' rows.
+            np.copyto(result.pcm[index].reshape(-1).view(np.int32).reshape(-1, QUARTER), words[row].T)
+        result.peak[places] = peak[:count].cpu().numpy()
+        result.mean_square[places] = mean_square[:count].cpu().numpy()
 
-    def _bright(self, rows: list[Job]) -> Tensor:
-        if not any(self.packer.count(spec, block, "high") for spec, block in rows):
-            count = len(self._padded(rows))
-            return torch.zeros((count, CHANNELS, QUARTER, INTERVALS, QUARTER_INTERVAL), device=self.device)
-        return self._kernel("high")(*self._points(rows, "high"))[0]
-
-    def _points(self, rows: list[Job], band: str) -> Sequence[Tensor]:
+    def _points(self, rows: list[Placement], band: str) -> Sequence[Tensor]:
         packed = self.packer.partials(self._padded(rows), band)
         return self._kernel("expand")(self._to_device(packed.parameters), self._to_device(packed.phases))
 
-    def _padded(self, rows: list[Job]) -> list[Job]:
+    def _padded(self, rows: list[Placement]) -> list[Placement]:
         least = self._kernels.least_rows if self._kernels else 1
         return rows if len(rows) >= least else rows * least
 
@@ -305,14 +311,15 @@ class Renderer:
     def _to_device(self, array: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(array).to(self.device, non_blocking=True)
 
-    def _chords(self, spec: StreamSpec, block: int) -> tuple[Chord, ...]:
-        """What sounds in the block: the chord that it begins with, and those that begin in it."""
-        number, second = divmod(block, BLOCKS_PER_SECTION)
-        found: dict[int, str] = {}
-        for chord in self.packer.section(spec, number).chords:
-            if chord.onset_s < second + 1:
-                found[max(0, int((chord.onset_s - second) * TICKS_PER_S))] = chord.name
-        return tuple(Chord(chunk, name) for chunk, name in sorted(found.items())[:MAX_CHORDS])
+
+def _chords(row: Placement) -> tuple[Chord, ...]:
+    """What sounds in the block: the chord that it begins with, and those that begin in it."""
+    second = row.block % BLOCKS_PER_SECTION
+    found: dict[int, str] = {}
+    for chord in row.section.chords:
+        if chord.onset_s < second + 1:
+            found[max(0, int((chord.onset_s - second) * TICKS_PER_S))] = chord.name
+    return tuple(Chord(chunk, name) for chunk, name in sorted(found.items())[:MAX_CHORDS])
 
 
 def usable_cores() -> int:

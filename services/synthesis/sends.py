@@ -66,25 +66,29 @@ class SendStore:
         """The slot of a second that is kept; seconds before the epoch are silent."""
         return SILENCE if key[1] < 0 else self._slots[key]
 
-    def claim(self, key: Key) -> int:
-        """A slot for a second whose send will now be stored."""
+    def claim(self, keys: list[Key]) -> list[int]:
+        """Slots for seconds whose sends will now be stored."""
         with self._lock:
-            slot = self._slots.pop(key, None)
-            if slot is None:
-                if not self._free:
-                    # Dictionaries keep the order of insertion, so the first key is the oldest.
-                    self._drop(next(iter(self._slots)))
-                    self.evictions += 1
-                slot = self._free.pop()
-            self._slots[key] = slot
-            return slot
+            return [self._claim(key) for key in keys]
 
-    def touch(self, key: Key) -> None:
-        """Keep a second longer, if it is there: it will be read soon."""
+    def _claim(self, key: Key) -> int:
+        slot = self._slots.pop(key, None)
+        if slot is None:
+            if not self._free:
+                # Dictionaries keep the order of insertion, so the first key is the oldest.
+                self._drop(next(iter(self._slots)))
+                self.evictions += 1
+            slot = self._free.pop()
+        self._slots[key] = slot
+        return slot
+
+    def touch(self, keys: list[Key]) -> None:
+        """Keep seconds longer, if they are there: they will be read soon."""
         with self._lock:
-            slot = self._slots.pop(key, None)
-            if slot is not None:
-                self._slots[key] = slot
+            for key in keys:
+                slot = self._slots.pop(key, None)
+                if slot is not None:
+                    self._slots[key] = slot
 
     def store_spectra(self, keys: list[Key]) -> None:
         """Compute and keep the spectra of the windows that end with `keys`; their sends and the two before are kept."""

@@ -149,7 +149,7 @@ class OptimizedSynthesisEngine:
         blocks = voices.shape[0]
         store = SendStore(max(blocks + 1, 2 * (PARTS + 2)), self.device)
         keys = [(_STREAM, block) for block in range(blocks)]
-        slots = [store.claim(key) for key in keys]
+        slots = store.claim(keys)
         store.sends[torch.tensor(slots, device=self.device)] = sent(voices)
         store.store_spectra(keys)
         rows = max(blocks, self._kernels.least_rows)
@@ -170,15 +170,15 @@ class OptimizedSynthesisEngine:
             zeros(2, dtype=torch.int32),
         )
         dither = torch.arange(rows, dtype=torch.int32, device=self.device) * BLOCK_FRAMES
-        samples = self._kernels.finish(
+        samples = self._kernels.finish_bright(
             padded(voices),
             inverse(real, imaginary),
             white,
             zeros(AIR_TAPS),
             zeros(CHANNELS, 2),
-            padded(bright),
             torch.stack((dither, dither), dim=1).contiguous(),
             torch.ones((rows, 1), device=self.device),
+            padded(bright),
         )[0]
         # A frame's two samples are one 32-bit word; its neighbours stand in the other phases' rows.
         played = np.ascontiguousarray(samples[:blocks].cpu().numpy().transpose(0, 2, 1))

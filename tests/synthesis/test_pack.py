@@ -31,26 +31,26 @@ def test_a_note_is_packed_from_its_onset_until_its_tail_has_ended() -> None:
     packer = _packer([(10.5, 2.0, 57.0, 0.0, Layer.PAD)])
     release_s = SOUNDS["drift"].layers[Layer.PAD].release_s
     last = int(12.5 + release_s)
-    sounding = [second for second in range(40) if packer.count(SPEC, _block(second), "low")]
+    sounding = [second for second in range(40) if packer.place(SPEC, _block(second)).low_count]
     assert sounding == list(range(10, last + 1))
 
 
 def test_the_tail_of_a_section_is_heard_in_the_next() -> None:
     packer = _packer([(238.0, 1.5, 57.0, 0.0, Layer.PAD)])
-    assert packer.count(SPEC, _block(BLOCKS_PER_SECTION), "low") > 0
-    assert packer.count(SPEC, _block(BLOCKS_PER_SECTION + 30), "low") == 0
+    assert packer.place(SPEC, _block(BLOCKS_PER_SECTION)).low_count > 0
+    assert packer.place(SPEC, _block(BLOCKS_PER_SECTION + 30)).low_count == 0
 
 
 def test_a_decaying_note_ends_with_its_decay_and_not_with_its_key() -> None:
     packer = _packer([(1.0, 60.0, 72.0, 0.0, Layer.MELODY)])
     decay_s = SOUNDS["drift"].layers[Layer.MELODY].decay_s
-    assert packer.count(SPEC, _block(int(1.0 + decay_s)), "low") > 0
-    assert packer.count(SPEC, _block(int(1.0 + decay_s) + 1), "low") == 0
+    assert packer.place(SPEC, _block(int(1.0 + decay_s))).low_count > 0
+    assert packer.place(SPEC, _block(int(1.0 + decay_s) + 1)).low_count == 0
 
 
 def test_intensity_selects_notes_by_their_threshold() -> None:
     rows: list[Row] = [(1.0, 5.0, 57.0, 0.3, Layer.PAD), (1.0, 5.0, 60.0, 0.8, Layer.PAD)]
-    counts = [_packer(rows).count(StreamSpec(intensity_steps=steps), _block(2), "low") for steps in (5, 10, 20)]
+    counts = [_packer(rows).place(StreamSpec(intensity_steps=steps), _block(2)).low_count for steps in (5, 10, 20)]
     assert counts[0] == 0
     assert 0 < counts[1] < counts[2]
 
@@ -90,14 +90,14 @@ def test_selection_agrees_with_a_plain_search_over_all_partials() -> None:
 
 def test_onsets_are_exact_frames_from_the_blocks_start_even_for_the_oldest_note() -> None:
     packer = _packer([(3.25, 230.0, 45.0, 0.0, Layer.DRONE)])
-    packed = packer.partials([(SPEC, _block(236)), (SPEC, _block(3))], "low")
+    packed = packer.partials([packer.place(SPEC, _block(236)), packer.place(SPEC, _block(3))], "low")
     assert set(packed.parameters[0, Col.ONSET]) == {(3.25 - 236) * 44_100}
     assert set(packed.parameters[1, Col.ONSET]) == {0.25 * 44_100}
 
 
 def test_phases_are_the_absolute_frame_times_the_increment() -> None:
     packer = _packer([(0.0, 200.0, 69.0, 0.0, Layer.PAD)])
-    packed = packer.partials([(SPEC, _block(5)), (SPEC, _block(9))], "low")
+    packed = packer.partials([packer.place(SPEC, _block(5)), packer.place(SPEC, _block(9))], "low")
     first, later = packed.phases[0].astype(np.int64), packed.phases[1].astype(np.int64)
     assert np.array_equal((later[0] - first[0] - 4 * BLOCK_FRAMES * first[1]) % 2**32, np.zeros_like(first[0]))
 
@@ -105,20 +105,23 @@ def test_phases_are_the_absolute_frame_times_the_increment() -> None:
 def test_a_row_is_packed_the_same_alone_and_among_others() -> None:
     packer = Packer(compose_section, max_sections=8)
     loud = StreamSpec(intensity_steps=20, preset="cathedral")
-    alone = packer.partials([(SPEC, _block(50))], "low")
-    among = packer.partials([(loud, _block(51)), (SPEC, _block(50))], "low")
+    alone = packer.partials([packer.place(SPEC, _block(50))], "low")
+    among = packer.partials([packer.place(loud, _block(51)), packer.place(SPEC, _block(50))], "low")
     count = alone.parameters.shape[2]
     assert among.parameters.shape[2] > count
     assert np.array_equal(among.parameters[1, :, :count], alone.parameters[0])
     assert np.count_nonzero(among.parameters[1, Col.GAIN_LEFT, count:]) == 0
-    air, alone_air = packer.air([(loud, _block(51)), (SPEC, _block(50))]), packer.air([(SPEC, _block(50))])
+    air, alone_air = (
+        packer.air([packer.place(loud, _block(51)), packer.place(SPEC, _block(50))]),
+        packer.air([packer.place(SPEC, _block(50))]),
+    )
     assert np.array_equal(air.level[1], alone_air.level[0])
 
 
 def test_the_air_goes_on_from_block_to_block_and_over_a_sections_end() -> None:
     packer = Packer(compose_section, max_sections=8)
     for second in (100, 239):
-        here, there = (packer.air([(SPEC, _block(second + i))]) for i in (0, 1))
+        here, there = (packer.air([packer.place(SPEC, _block(second + i))]) for i in (0, 1))
         assert np.allclose(here.level[0, :, 1], there.level[0, :, 0], rtol=2e-3, atol=1e-7)
         assert (here.level > 0.0).all()
         # A step of a fraction of a decibel in a noise that is hardly heard.
@@ -159,7 +162,7 @@ def test_streams_prepare_their_next_section_at_different_moments_and_before_it_b
 def test_partials_stay_few_enough_for_a_thousand_streams(preset: str) -> None:
     packer = Packer(compose_section, max_sections=8)
     spec = StreamSpec(preset=preset)
-    counts = [packer.count(spec, _block(second), "low") for second in range(0, 240, 3)]
+    counts = [packer.place(spec, _block(second)).low_count for second in range(0, 240, 3)]
     assert 10 < np.mean(counts) < 90
-    high = [packer.count(spec, _block(second), "high") for second in range(0, 240, 3)]
+    high = [packer.place(spec, _block(second)).high_count for second in range(0, 240, 3)]
     assert np.mean(high) < 12

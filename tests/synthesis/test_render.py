@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from services.contract.block import Chord
 from services.contract.spec import PRESETS, StreamSpec
 from services.contract.timebase import BLOCK_FRAMES, BLOCKS_PER_SECTION
 from services.synthesis.dsp.control import Col
-from services.synthesis.pack import PackedPartials, Packer
+from services.synthesis.pack import PackedPartials, Packer, Placement
 from services.synthesis.render import Job, RenderedBatch, Renderer, render_revision
 from services.synthesis.score.events import Layer
 from tests.synthesis.conftest import BUILD_TIMEOUT_S, CPU
@@ -115,10 +116,10 @@ def test_every_field_of_the_spec_is_heard(renderer: Renderer) -> None:
 class _Poisoned(Packer):
     """Packs one stream as not a number."""
 
-    def partials(self, rows: list[Job], band: str, *, least: int = 1) -> PackedPartials:  # type: ignore[override]
+    def partials(self, rows: Sequence[Placement], band: str, *, least: int = 1) -> PackedPartials:
         packed = super().partials(rows, band, least=least)
-        for row, (spec, _) in enumerate(rows):
-            if spec.seed == 666:
+        for row, placement in enumerate(rows):
+            if placement.spec.seed == 666:
                 packed.parameters[row, Col.GAIN_LEFT] = np.nan
                 packed.parameters[row, Col.GAIN_SEND] = np.nan
         return packed

@@ -10,8 +10,8 @@ CPU = torch.device("cpu")
 
 def test_a_slot_is_found_again_and_claimed_once() -> None:
     store = SendStore(16, CPU)
-    slot = store.claim(("a", 5))
-    assert store.slot(("a", 5)) == slot == store.claim(("a", 5))
+    [slot] = store.claim([("a", 5)])
+    assert store.slot(("a", 5)) == slot == store.claim([("a", 5)])[0]
     assert slot != SILENCE
     assert ("a", 5) in store
     assert ("a", 6) not in store
@@ -25,9 +25,9 @@ def test_seconds_before_the_epoch_are_silent() -> None:
 def test_a_full_store_drops_the_oldest_and_counts_it() -> None:
     store = SendStore(12, CPU)
     for second in range(store.capacity):
-        store.claim(("a", second))
+        store.claim([("a", second)])
     assert store.evictions == 0
-    store.claim(("b", 0))
+    store.claim([("b", 0)])
     assert store.evictions == 1
     assert ("a", 0) not in store
     assert ("a", 1) in store
@@ -37,15 +37,15 @@ def test_a_full_store_drops_the_oldest_and_counts_it() -> None:
 def test_only_the_last_seconds_of_a_stream_are_kept() -> None:
     store = SendStore(32, CPU)
     for second in range(10):
-        store.claim(("a", second))
+        store.claim([("a", second)])
     store.forget({"a": 9})
     assert [second for second in range(10) if ("a", second) in store] == list(range(10 - KEEP_SECONDS, 10))
 
 
 def test_a_stream_that_nobody_asks_for_any_more_is_forgotten() -> None:
     store = SendStore(32, CPU)
-    store.claim(("left", 100))
-    store.claim(("heard", 100 + FORGET_SECONDS + 1))
+    store.claim([("left", 100)])
+    store.claim([("heard", 100 + FORGET_SECONDS + 1)])
     store.forget({"heard": 100 + FORGET_SECONDS + 1})
     assert ("left", 100) not in store
     assert ("heard", 100 + FORGET_SECONDS + 1) in store
@@ -54,7 +54,7 @@ def test_a_stream_that_nobody_asks_for_any_more_is_forgotten() -> None:
 def test_a_dropped_second_loses_its_spectrum_too() -> None:
     store = SendStore(32, CPU)
     for second in range(3):
-        store.claim(("a", second))
+        store.claim([("a", second)])
     store.store_spectra([("a", 2)])
     assert store.has_spectrum(("a", 2))
     store.forget({"a": 2 + KEEP_SECONDS})
@@ -73,7 +73,7 @@ def test_a_spectrum_has_the_same_bits_alone_and_among_others() -> None:
         for stream, seed in (("a", 1), ("b", 2), ("c", 3)):
             for second in range(3):
                 generator = torch.Generator().manual_seed(10 * seed + second)
-                store.sends[store.claim((stream, second))] = torch.randn(11_025, generator=generator)
+                store.sends[store.claim([(stream, second)])[0]] = torch.randn(11_025, generator=generator)
         for batch in batches:
             store.store_spectra([(stream, 2) for stream in batch])
         stores.append([store.spectra[store.slot((stream, 2))].clone() for stream in "abc"])

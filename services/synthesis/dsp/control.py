@@ -45,21 +45,18 @@ COLUMNS: Final = len(Col)
 _CYCLES_PER_UNIT: Final = 2.0**-32
 
 
-class Point(IntEnum):
-    """What a control point says of a partial. Slopes are per quarter-rate frame, until the next point."""
+class Gain(IntEnum):
+    """Which gain of a partial a control point has, and its slope per quarter-rate frame until the next point."""
 
-    PHASE = 0
-    """In cycles."""
-    PHASE_STEP = 1
-    LEFT = 2
-    LEFT_STEP = 3
-    RIGHT = 4
-    RIGHT_STEP = 5
-    SEND = 6
-    SEND_STEP = 7
+    LEFT = 0
+    LEFT_STEP = 1
+    RIGHT = 2
+    RIGHT_STEP = 3
+    SEND = 4
+    SEND_STEP = 5
 
 
-def expand(parameters: Tensor, phases: Tensor) -> Tensor:
+def expand(parameters: Tensor, phases: Tensor) -> tuple[Tensor, Tensor]:
     """Control points of every partial of a block.
 
     A partial that is all zeros (padding) is silent.
@@ -70,8 +67,10 @@ def expand(parameters: Tensor, phases: Tensor) -> Tensor:
             wrapping.
 
     Returns:
-        float32 [rows, POINTS, partials, len(Point)]: what the sum over partials reads in one go stands together.
-        Point i is GUARD_INTERVALS intervals before i * 252 frames.
+        Turns, float32 [rows, POINTS, partials, 2]: phase in cycles, and cycles per quarter-rate frame until the next
+        point; gains, float32 [rows, POINTS, len(Gain), partials]. Point i is at frame (i - GUARD_INTERVALS) * 252.
+        (Gains are apart so that they are written whole vectors at a time. Phase and step side by side keep the compiler
+        from summing across partials, a horizontal sum for each frame, in place of partial after partial.)
     """
     point = (torch.arange(POINTS, dtype=torch.int32, device=parameters.device) - GUARD_INTERVALS)[:, None]
     start, increment = phases[:, 0:1, :], phases[:, 1:2, :]
@@ -84,10 +83,9 @@ def expand(parameters: Tensor, phases: Tensor) -> Tensor:
     there = _state(parameters, frames + INTERVAL_FRAMES)
     step = 1.0 / QUARTER_INTERVAL
     phase_step = cycles_per_frame * (INTERVAL_FRAMES / QUARTER_INTERVAL) + (there[0] - here[0]) * step
-    return torch.stack(
+    turns = torch.stack((cycles + here[0], phase_step), dim=-1)
+    gains = torch.stack(
         (
-            cycles + here[0],
-            phase_step,
             here[1],
             (there[1] - here[1]) * step,
             here[2],
@@ -95,8 +93,9 @@ def expand(parameters: Tensor, phases: Tensor) -> Tensor:
             here[3],
             (there[3] - here[3]) * step,
         ),
-        dim=-1,
+        dim=2,
     )
+    return turns, gains
 
 
 def _state(parameters: Tensor, frames: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

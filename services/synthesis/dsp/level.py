@@ -55,13 +55,13 @@ def quarter_mix(voices: Tensor, wet: Tensor, white: Tensor, air_taps: Tensor, ai
 
 
 def finish(
-    mixed: Tensor, bright: Tensor, phases: Sequence[Sequence[float]], dither: Tensor, hiss: Tensor
+    mixed: Tensor, bright: Tensor | None, phases: Sequence[Sequence[float]], dither: Tensor, hiss: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Bring the quarter-rate sum to the full rate, add the bright partials, limit, round.
 
     Args:
         mixed: [rows, 2, LOW_FRAMES].
-        bright: [rows, 2, QUARTER, INTERVALS, QUARTER_INTERVAL].
+        bright: [rows, 2, QUARTER, INTERVALS, QUARTER_INTERVAL]; None where there are no bright partials.
         phases: QUARTER x TAPS filter taps.
         dither: int32 [rows, 2]: the block's first frame, wrapping, and a seed.
         hiss: float32 [rows, 1]: peak of the white noise in 16-bit steps; 1 is dither alone.
@@ -81,7 +81,9 @@ def finish(
         for tap in range(1, TAPS):
             total = total + mixed[..., first + tap : first + tap + frames] * phases[phase][tap]
         sums.append(total)
-    sound = torch.stack(sums, dim=2).reshape(rows, 2, -1) + bright.reshape(rows, 2, -1)
+    sound = torch.stack(sums, dim=2).reshape(rows, 2, -1)
+    if bright is not None:
+        sound = sound + bright.reshape(rows, 2, -1)
     left, right = soft_limit(sound[:, 0]), soft_limit(sound[:, 1])
 
     # Any numbering of the samples will do for noise; this one is the order in which they stand here.

@@ -4,31 +4,32 @@ import numpy as np
 import torch
 
 from services.contract.timebase import BLOCK_FRAMES
-from services.synthesis.dsp.control import COLUMNS, Col, Point, expand
+from services.synthesis.dsp.control import COLUMNS, Col, Gain, expand
 from services.synthesis.dsp.grid import GUARD_INTERVALS, INTERVALS, POINTS
 from tests.synthesis.listening import some_partials
 
 
-def _expand(parameters: np.ndarray, phases: np.ndarray) -> np.ndarray:
-    """What a control point says, then partials, then points."""
-    points = expand(torch.from_numpy(parameters).T[None], torch.from_numpy(phases).T[None])
-    return points[0].permute(2, 1, 0).numpy()
+def _expand(parameters: np.ndarray, phases: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Phases in cycles [partials, points], and gains: what a control point says, then partials, then points."""
+    turns, gains = expand(torch.from_numpy(parameters).T[None], torch.from_numpy(phases).T[None])
+    return turns[0, ..., 0].T.numpy(), gains[0].permute(1, 2, 0).numpy()
 
 
 def test_padding_is_silent() -> None:
-    points = expand(torch.zeros(1, COLUMNS, 3), torch.zeros(1, 2, 3, dtype=torch.int32))
-    assert points.shape == (1, POINTS, 3, len(Point))
-    assert torch.count_nonzero(points[..., Point.LEFT :]) == 0
+    turns, gains = expand(torch.zeros(1, COLUMNS, 3), torch.zeros(1, 2, 3, dtype=torch.int32))
+    assert turns.shape == (1, POINTS, 3, 2)
+    assert gains.shape == (1, POINTS, len(Gain), 3)
+    assert torch.count_nonzero(gains) == 0
 
 
 def test_gains_of_a_control_point_have_the_same_bits_in_both_blocks_that_share_it() -> None:
     parameters, phases = some_partials(40, low_hz=60, high_hz=4_000)
     later = parameters.copy()
     later[:, Col.ONSET] -= BLOCK_FRAMES
-    here, there = _expand(parameters, phases), _expand(later, phases)
+    (_, here), (_, there) = _expand(parameters, phases), _expand(later, phases)
     # The next block begins INTERVALS points later; its guard is this one's last interval.
     shared = POINTS - INTERVALS
-    for column in (Point.LEFT, Point.RIGHT, Point.SEND, Point.LEFT_STEP):
+    for column in (Gain.LEFT, Gain.RIGHT, Gain.SEND, Gain.LEFT_STEP):
         assert np.array_equal(here[column][:, INTERVALS:], there[column][:, :shared])
 
 
@@ -38,8 +39,8 @@ def test_phases_go_on_into_the_next_block() -> None:
     later[:, Col.ONSET] -= BLOCK_FRAMES
     start = phases[:, 0].view(np.uint32) + phases[:, 1].view(np.uint32) * np.uint32(BLOCK_FRAMES)
     later_phases[:, 0] = start.view(np.int32)
-    here, there = _expand(parameters, phases), _expand(later, later_phases)
-    turn = here[0][:, INTERVALS:].astype(np.float64) - there[0][:, : POINTS - INTERVALS]
+    (here, _), (there, _) = _expand(parameters, phases), _expand(later, later_phases)
+    turn = here[:, INTERVALS:].astype(np.float64) - there[:, : POINTS - INTERVALS]
     assert np.abs(turn - np.round(turn)).max() < 1e-6
 
 
@@ -47,7 +48,7 @@ def test_a_note_is_silent_before_its_onset_and_after_its_release() -> None:
     parameters = np.zeros((1, COLUMNS), dtype=np.float32)
     parameters[0, [Col.ONSET, Col.ATTACK_RATE, Col.HOLD, Col.RELEASE_RATE]] = 2_520, 1 / 500, 5_040, 1 / 2_520
     parameters[0, [Col.SUSTAIN, Col.GAIN_LEFT]] = 1.0, 1.0
-    gain = _expand(parameters, np.array([[0, 1_000_000]], dtype=np.int32))[Point.LEFT][0]
+    gain = _expand(parameters, np.array([[0, 1_000_000]], dtype=np.int32))[1][Gain.LEFT][0]
     point = np.arange(POINTS) - GUARD_INTERVALS
     assert np.count_nonzero(gain[point <= 10]) == 0
     assert (gain[(point > 10) & (point < 40)] > 0).all()

@@ -28,7 +28,7 @@ def _reverb_of(send: np.ndarray, response: np.ndarray, blocks: range) -> np.ndar
     seconds = len(send) // QUARTER_BLOCK
     keys = [("a", second) for second in range(seconds)]
     for key in keys:
-        store.sends[store.claim(key)] = torch.from_numpy(send[key[1] * QUARTER_BLOCK :][:QUARTER_BLOCK])
+        store.sends[store.claim([key])[0]] = torch.from_numpy(send[key[1] * QUARTER_BLOCK :][:QUARTER_BLOCK])
     store.store_spectra(keys)
     slots = torch.tensor([[store.slot(("a", block - part)) for part in range(PARTS)] for block in blocks])
     responses = torch.from_numpy(response_spectra(response))[None]

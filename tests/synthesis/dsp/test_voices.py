@@ -16,7 +16,7 @@ def _packed(partials: tuple[np.ndarray, np.ndarray]) -> tuple[torch.Tensor, torc
     return tuple(torch.from_numpy(np.ascontiguousarray(array.T))[None] for array in partials)  # type: ignore[return-value]
 
 
-def _control(low_hz: float, high_hz: float) -> tuple[torch.Tensor, tuple[np.ndarray, np.ndarray]]:
+def _control(low_hz: float, high_hz: float) -> tuple[tuple[torch.Tensor, torch.Tensor], tuple[np.ndarray, np.ndarray]]:
     partials = some_partials(24, low_hz=low_hz, high_hz=high_hz)
     return expand(*_packed(partials)), partials
 
@@ -39,18 +39,18 @@ def _check_high(bright: torch.Tensor, partials: tuple[np.ndarray, np.ndarray]) -
 
 def test_low_partials_agree_with_a_float64_reference_to_90_db() -> None:
     control, partials = _control(50.0, 4_000.0)
-    _check_low(low(control), partials)
+    _check_low(low(*control), partials)
 
 
 def test_high_partials_agree_with_a_float64_reference_to_90_db() -> None:
     control, partials = _control(4_100.0, 14_000.0)
-    _check_high(high(control), partials)
+    _check_high(high(*control), partials)
 
 
 def test_partial_by_partial_is_the_same_sum() -> None:
     control, _ = _control(50.0, 4_000.0)
-    assert difference_db(low(control).numpy(), accumulate_low(control).numpy()) < -110.0
-    assert difference_db(high(control).numpy(), accumulate_high(control).numpy()) < -110.0
+    assert difference_db(low(*control).numpy(), accumulate_low(*control).numpy()) < -110.0
+    assert difference_db(high(*control).numpy(), accumulate_high(*control).numpy()) < -110.0
 
 
 @pytest.mark.timeout(BUILD_TIMEOUT_S)
@@ -71,6 +71,6 @@ def test_the_left_end_of_a_guard_is_the_right_end_of_the_block_before() -> None:
     later_phases[:, 0] = (phases[:, 0].view(np.uint32) + phases[:, 1].view(np.uint32) * np.uint32(44_100)).view(
         np.int32
     )
-    here, there = low(expand(*_packed((parameters, phases)))), low(expand(*_packed((later, later_phases))))
+    here, there = low(*expand(*_packed((parameters, phases)))), low(*expand(*_packed((later, later_phases))))
     # The last two intervals of one block (its last and its guard) are the first two of the next.
     assert difference_db(here[:, :, -2:].numpy(), there[:, :, :2].numpy()) < -100.0
