@@ -16,6 +16,9 @@ from services.runtime.polyphase import Polyphase
 OPUS_BITRATE: Final = 128_000
 COMPLEXITY: Final = 6
 """Of 10. At 128 kbit/s the rest is not heard, and costs a third of the time."""
+EXPECTED_LOSS: Final = "20"
+"""Percent. Nothing is lost here, but an encoder that is told so lets no packet lean on what was long before it: a
+decoder that begins 80 ms early is then exact from its first sample on, for one more byte in a hundred."""
 _PACKET_FRAMES: Final = OPUS_RATE_HZ * OPUS_PACKET_MS // 1000
 _FULL_SCALE: Final = np.float32(1 / 32768)
 
@@ -51,6 +54,7 @@ class OpusEncoder:
             "application": "audio",
             "frame_duration": str(OPUS_PACKET_MS),
             "compression_level": str(COMPLEXITY),
+            "packet_loss": EXPECTED_LOSS,
         }
         self._codec.open()
         self._resampler = Polyphase(SAMPLE_RATE_HZ, OPUS_RATE_HZ)

@@ -124,6 +124,9 @@ class OpusLine:
             main = self._main = None
             self._back = None
         missing, self._missing = self._missing, None
+        if missing is not None and self._is_encoded(missing):
+            # It was being encoded when it was asked for.
+            missing = None
         if main is None:
             if missing is None:
                 return None
