@@ -254,8 +254,7 @@ class Renderer:
     def _voices(self, rows: list[Job]) -> Tensor:
         """The low partials of `rows`; what goes to the reverb is kept."""
         voices = self._kernel("low")(*self._points(rows, "low"))[0]
-        slots = [self._sends.claim((spec.stream_id, block)) for spec, block in rows]
-        self._sends.sends.index_copy_(0, torch.tensor(slots, device=self.device), sent(voices[: len(rows)]))
+        self._sends.store([(spec.stream_id, block) for spec, block in rows], sent(voices[: len(rows)]))
         return voices
 
     def _finish(self, rows: list[Job], voices: Tensor) -> tuple[NDArray[np.int32], ...]:
