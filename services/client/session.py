@@ -7,15 +7,18 @@ import binascii
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from services.contract.errors import FieldError, MessageError, TruncatedError
 from services.contract.messages import read_object, take_int, take_number, take_text
 from services.contract.spec import StreamSpec
 from services.contract.timebase import CHUNK_BYTES, MAX_TICK
-from services.contract.websocket import FRAME_PCM, JSON_V1, PCM_V1, TIERS, AudioFrame, CloseCode
+from services.contract.websocket import FRAME_OPUS, JSON_V1, OPUS_V1, PCM_V1, TIERS, AudioFrame, CloseCode
 
-Format = Literal["pcm", "json"]
+if TYPE_CHECKING:
+    from services.client.opus import OpusDecoder
+
+Format = Literal["opus", "pcm", "json"]
 
 MAX_MESSAGE_BYTES: Final = 65_536
 """An audio message is 24 KB at most; what is much longer is not from an edge."""
@@ -91,14 +94,15 @@ class Session:
 
     Args:
         spec: the stream to begin with.
-        format: "pcm" (binary frames) or "json".
+        format: "opus", "pcm" (both binary frames) or "json".
         events: ask for `hello`, `status` and `splice`. A binary client always gets them.
     """
 
     def __init__(self, spec: StreamSpec, *, format: Format = "pcm", events: bool = True) -> None:  # noqa: A002 - as in the public Client
         self.spec = spec
         self.format = format
-        self.events = events or format == "pcm"
+        self.events = events or format != "json"
+        self._opus: OpusDecoder | None = None
         self.resume: str | None = None
         """The newest resume token."""
         self.unknown_messages = 0
@@ -107,6 +111,8 @@ class Session:
     @property
     def subprotocols(self) -> list[str]:
         """What to offer when connecting; empty: a plain client."""
+        if self.format == "opus":
+            return [OPUS_V1]
         if self.format == "pcm":
             return [PCM_V1]
         return [JSON_V1] if self.events else []
@@ -177,6 +183,8 @@ class Session:
             case "splice":
                 spec = StreamSpec.from_id(take_text(value, "stream_id"))
                 self.spec = spec
+                if self._opus is not None:
+                    self._opus.splice()
                 return Splice(take_int(value, "chunk_id", 0, MAX_TICK), spec)
             case "error":
                 field_name = value.get("field")
@@ -191,13 +199,21 @@ class Session:
 
     def _receive_frame(self, data: bytes, now_s: float, now_unix_s: float) -> Chunk | None:
         frame = AudioFrame.decode(data)
-        if frame.format != FRAME_PCM:
-            # Opus on a PCM connection: nothing that could be played.
+        if (frame.format == FRAME_OPUS) != (self.format == "opus"):
+            # Not what was asked for: nothing that could be played.
             self.unknown_messages += 1
             return None
+        if frame.format == FRAME_OPUS:
+            if self._opus is None:
+                from services.client.opus import OpusDecoder  # noqa: PLC0415 - most clients need no codec
+
+                self._opus = OpusDecoder()
+            pcm = self._opus.decode(frame.chunk_id, frame.payload)
+        else:
+            pcm = bytes(frame.payload)
         return Chunk(
             frame.chunk_id,
-            bytes(frame.payload),
+            pcm,
             frame.buffer_depth,
             frame.current_tier,
             frame.timestamp,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Final
@@ -35,6 +35,23 @@ FORMAT: Final[Mapping[str, Any]] = {
     "encoding": "s16le",
     "chunk_frames": CHUNK_FRAMES,
     "chunk_ms": CHUNK_MS,
+}
+
+
+OPUS_RATE_HZ: Final = 48_000
+OPUS_PACKET_MS: Final = 20
+OPUS_PACKETS: Final = CHUNK_MS // OPUS_PACKET_MS
+"""Packets that a chunk is made of."""
+OPUS_PREROLL_PACKETS: Final = 4
+"""80 ms before the chunk: what a decoder that begins there decodes and throws away."""
+OPUS_FORMAT: Final[Mapping[str, Any]] = {
+    "sample_rate_hz": OPUS_RATE_HZ,
+    "channels": CHANNELS,
+    "encoding": "opus",
+    "chunk_frames": OPUS_RATE_HZ * CHUNK_MS // 1000,
+    "chunk_ms": CHUNK_MS,
+    "packet_ms": OPUS_PACKET_MS,
+    "preroll_ms": OPUS_PREROLL_PACKETS * OPUS_PACKET_MS,
 }
 
 
@@ -164,6 +181,7 @@ def hello(
     recovered: bool | None,
     server_time: float,
     limits: Mapping[str, Any],
+    format_: Mapping[str, Any] = FORMAT,
 ) -> dict[str, Any]:
     """The first message to a client that asked for events, and again whenever its stream or token changes.
 
@@ -173,11 +191,12 @@ def hello(
         recovered: after a resume, whether it continues without gap or repeat; None without one.
         server_time: unix seconds of sending.
         limits: what the edge holds the client to (`max_inbound_bytes`, `max_updates_per_s`, …).
+        format_: of the audio: `FORMAT`, or `OPUS_FORMAT` on `auralis.opus.v1`.
     """
     return {
         "type": "hello",
         "version": 1,
-        "format": dict(FORMAT),
+        "format": dict(format_),
         "stream": spec.to_params(),
         "stream_id": spec.stream_id,
         "chunk_id": chunk_id,
@@ -274,3 +293,49 @@ class AudioFrame:
         if not math.isfinite(timestamp):
             raise FieldError("timestamp", timestamp, "a finite number")
         return cls(chunk_id, timestamp, depth, TIERS[tier], payload, format_)
+
+
+# --- the payload of an Opus frame ------------------------------------------------------------------------------------
+
+MAX_OPUS_PACKET_BYTES: Final = 1275
+"""The most that 20 ms of Opus take (RFC 6716, 3.2.1)."""
+
+
+def pack_opus(packets: Sequence[bytes], preroll: Sequence[bytes] = ()) -> bytes:
+    """The payload of an Opus frame: five packets, and before them what a new decoder warms up with.
+
+    Layout, little-endian: how many of the packets are pre-roll (1 byte: 0 or 4), how many packets there are (1 byte:
+    5 or 9), the length of each (2 bytes), then the packets. A frame with pre-roll is the beginning of something: a
+    join, a splice, a resume. Whoever gets one takes a new decoder and throws away what the pre-roll decodes to.
+    """
+    everything = (*preroll, *packets)
+    lengths = struct.pack(f"<{len(everything)}H", *map(len, everything))
+    return bytes((len(preroll), len(everything))) + lengths + b"".join(everything)
+
+
+def unpack_opus(payload: bytes | memoryview) -> tuple[list[bytes], list[bytes]]:
+    """Read what `pack_opus` wrote: (pre-roll, packets).
+
+    Raises:
+        TruncatedError, MessageError, FieldError: see errors.py.
+    """
+    if len(payload) < 2:
+        raise TruncatedError("Opus payload", len(payload), 2)
+    before, count = payload[0], payload[1]
+    if before not in (0, OPUS_PREROLL_PACKETS):
+        raise FieldError("preroll", before, f"0 or {OPUS_PREROLL_PACKETS} packets")
+    if count != before + OPUS_PACKETS:
+        raise FieldError("packets", count, f"{before + OPUS_PACKETS}: {OPUS_PACKETS} and the pre-roll")
+    start = 2 + 2 * count
+    if len(payload) < start:
+        raise TruncatedError("Opus payload", len(payload), start)
+    lengths = struct.unpack_from(f"<{count}H", payload, 2)
+    if len(payload) != start + sum(lengths):
+        raise MessageError(f"Opus payload: got {len(payload)} bytes, expected {start + sum(lengths)}")
+    packets = []
+    for length in lengths:
+        if not 0 < length <= MAX_OPUS_PACKET_BYTES:
+            raise FieldError("packet", length, f"1 to {MAX_OPUS_PACKET_BYTES} bytes")
+        packets.append(bytes(payload[start : start + length]))
+        start += length
+    return packets[:before], packets[before:]

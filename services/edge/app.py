@@ -13,7 +13,7 @@ from litestar.enums import ScopeType
 from litestar.types import Receive, Scope, Send
 
 from services.contract.spec import KEYS, MAX_BPM, MAX_SEED, MIN_BPM, MODES, PRESETS
-from services.contract.websocket import FORMAT, JSON_V1, PCM_V1, TIER_CHUNKS
+from services.contract.websocket import FORMAT, JSON_V1, OPUS_V1, PCM_V1, TIER_CHUNKS
 from services.edge.service import EdgeService
 from services.runtime.metrics import build_version
 
@@ -130,7 +130,7 @@ def options() -> dict[str, Any]:
         "intensity": [0.0, 1.0, 0.05],
         "seed": [0, MAX_SEED],
         "format": dict(FORMAT),
-        "subprotocols": [JSON_V1, PCM_V1],
+        "subprotocols": [OPUS_V1, PCM_V1, JSON_V1],
         "tiers": dict(TIER_CHUNKS),
     }
 

@@ -14,6 +14,7 @@ import numpy as np
 from av.audio.stream import AudioStream
 
 from services.contract.timebase import CHUNK_BYTES, CHUNK_FRAMES, CHUNK_MS, SAMPLE_RATE_HZ
+from services.edge.opus import EXPECTED_LOSS
 
 MountFormat = Literal["opus", "mp3"]
 MEDIA_TYPES: Final[dict[MountFormat, str]] = {"opus": "audio/ogg", "mp3": "audio/mpeg"}
@@ -58,7 +59,7 @@ class MountEncoder:
             # Pages of one chunk: a listener waits at most that long for the first sound after joining.
             options = {"page_duration": str(CHUNK_MS * 1000), "flush_packets": "1"}
             codec, rate_hz, bitrate = "libopus", OPUS_RATE_HZ, OPUS_BITRATE
-            codec_options = {"application": "audio", "frame_duration": "20"}
+            codec_options = {"application": "audio", "frame_duration": "20", "packet_loss": EXPECTED_LOSS}
         else:
             # No length header and no tag before the frames: an endless stream has neither.
             options = {"write_xing": "0", "id3v2_version": "0", "flush_packets": "1"}

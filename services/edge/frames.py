@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any, Final
 
-from services.contract.websocket import FRAME_PCM, AudioFrame
+from services.contract.websocket import FRAME_OPUS, FRAME_PCM, AudioFrame
 from services.edge.chunk_encoder import ChunkEncoder
+from services.edge.mixing import Pcm
 from services.edge.ring import Chunk
 
 _TEXT: Final = 0x81
@@ -25,6 +26,7 @@ class Format(IntEnum):
 
     JSON = 0
     PCM = 1
+    OPUS = 2
 
 
 class Frame:
@@ -80,7 +82,7 @@ class FrameMaker:
 
     def __init__(self, encoder: ChunkEncoder) -> None:
         self._encoder = encoder
-        self._made: dict[tuple[Chunk, Format, str, int], Frame] = {}
+        self._made: dict[tuple[Chunk, Format, str, int, bool], Frame] = {}
         self._now_s = 0.0
 
     def begin(self, now_s: float) -> None:
@@ -88,24 +90,33 @@ class FrameMaker:
         self._now_s = now_s
         self._made.clear()
 
-    def audio(self, chunk: Chunk, format_: Format, tier: str, depth: int) -> Frame:
-        """The frame that carries `chunk` to listeners of `tier` who then hold `depth` chunks."""
+    def audio(self, chunk: Chunk, format_: Format, tier: str, depth: int, *, fresh: bool = False) -> Frame:
+        """The frame that carries `chunk` to listeners of `tier` who then hold `depth` chunks.
+
+        Args:
+            chunk, format_, tier, depth: what the frame says.
+            fresh: the listeners did not have the chunk before it: an Opus decoder needs pre-roll.
+        """
         # The chunk itself is the key: two streams have chunks of the same tick.
-        key = (chunk, format_, tier, depth)
+        key = (chunk, format_, tier, depth, fresh and format_ is Format.OPUS)
         frame = self._made.get(key)
         if frame is None:
-            frame = self._made[key] = self._make(chunk, format_, tier, depth)
+            frame = self._made[key] = self._make(*key)
         return frame
 
-    def _make(self, chunk: Chunk, format_: Format, tier: str, depth: int) -> Frame:
-        if format_ is Format.PCM:
+    def _make(self, chunk: Chunk, format_: Format, tier: str, depth: int, fresh: bool) -> Frame:  # noqa: FBT001 - a key's part
+        if format_ is not Format.JSON:
+            payload: Pcm = chunk.pcm
+            if format_ is Format.OPUS:
+                assert chunk.opus is not None  # noqa: S101 - for the type checker; an Opus line has no others
+                payload = chunk.opus.beginning if fresh or chunk.opus.payload is None else chunk.opus.payload
             body = AudioFrame(
                 chunk_id=chunk.tick,
                 timestamp=self._now_s,
                 buffer_depth=depth,
                 current_tier=tier,
-                payload=chunk.pcm,
-                format=FRAME_PCM,
+                payload=payload,
+                format=FRAME_PCM if format_ is Format.PCM else FRAME_OPUS,
             ).encode()
             return Frame(body, text=False, chunk_id=chunk.tick)
         if chunk.encoded is None:

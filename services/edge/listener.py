@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from services.contract import websocket
 from services.contract.errors import ContractError, FieldError
 from services.contract.spec import StreamSpec
-from services.contract.timebase import CHUNK_MS
+from services.contract.timebase import CHUNK_MS, TICKS_PER_S
 from services.contract.websocket import MAX_INBOUND_BYTES, CloseCode, Report, Start, Stop, Update, parse_client_message
 from services.edge import resume
 from services.edge.frames import Format
@@ -88,11 +88,12 @@ class SendEvent:
 
 @dataclass(frozen=True, slots=True)
 class SendChunk:
-    """Send a chunk; the listener then holds `depth`."""
+    """Send a chunk; the listener then holds `depth`. `fresh`: what it was sent before does not lead up to it."""
 
     chunk: Chunk
     tier: str
     depth: int
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,20 @@ class Close:
 
 
 Action = Join | Leave | SendEvent | SendChunk | Close
+
+
+class Place(NamedTuple):
+    """Where a listener stands to whom nothing happens.
+
+    Attributes:
+        lag: chunks behind the live tick; negative: ahead of it.
+        tier: its name.
+        target: chunks that it holds with each one that it is sent.
+    """
+
+    lag: int
+    tier: str
+    target: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +186,8 @@ class Listener:
         # let in a little early.
         self._lag = 0
         self._ran_dry = False
+        # What it is sent next does not follow what it was sent last: it came, changed its stream, or was moved on.
+        self._fresh = True
         # Its buffer is full and what it hears is rendered: the next tick brings one chunk and nothing else.
         self._unhurried = False
         self._state = ""
@@ -318,6 +335,7 @@ class Listener:
                 return line
             actions.append(SendEvent(websocket.splice(tick, self._pending)))
             self._cursor = tick
+            self._fresh = True
         else:
             old = line.chunk(self._cursor)
             if old is None or new.chunk(self._cursor) is None:
@@ -383,38 +401,41 @@ class Listener:
             return self._stall(now_s, actions)
         self._blocked_since_s = None
         self._send(line, now_s, live, room, actions)
-        if self.events and now_s - self._token_s >= TOKEN_EVERY_S:
+        if self.token_is_old(now_s):
             self._hello(now_s, actions)
         return actions
 
-    def steady(self, now_s: float, live: int) -> int | None:
-        """The one chunk that is due where nothing else is: the common case, and what thousands of listeners share.
+    def settled(self, live: int) -> Place | None:
+        """Where it stands, if nothing but time moves it from here on: the common case, which thousands share.
 
-        The caller sends it if it is rendered sound, and says so with `sent_steady`; otherwise it pumps.
+        Whoever sends such listeners their chunks without asking them tells with `went_on` how far they have come,
+        before anything else is asked of them.
 
-        Returns:
-            The chunk's tick; None where `pump` has to look closer.
+        Args:
+            live: the live tick, whose chunk it has been sent.
         """
         target = self.tiers.settled
-        cursor = self._cursor
         if (
             not self._unhurried
-            or cursor is None
             or target is None
-            or cursor != live - self._lag + target - 1
+            or self._cursor != live - self._lag + target
             or self._wanted is not None
             or self._pending is not None
-            or (self.events and now_s - self._token_s >= TOKEN_EVERY_S)
-            or not self._chunks.take(now_s)
+            or self._settings.chunks_per_s <= TICKS_PER_S
+            or self.closed
         ):
             return None
-        return cursor
+        return Place(self._lag, self.tiers.tier, target)
 
-    def sent_steady(self) -> None:
-        """The chunk that `steady` named was sent."""
-        assert self._cursor is not None  # noqa: S101 - for the type checker; `steady` named it
-        self._cursor += 1
-        self.tiers.on_delivered(1)
+    def went_on(self, cursor: int) -> None:
+        """It was sent every chunk before `cursor`, one a tick."""
+        if self._cursor is not None and cursor > self._cursor:
+            self.tiers.on_delivered(cursor - self._cursor)
+            self._cursor = cursor
+
+    def token_is_old(self, now_s: float) -> bool:
+        """Whether it should be sent a new resume token."""
+        return self.events and now_s - self._token_s >= TOKEN_EVERY_S
 
     def _send(self, line: Line, now_s: float, live: int, room: int, actions: list[Action]) -> None:
         cursor = self._cursor
@@ -446,7 +467,8 @@ class Listener:
             if self._ran_dry:
                 self._ran_dry = False
                 depth = 0
-            actions.append(SendChunk(chunk, tier, depth))
+            actions.append(SendChunk(chunk, tier, depth, self._fresh))
+            self._fresh = False
             cursor += 1
             room -= 1
         self._cursor = cursor
@@ -497,7 +519,7 @@ class Listener:
 
     def _skip(self, cursor: int, here: int, now_s: float, actions: list[Action]) -> None:
         """What it should have had is over: it ran dry, and goes on at the live tick."""
-        self._ran_dry = True
+        self._ran_dry = self._fresh = True
         self._fade_from = None
         self.counts.underruns += 1
         self.counts.skips += 1
@@ -576,6 +598,7 @@ class Listener:
             resume=resume.issue(self._settings.secret, point, now_s),
             recovered=recovered,
             server_time=now_s,
+            format_=websocket.OPUS_FORMAT if self.format is Format.OPUS else websocket.FORMAT,
             limits={
                 "max_inbound_bytes": MAX_INBOUND_BYTES,
                 "max_messages_per_s": MAX_MESSAGES_PER_S,

@@ -11,8 +11,9 @@ from typing import Any, Final
 from services.contract.errors import FieldError
 from services.contract.spec import StreamSpec
 from services.edge.auth import TokenChecker, find_token
+from services.edge.connection import Refusal
 from services.edge.encoders import MEDIA_TYPES, MountFormat
-from services.edge.hub import Hub, Refusal
+from services.edge.hub import Hub
 from services.edge.icy import META_INTERVAL_BYTES, IcyInterleaver
 from services.edge.limits import ProxyTrust
 from services.edge.mounts import MountClosedError, MountListener, Mounts

@@ -11,16 +11,17 @@ import asyncio
 import contextlib
 import json
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from services.contract.spec import StreamSpec
 from services.contract.timebase import CHUNK_BYTES, tick_at
 from services.contract.websocket import FRAME_HEADER_BYTES, CloseCode
+from services.edge.connection import Connection
 from services.edge.encoders import MountEncoder, MountFormat
 from services.edge.frames import Format, Frame
-from services.edge.hub import Connection, Hub
+from services.edge.hub import Hub
 
 BURST_PARTS: Final = 20
 """Encoded chunks that a joiner gets at once: most players wait for a second or two before they begin."""
@@ -79,6 +80,8 @@ class MountListener:
 
 class Mount:
     """One stream in one format, for all who fetch it; the hub's `Transport` of its own connection."""
+
+    write: Callable[[bytes], None] | None = None
 
     def __init__(self, hub: Hub, spec: StreamSpec, format_: MountFormat, pool: ThreadPoolExecutor) -> None:
         self.listeners: set[MountListener] = set()

@@ -10,9 +10,10 @@ from typing import Any, Final, cast, override
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
 from websockets.http11 import Request
 
-from services.edge.transport import BACKLOG_BYTES, EXTENSION
+from services.edge.transport import EXTENSION
 
 NOTSENT_LOWAT_BYTES: Final = 128 * 1024
 """What the kernel holds unsent of one connection; the rest stays here, where it can be seen and counted."""
@@ -29,6 +30,8 @@ class ListenerProtocol(WebSocketsSansIOProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.on_room: Callable[[], None] | None = None
+        self.on_stall: Callable[[], None] | None = None
+        self.on_gone: Callable[[], None] | None = None
 
     @override
     def handle_connect(self, event: Request) -> None:
@@ -38,13 +41,45 @@ class ListenerProtocol(WebSocketsSansIOProtocol):
         # The application's task has been made but has not run: the scope can still be given something.
         extensions = cast("dict[str, Any]", self.scope["extensions"])
         extensions[EXTENSION] = self
-        self.transport.set_write_buffer_limits(high=BACKLOG_BYTES, low=BACKLOG_BYTES // 4)
+        # Nothing is buffered without our being told: every write is tried at once, and `pause_writing` says that the
+        # kernel has not taken all of it.
+        self.transport.set_write_buffer_limits(high=0)
         link: socket.socket | None = self.transport.get_extra_info("socket")
         option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
         if link is not None and option is not None:
             # Unix sockets and some kernels do not know it; then more waits in the kernel, and nothing breaks.
             with contextlib.suppress(OSError):
                 link.setsockopt(socket.IPPROTO_TCP, option, NOTSENT_LOWAT_BYTES)
+
+    @override
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self.on_stall is not None:
+            self.on_stall()
+
+    @override
+    def handle_close(self, event: Frame) -> None:
+        self._gone()
+        super().handle_close(event)
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._gone()
+        super().connection_lost(exc)
+
+    @override
+    def shutdown(self) -> None:
+        self._gone()
+        super().shutdown()
+
+    @override
+    def handle_parser_exception(self) -> None:
+        self._gone()
+        super().handle_parser_exception()
+
+    def _gone(self) -> None:
+        if self.on_gone is not None:
+            self.on_gone()
 
     @override
     def resume_writing(self) -> None:
@@ -54,15 +89,21 @@ class ListenerProtocol(WebSocketsSansIOProtocol):
 
     @override
     def keepalive_timeout(self) -> None:
+        self._gone()
         super().keepalive_timeout()
         # A peer that answers no ping takes no data either: waiting for the buffer to empty would be for ever.
         self.transport.abort()
 
     # --- DirectConnection --------------------------------------------------------------------------------------------
 
+    @property
+    def writer(self) -> Callable[[bytes], None]:
+        """The transport's own write."""
+        return self.transport.write
+
     def write(self, wire: bytes) -> None:
         """Queue whole WebSocket frames."""
-        if not self.close_sent and not self.disconnected:
+        if not (self.close_sent or self.disconnected or self.transport.is_closing()):
             self.transport.write(wire)
 
     def backlog_bytes(self) -> int:

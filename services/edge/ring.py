@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from enum import StrEnum
-from typing import Final
+from typing import Final, Protocol
 
 from services.contract.block import Block
 from services.contract.timebase import CHUNK_BYTES, CHUNKS_PER_BLOCK, TICKS_PER_S, block_of, first_tick
@@ -33,6 +33,20 @@ EARLY_TICKS: Final = 2
 for any more."""
 MAX_CATCH_UP_CHUNKS: Final = 50
 """After a longer stall (a suspended machine) the line begins anew at the live tick instead of being drawn to it."""
+
+
+class Opus(Protocol):
+    """A chunk in Opus, as payloads of frames."""
+
+    @property
+    def payload(self) -> bytes | None:
+        """For whoever had the chunk before; None where everybody has to begin anew."""
+        ...
+
+    @property
+    def beginning(self) -> bytes:
+        """With pre-roll, for whoever begins here."""
+        ...
 
 
 class Source(StrEnum):
@@ -62,15 +76,17 @@ class Chunk:
         pcm: 17,640 bytes.
         source: live, loop or fade.
         encoded: base64 of `pcm` once somebody has needed it (see frames.py).
+        opus: its packets once somebody has needed them (see opus_line.py).
     """
 
-    __slots__ = ("encoded", "pcm", "source", "tick")
+    __slots__ = ("encoded", "opus", "pcm", "source", "tick")
 
     def __init__(self, tick: int, pcm: Pcm, source: Source = Source.LIVE) -> None:
         self.tick = tick
         self.pcm = pcm
         self.source = source
         self.encoded: str | None = None
+        self.opus: Opus | None = None
 
     def __repr__(self) -> str:
         return f"Chunk({self.tick}, {self.source})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from typing import Final
 
@@ -24,6 +25,7 @@ from services.runtime.health import Health
 from services.runtime.instance import instance_name
 from services.runtime.internal import InternalServer, PortInUseError
 from services.runtime.logging import get_logger
+from services.runtime.memory_monitor import MemoryMonitor
 from services.runtime.metrics import BusMetrics, PrometheusMetrics
 from services.runtime.scrape import answer_scrapes
 from services.runtime.settings import Settings
@@ -97,6 +99,7 @@ class EdgeService:
         self._mounts = Mounts(self.hub)
         self.mounts = MountEndpoint(self.hub, self._mounts, proxies=proxies, tokens=tokens)
         self._gc = RealTimeGCConfig(self.metrics)
+        self._memory = MemoryMonitor(metrics=self.metrics)
         self._internal: InternalServer | None = None
         self._scrapes: Subscription | None = None
 
@@ -118,6 +121,7 @@ class EdgeService:
             self.bus, service=SERVICE, instance=self.instance, exposition=self.metrics.exposition
         )
         self._gc.freeze()
+        self._memory.start()
 
     async def _start_internal(self) -> None:
         internal = InternalServer(
@@ -151,4 +155,5 @@ class EdgeService:
         if self._internal is not None:
             await self._internal.stop()
             self._internal = None
+        await asyncio.to_thread(self._memory.stop)
         self._gc.restore()

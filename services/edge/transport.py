@@ -31,6 +31,16 @@ class DirectConnection(Protocol):
     """What a server offers beside ASGI: its socket's write buffer."""
 
     on_room: Callable[[], None] | None
+    """Called when everything that was written has been taken."""
+    on_stall: Callable[[], None] | None
+    """Called when something that was written was not taken at once."""
+    on_gone: Callable[[], None] | None
+    """Called when nothing may be written any more."""
+
+    @property
+    def writer(self) -> Callable[[bytes], None]:
+        """Writes bytes to the socket without another look; not to be called after `on_gone`."""
+        ...
 
     def write(self, wire: bytes) -> None:
         """Queue bytes; they must be whole WebSocket frames."""
@@ -51,6 +61,9 @@ class DirectConnection(Protocol):
 
 class Transport(Protocol):
     """What the hub needs of a connection."""
+
+    write: Callable[[bytes], None] | None
+    """Puts a frame's `wire` straight on the socket, for those who send the same to thousands; None: use `send`."""
 
     def send(self, frame: Frame) -> None:
         """Take a frame; never waits, never raises."""
@@ -78,13 +91,24 @@ class AsgiTransport:
 
     Args:
         send: the ASGI callable.
+        on_stall: called when a chunk finds the one before it still in the queue.
         on_room: called after `notify_room` when the backlog has gone down.
         on_error: told of what went wrong: "closed", "overflow" or "exception".
     """
 
-    def __init__(self, send: Send, *, on_room: Callable[[], None], on_error: Callable[[str], None]) -> None:
+    write: Callable[[bytes], None] | None = None
+
+    def __init__(
+        self,
+        send: Send,
+        *,
+        on_room: Callable[[], None],
+        on_stall: Callable[[], None],
+        on_error: Callable[[str], None],
+    ) -> None:
         self._send = send
         self._on_room = on_room
+        self._on_stall = on_stall
         self._on_error = on_error
         self._queue: deque[Frame] = deque()
         self._bytes = 0
@@ -103,6 +127,8 @@ class AsgiTransport:
             self._on_error("overflow")
             self.close(int(CloseCode.POLICY), "too slow")
             return
+        if self._bytes:
+            self._on_stall()
         self._queue.append(frame)
         self._bytes += len(frame.payload)
         self._wake.set()
@@ -169,6 +195,7 @@ class DirectTransport:
         connection: the server's side.
         send: the ASGI callable, for closing in the server's own way.
         on_room: called after `notify_room` when the backlog has gone down.
+        on_stall: called when something was not taken at once, and when nothing can be written any more.
         on_error: told of what went wrong: "overflow" or "stalled".
     """
 
@@ -178,8 +205,10 @@ class DirectTransport:
         send: Send,
         *,
         on_room: Callable[[], None],
+        on_stall: Callable[[], None],
         on_error: Callable[[str], None],
     ) -> None:
+        self.write: Callable[[bytes], None] | None = connection.writer
         self._connection = connection
         self._send = send
         self._on_room = on_room
@@ -187,6 +216,7 @@ class DirectTransport:
         self._wants_room = False
         self._closing: asyncio.Task[None] | None = None
         connection.on_room = self._room
+        connection.on_stall = connection.on_gone = on_stall
 
     def send(self, frame: Frame) -> None:
         """Write the frame."""

@@ -8,14 +8,15 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, Final
 
-from services.contract.websocket import JSON_V1, PCM_V1, CloseCode
+from services.contract.websocket import JSON_V1, OPUS_V1, PCM_V1, CloseCode
 from services.edge.auth import TokenChecker, find_token
+from services.edge.connection import Connection, Refusal
 from services.edge.frames import Format
-from services.edge.hub import Connection, Hub, Refusal
+from services.edge.hub import Hub
 from services.edge.limits import ProxyTrust, origin_allowed
 from services.edge.transport import EXTENSION, AsgiTransport, DirectTransport
 
-_FORMATS: Final[Mapping[str, Format]] = {PCM_V1: Format.PCM, JSON_V1: Format.JSON}
+_FORMATS: Final[Mapping[str, Format]] = {OPUS_V1: Format.OPUS, PCM_V1: Format.PCM, JSON_V1: Format.JSON}
 
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
@@ -81,12 +82,14 @@ class WebSocketEndpoint:
         connection = self._hub.connect(format_=format_, events=chosen is not None, address=address)
         try:
             direct = scope.get("extensions", {}).get(EXTENSION)
-            on_room = partial(self._hub.room, connection)
+            on_room, on_stall = partial(self._hub.room, connection), partial(self._hub.stalled, connection)
             if direct is not None:
-                connection.transport = DirectTransport(direct, send, on_room=on_room, on_error=self._hub.failed)
+                connection.transport = DirectTransport(
+                    direct, send, on_room=on_room, on_stall=on_stall, on_error=self._hub.failed
+                )
                 await self._read(connection, receive)
             else:
-                transport = AsgiTransport(send, on_room=on_room, on_error=self._hub.failed)
+                transport = AsgiTransport(send, on_room=on_room, on_stall=on_stall, on_error=self._hub.failed)
                 connection.transport = transport
                 await _until_either_ends(self._read(connection, receive), transport.run())
         finally:

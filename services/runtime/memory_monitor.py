@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
 import psutil
 
-from services.runtime.metrics import PrometheusMetrics
-from services.runtime.slope import LEAK_MB_PER_HOUR, growth
+from services.runtime.logging import get_logger
+from services.runtime.metrics import MemoryMetrics, PrometheusMetrics
+from services.runtime.slope import LEAK_MB_PER_HOUR, WARM_UP_S, Growth, growth, recent
+
+_log = get_logger(__name__)
 
 _MIB: Final = 2**20
 HISTORY_SAMPLES: Final = 2880
 """Eight hours at one sample in 10 s; then the oldest is dropped."""
+_JUDGED_EVERY: Final = 6
+"""Samples between two verdicts: a minute at one sample in 10 s."""
+_TYPES_TOLD: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +36,15 @@ class MemorySnapshot:
         rss_mb: resident memory, shared pages included.
         uss_mb: memory that ending this process would free; equal to `rss_mb` where the system does not tell.
         gpu_allocated_mb: held by tensors on the GPU; 0 without torch or a GPU.
+        python_blocks: pieces of memory that Python's objects hold; a leak of objects shows here, one of a library
+            does not.
     """
 
     time_s: float
     rss_mb: float
     uss_mb: float
     gpu_allocated_mb: float
+    python_blocks: int = 0
 
 
 class MemoryMonitor:
@@ -43,9 +53,10 @@ class MemoryMonitor:
     Args:
         sample_interval_sec: seconds between two samples.
         history_samples: samples that are kept; overflow drops the oldest.
-        metrics: where `memory_usage_mb` and `gpu_memory_allocated_mb` are set at each sample.
+        metrics: where memory, growth and verdict are shown; None: nowhere.
         monotonic: seconds from anywhere.
         read: takes one snapshot at a given time; tests give their own.
+        census: counts live objects by the name of their type, at the end of warm-up and when a leak is found.
     """
 
     def __init__(
@@ -56,6 +67,7 @@ class MemoryMonitor:
         metrics: PrometheusMetrics | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         read: Callable[[float], MemorySnapshot] | None = None,
+        census: Callable[[], Mapping[str, int]] | None = None,
     ) -> None:
         if sample_interval_sec <= 0 or history_samples < 2:
             raise ValueError(
@@ -63,13 +75,18 @@ class MemoryMonitor:
                 "expected more than 0 and at least 2"
             )
         self._interval_s = sample_interval_sec
-        self._metrics = metrics
+        self._metrics = None if metrics is None else MemoryMetrics(metrics)
         self._monotonic = monotonic
         self._read = read or read_memory
+        self._census = census or count_objects
         self._history: deque[MemorySnapshot] = deque(maxlen=history_samples)
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+        self._samples = 0
+        self._began_s: float | None = None
+        self._objects_then: Mapping[str, int] | None = None
+        self._leaking = False
 
     def start(self) -> None:
         """Take a first sample and begin; a second call does nothing."""
@@ -101,9 +118,17 @@ class MemoryMonitor:
         snapshot = self._read(self._monotonic())
         with self._lock:
             self._history.append(snapshot)
+            self._samples += 1
+            judged = self._samples % _JUDGED_EVERY == 0
+            if self._began_s is None:
+                self._began_s = snapshot.time_s
         if self._metrics is not None:
-            self._metrics.memory_usage_mb.set(snapshot.rss_mb)
-            self._metrics.gpu_memory_allocated_mb.set(snapshot.gpu_allocated_mb)
+            self._metrics.resident_mb.set(snapshot.rss_mb)
+            self._metrics.gpu_mb.set(snapshot.gpu_allocated_mb)
+            self._metrics.unique_bytes.set(snapshot.uss_mb * _MIB)
+            self._metrics.python_blocks.set(snapshot.python_blocks)
+            if judged:
+                self._judge(self._metrics)
         return snapshot
 
     def get_current_snapshot(self) -> MemorySnapshot:
@@ -114,34 +139,79 @@ class MemoryMonitor:
         """What memory did since `start`.
 
         Returns:
-            `initial_rss_mb, final_rss_mb, growth_mb` (medians of the first and last samples after warm-up),
-            `growth_rate_mb_per_hour` with its 95 % interval `growth_rate_low_mb_per_hour` and
-            `growth_rate_high_mb_per_hour`, `leak_detected` (see services/runtime/slope.py; never within the first
-            20 minutes), `confidence` (0 to 1 that memory grows at all), `threshold_mb_per_hour`, `samples`,
-            `duration_sec`.
+            Of resident memory: `initial_rss_mb, final_rss_mb, growth_mb` (medians of the first and last samples after
+            warm-up), `growth_rate_mb_per_hour` with its 95 % interval `growth_rate_low_mb_per_hour` and
+            `growth_rate_high_mb_per_hour`. `unique_rate_mb_per_hour` (USS), `gpu_rate_mb_per_hour` and
+            `python_blocks_per_hour` are slopes of the others. `leak_detected` is the verdict about resident and GPU
+            memory (see services/runtime/slope.py; never within the first 20 minutes), `confidence` is 0 to 1 that
+            memory grows at all. `threshold_mb_per_hour`, `samples`, `duration_sec`.
         """
-        with self._lock:
-            history = list(self._history)
-        if not history:
-            history = [self.sample()]
-        result = growth([each.time_s for each in history], [each.rss_mb for each in history])
+        history = self._past() or [self.sample()]
+        resident, unique, gpu, blocks = _growths(history)
         return {
-            "initial_rss_mb": result.initial_mb,
-            "final_rss_mb": result.final_mb,
-            "growth_mb": result.growth_mb,
-            "growth_rate_mb_per_hour": result.slope_mb_per_hour,
-            "growth_rate_low_mb_per_hour": result.low_mb_per_hour,
-            "growth_rate_high_mb_per_hour": result.high_mb_per_hour,
-            "leak_detected": result.leak,
-            "confidence": result.confidence,
+            "initial_rss_mb": resident.initial_mb,
+            "final_rss_mb": resident.final_mb,
+            "growth_mb": resident.growth_mb,
+            "growth_rate_mb_per_hour": resident.slope_mb_per_hour,
+            "growth_rate_low_mb_per_hour": resident.low_mb_per_hour,
+            "growth_rate_high_mb_per_hour": resident.high_mb_per_hour,
+            "unique_rate_mb_per_hour": unique.slope_mb_per_hour,
+            "gpu_rate_mb_per_hour": gpu.slope_mb_per_hour,
+            "python_blocks_per_hour": blocks.slope_mb_per_hour,
+            "leak_detected": resident.leak or gpu.leak,
+            "confidence": max(resident.confidence, gpu.confidence),
             "threshold_mb_per_hour": LEAK_MB_PER_HOUR,
             "samples": len(history),
             "duration_sec": history[-1].time_s - history[0].time_s,
         }
 
+    def _past(self) -> list[MemorySnapshot]:
+        with self._lock:
+            return list(self._history)
+
+    def _judge(self, metrics: MemoryMetrics) -> None:
+        history = self._past()
+        began_s = history[0].time_s if self._began_s is None else self._began_s
+        if self._objects_then is None and history[-1].time_s - began_s >= WARM_UP_S:
+            self._objects_then = self._census()
+        # What has begun this hour would be lost in eight hours without it.
+        resident, unique, gpu, _ = max(
+            (_growths(part) for part in (history, recent(history, _time_of))), key=lambda each: each[0].leak
+        )
+        for kind, each in (("resident", resident), ("unique", unique), ("gpu", gpu)):
+            metrics.growth.labels(kind=kind).set(each.slope_mb_per_hour * _MIB)
+        leaking = resident.leak or gpu.leak
+        metrics.confidence.set(max(resident.confidence, gpu.confidence))
+        metrics.leak.set(leaking)
+        if leaking and not self._leaking:
+            worst = gpu if gpu.leak and not resident.leak else resident
+            _log.warning(
+                "memory leak suspected",
+                kind="gpu" if worst is gpu else "resident",
+                growth_mb_per_hour=round(worst.slope_mb_per_hour, 1),
+                confidence=round(worst.confidence, 3),
+                grown_types=grown(self._objects_then or {}, self._census()),
+            )
+        self._leaking = leaking
+
     def _run(self) -> None:
         while not self._stopping.wait(self._interval_s):
             self.sample()
+
+
+def _time_of(snapshot: MemorySnapshot) -> float:
+    return snapshot.time_s
+
+
+def _growths(history: Sequence[MemorySnapshot]) -> tuple[Growth, Growth, Growth, Growth]:
+    """Of resident memory, unique memory, GPU memory and Python's blocks (whose "MiB" are blocks)."""
+    times = [each.time_s for each in history]
+    return (
+        growth(times, [each.rss_mb for each in history]),
+        growth(times, [each.uss_mb for each in history]),
+        growth(times, [each.gpu_allocated_mb for each in history]),
+        growth(times, [float(each.python_blocks) for each in history]),
+    )
 
 
 def read_memory(time_s: float) -> MemorySnapshot:
@@ -152,7 +222,19 @@ def read_memory(time_s: float) -> MemorySnapshot:
         uss = process.memory_full_info().uss
     except (psutil.Error, OSError):  # macOS and hardened containers keep it to themselves
         uss = rss
-    return MemorySnapshot(time_s, rss / _MIB, uss / _MIB, _gpu_bytes() / _MIB)
+    return MemorySnapshot(time_s, rss / _MIB, uss / _MIB, _gpu_bytes() / _MIB, sys.getallocatedblocks())
+
+
+def count_objects() -> Mapping[str, int]:
+    """Live objects that the garbage collector follows and has not frozen, by the name of their type."""
+    return Counter(f"{type(each).__module__}.{type(each).__qualname__}" for each in gc.get_objects())
+
+
+def grown(then: Mapping[str, int], now: Mapping[str, int]) -> str:
+    """The types of which there are more than then, most first: "builtins.dict +1200, …"."""
+    more = {name: count - then.get(name, 0) for name, count in now.items() if count > then.get(name, 0)}
+    most = sorted(more.items(), key=lambda each: (-each[1], each[0]))[:_TYPES_TOLD]
+    return ", ".join(f"{name} +{count}" for name, count in most)
 
 
 def _gpu_bytes() -> int:

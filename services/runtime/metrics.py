@@ -166,6 +166,48 @@ class PrometheusMetrics:
         PlatformCollector(registry=self.registry)
 
 
+class MemoryMetrics:
+    """What a `MemoryMonitor` shows.
+
+    Args:
+        metrics: the process's metrics.
+    """
+
+    def __init__(self, metrics: PrometheusMetrics) -> None:
+        registry = metrics.registry
+        self.resident_mb = metrics.memory_usage_mb
+        self.gpu_mb = metrics.gpu_memory_allocated_mb
+        self.unique_bytes = Gauge(
+            "auralis_memory_unique_bytes",
+            "Memory that ending this process would free (USS), in bytes.",
+            registry=registry,
+        )
+        self.python_blocks = Gauge(
+            "auralis_python_blocks",
+            "Pieces of memory that Python's objects hold; grows with a leak of objects, not with one of a library.",
+            registry=registry,
+        )
+        self.growth = Gauge(
+            "auralis_memory_growth_bytes_per_hour",
+            "Slope of this process's memory after warm-up, in bytes per hour: resident, unique (USS) or on the GPU.",
+            ["kind"],
+            registry=registry,
+        )
+        self.leak = Gauge(
+            "auralis_memory_leak",
+            "1 while this process's memory grows by more than 20 MiB per hour beyond doubt; never in its first "
+            "20 minutes.",
+            registry=registry,
+        )
+        self.confidence = Gauge(
+            "auralis_memory_growth_confidence_ratio",
+            "How sure it is that this process's memory grows at all, 0 to 1.",
+            registry=registry,
+        )
+        for kind in MEMORY_KINDS:
+            self.growth.labels(kind=kind)
+
+
 class BusMetrics:
     """What a bus connection counts.
 
@@ -200,6 +242,7 @@ class BusMetrics:
             self.dropped.labels(policy=policy)
 
 
+MEMORY_KINDS: Final = ("resident", "unique", "gpu")
 DROP_POLICIES: Final = ("subscription_oldest", "publish_backlog", "late_jobs", "gather_newest")
 """What a bounded queue of the bus does when it is full (see the adapters)."""
 

@@ -86,6 +86,12 @@ class Settings:
     metrics_enabled: bool = True
     metrics_port: int = 9090
     """The internal port (`/metrics /healthz /readyz /drain`); for telemetry its only port. 0: a free one, printed."""
+    prometheus_url: str = ""
+    """Whose alerts telemetry shows; empty: it judges the fleet itself."""
+    traces: Literal["off", "otlp", "console"] = "off"
+    """Where traces of blocks go."""
+    traces_share: float = 0.01
+    """Of the blocks, 0 to 1."""
     buffer: BufferSettings = field(default_factory=BufferSettings)
     edge: EdgeSettings = field(default_factory=EdgeSettings)
     synthesis: SynthesisSettings = field(default_factory=SynthesisSettings)
@@ -344,6 +350,21 @@ def _seconds(text: str) -> float:
     return value
 
 
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 1:
+        raise ValueError(text)
+    return value
+
+
+def _http_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(text)
+    _ = parts.port  # raises ValueError for a port that is not one
+    return text.rstrip("/")
+
+
 def _batch_size(text: str) -> int | None:
     return None if text.lower() == "auto" else _whole(1, 1024)(text)
 
@@ -479,6 +500,19 @@ _VARIABLES: Final = (
         "METRICS_PORT", "metrics_port", _whole(0, 65535), _PORT,
         "Internal port of a service (`/metrics /healthz /readyz /drain`); with `auralis up` the telemetry's. "
         "0: a free one.", "9090",
+    ),
+    _Variable(
+        "AURALIS_PROMETHEUS_URL", "prometheus_url", _http_url, "http://host:port or https://host:port",
+        "A Prometheus whose alerts the dashboard shows; without it telemetry judges the fleet itself.", "",
+    ),
+    _Variable(
+        "AURALIS_TRACES", "traces", _one_of("off", "otlp", "console"), "off, otlp or console",
+        "OpenTelemetry traces of blocks: `off`, `otlp` (to `OTEL_EXPORTER_OTLP_ENDPOINT`) or `console` (stderr).",
+        "off",
+    ),
+    _Variable(
+        "AURALIS_TRACES_SHARE", "traces_share", _share, "a number above 0 and at most 1",
+        "Share of the blocks that are traced, the same ones in every service.", "0.01",
     ),
     _Variable(
         "NATS_URL", "nats.url", _nats_urls, "nats://host:port or tls://host:port, several with commas",

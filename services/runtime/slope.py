@@ -9,7 +9,7 @@ statistics of the same slopes.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, median
 from typing import Final
@@ -19,6 +19,8 @@ WARM_UP_S: Final = 300.0
 """Caches fill, pools grow, code is compiled: nobody calls that a leak."""
 MIN_SPAN_S: Final = 1200.0
 """After warm-up; less than that says nothing about an hour."""
+RECENT_S: Final = 7200.0
+"""A leak that begins after hours is looked for in the last two, whose spans hold a collector's tooth of ten minutes."""
 SPANS: Final = 12
 _Z_95: Final = NormalDist().inv_cdf(0.975)
 
@@ -108,6 +110,14 @@ def growth(
         confidence=confidence if long_enough else 0.0,
         leak=long_enough and low_h >= threshold_mb_per_hour / 2 and high_h >= threshold_mb_per_hour,
     )
+
+
+def recent[T](samples: Sequence[T], time_s: Callable[[T], float], span_s: float = RECENT_S) -> Sequence[T]:
+    """The samples of the last `span_s` seconds, without the warm-up that `growth` leaves out of them once more."""
+    if not samples:
+        return samples
+    start_s = time_s(samples[-1]) - span_s
+    return [each for each in samples if time_s(each) >= start_s]
 
 
 def _feet(samples: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

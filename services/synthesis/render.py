@@ -254,8 +254,7 @@ class Renderer:
     def _voices(self, rows: list[Placement]) -> Tensor:
         """The low partials of `rows`; what goes to the reverb is kept."""
         voices = self._kernel("low")(*self._points(rows, "low"))[0]
-        slots = self._sends.claim([(row.spec.stream_id, row.block) for row in rows])
-        self._sends.sends.index_copy_(0, torch.tensor(slots, device=self.device), sent(voices[: len(rows)]))
+        self._sends.store([(row.spec.stream_id, row.block) for row in rows], sent(voices[: len(rows)]))
         return voices
 
     def _finish(self, rows: list[Placement], voices: Tensor, places: list[int], result: _Result) -> None:

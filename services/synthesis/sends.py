@@ -29,7 +29,7 @@ class SendStore:
     """A bounded pool of slots, each with a second of send and its spectrum.
 
     When it is full, the slot that was claimed or touched longest ago is taken; `evictions` counts it. Threads may share
-    it: two that make the same second store the same bits.
+    it: two that make the same second store the same bits, and a second is only there for others once its sound is.
 
     Args:
         slots: capacity. Memory is touched slot by slot as it is needed: 137 KB each.
@@ -44,6 +44,7 @@ class SendStore:
         self.evictions = 0
         self._lock = Lock()
         self._slots: dict[Key, int] = {}
+        self._stored: set[Key] = set()
         self._with_spectrum: set[Key] = set()
         self._free = list(range(slots - 1, SILENCE, -1))
 
@@ -56,7 +57,7 @@ class SendStore:
         return self.sends.shape[0] - 1
 
     def __contains__(self, key: Key) -> bool:
-        return key in self._slots
+        return key in self._stored
 
     def has_spectrum(self, key: Key) -> bool:
         """Whether the spectrum of the window that ends with this second is kept."""
@@ -64,10 +65,11 @@ class SendStore:
 
     def slot(self, key: Key) -> int:
         """The slot of a second that is kept; seconds before the epoch are silent."""
-        return SILENCE if key[1] < 0 else self._slots[key]
+        with self._lock:
+            return SILENCE if key[1] < 0 else self._slots[key]
 
     def claim(self, keys: list[Key]) -> list[int]:
-        """Slots for seconds whose sends will now be stored."""
+        """Slots for seconds whose sends will now be written; `store` does both and says that they are there."""
         with self._lock:
             return [self._claim(key) for key in keys]
 
@@ -81,6 +83,19 @@ class SendStore:
             slot = self._free.pop()
         self._slots[key] = slot
         return slot
+
+    def store(self, keys: list[Key], sends: Tensor) -> None:
+        """Keep seconds of send.
+
+        Args:
+            keys: of the seconds.
+            sends: float32 [len(keys), QUARTER_BLOCK].
+        """
+        slots = self.claim(keys)
+        self.sends.index_copy_(0, torch.tensor(slots, device=self.sends.device), sends)
+        # Not before: another thread would make its reverb of what was in the slot until now.
+        with self._lock:
+            self._stored.update(key for key in keys if key in self._slots)
 
     def touch(self, keys: list[Key]) -> None:
         """Keep seconds longer, if they are there: they will be read soon."""
@@ -125,5 +140,6 @@ class SendStore:
                 self._drop(key)
 
     def _drop(self, key: Key) -> None:
+        self._stored.discard(key)
         self._with_spectrum.discard(key)
         self._free.append(self._slots.pop(key))

@@ -19,6 +19,7 @@ from services.runtime.instance import instance_name
 from services.runtime.internal import InternalServer
 from services.runtime.lifecycle import Lifecycle, ServiceError
 from services.runtime.logging import get_logger
+from services.runtime.memory_monitor import MemoryMonitor
 from services.runtime.metrics import BusMetrics, PrometheusMetrics
 from services.runtime.scrape import answer_scrapes
 from services.runtime.settings import Settings
@@ -46,6 +47,7 @@ async def run_synthesis(settings: Settings, lifecycle: Lifecycle) -> None:
     synthesis_metrics = SynthesisMetrics(metrics)
     gc_config = RealTimeGCConfig(metrics)
     gc_config.configure()
+    memory = MemoryMonitor(metrics=metrics)
     health = Health("kernels", "bus")
     bus = NatsBus(settings.nats, name=instance, metrics=BusMetrics(metrics))
     internal = InternalServer(
@@ -79,6 +81,8 @@ async def run_synthesis(settings: Settings, lifecycle: Lifecycle) -> None:
         if not await _first(warming, stopping):
             return
         gc_config.freeze()
+        # Not before: what torch and the kernels take is no growth.
+        memory.start()
         health.set("kernels", ok=True, detail=f"{worker.mode}, {worker.capacity_streams:.0f} streams")
         if not await _first(connecting, stopping):
             return
@@ -103,6 +107,7 @@ async def run_synthesis(settings: Settings, lifecycle: Lifecycle) -> None:
         for task in (*background, stopping):
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await task
+        await asyncio.to_thread(memory.stop)
         await scrapes.close()
         await bus.close()
         await internal.stop()

@@ -1,19 +1,27 @@
-"""Telemetry's HTTP (shell): `/metrics`, `/api/fleet`, the status page, and the internal endpoints on the same port."""
+"""Telemetry's HTTP (shell): `/metrics`, `/api`, the dashboard, and the internal endpoints on the same port."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from litestar import Litestar, Request, Response, get
 from litestar.datastructures import ResponseHeader, State
+from litestar.exceptions import ServiceUnavailableException
 from litestar.openapi import OpenAPIConfig
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import Parameter
+from litestar.response import ServerSentEvent
 from litestar.types import ASGIApp
 
 from services.contract.errors import shorten
 from services.runtime.internal import InternalApp
 from services.runtime.metrics import CONTENT_TYPE, build_version
-from services.telemetry.fleet import FleetReport
+from services.telemetry.alerts import AlertsReport
+from services.telemetry.autoscale import ASSUMED_STREAMS_PER_WORKER, AutoscaleReport, UnmeasuredError
+from services.telemetry.events import TooManyViewersError
+from services.telemetry.history import HistoryReport
+from services.telemetry.report import FleetReport
 from services.telemetry.service import TelemetryService
 
 DASHBOARD: Final = Path(__file__).parent / "dashboard"
@@ -21,6 +29,7 @@ _PAGE: Final = {
     "index.html": "text/html",
     "dashboard.css": "text/css",
     "dashboard.js": "text/javascript",
+    "charts.js": "text/javascript",
 }
 # The page needs nothing from elsewhere, and nothing inside it may be inlined.
 _HEADERS: Final = (
@@ -35,12 +44,13 @@ _HEADERS: Final = (
 # Litestar adds the charset to every text by itself.
 _EXPOSITION: Final = CONTENT_TYPE.partition("; charset")[0]
 _INTERNAL: Final = frozenset({"/healthz", "/readyz", "/drain"})
+_NOT_STORED: Final = {"cache-control": "no-store"}
 
 
 def create_app(service: TelemetryService) -> ASGIApp:
     """The ASGI application of a started service."""
     pages = Litestar(
-        route_handlers=[metrics, fleet, *(_page_file(name) for name in _PAGE)],
+        route_handlers=[metrics, fleet, autoscale, history, alerts, events, *(_page_file(name) for name in _PAGE)],
         state=State({"telemetry": service}),
         response_headers=list(_HEADERS),
         # The process has set its logs up; litestar would do it again in its own way.
@@ -86,7 +96,60 @@ async def fleet(state: State) -> Response[FleetReport]:
     An instance that has been silent for 15 s is listed with `up: false` and its last figures, for ten minutes.
     """
     service: TelemetryService = state.telemetry
-    return Response(await service.fleet_report(), headers={"cache-control": "no-store"})
+    return Response(await service.fleet_report(), headers=_NOT_STORED)
+
+
+@get(
+    "/api/autoscale",
+    tags=["scaling"],
+    summary="Demand, for an autoscaler",
+    responses={503: ResponseSpec(data_container=dict[str, Any], description="Demand cannot be told.")},
+)
+async def autoscale(
+    state: State,
+    assumed_streams: Annotated[
+        float,
+        Parameter(gt=0, le=1e6, description="Streams that a renderer is taken for while none has measured itself."),
+    ] = ASSUMED_STREAMS_PER_WORKER,
+) -> Response[AutoscaleReport]:
+    """Listeners of the edges, and rendering in units of a whole renderer; for KEDA's metrics-api scaler.
+
+    503 while demand cannot be told: what cannot be measured must not look as if nobody listened.
+    """
+    service: TelemetryService = state.telemetry
+    try:
+        report = await service.autoscale(assumed_streams)
+    except UnmeasuredError as error:
+        raise ServiceUnavailableException(str(error)) from error
+    return Response(report, headers=_NOT_STORED)
+
+
+@get("/api/history", tags=["fleet"], summary="The last half an hour", sync_to_thread=False)
+def history(state: State) -> Response[HistoryReport]:
+    """The fleet every five seconds, and each process's memory every thirty."""
+    service: TelemetryService = state.telemetry
+    return Response(service.history(), headers=_NOT_STORED)
+
+
+@get("/api/alerts", tags=["fleet"], summary="What is wrong", sync_to_thread=False)
+def alerts(state: State) -> Response[AlertsReport]:
+    """Alerts as Prometheus judges them (`AURALIS_PROMETHEUS_URL`), else as telemetry does itself."""
+    service: TelemetryService = state.telemetry
+    return Response(service.alerts(), headers=_NOT_STORED)
+
+
+@get("/api/events", tags=["fleet"], summary="The fleet as it changes", sync_to_thread=False)
+def events(state: State) -> ServerSentEvent:
+    """Server-sent events, one every two to five seconds: `{"fleet": ..., "point": ..., "alerts": ...}`.
+
+    `fleet` is what /api/fleet gives, `point` the newest of /api/history, `alerts` what /api/alerts gives.
+    """
+    service: TelemetryService = state.telemetry
+    try:
+        watching = service.feed.watch()
+    except TooManyViewersError as error:
+        raise ServiceUnavailableException(str(error)) from error
+    return ServerSentEvent(watching, headers=_NOT_STORED)
 
 
 def _page_file(name: str) -> Any:

@@ -6,6 +6,7 @@ numbers into floats and back would cost ten times as much.
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -46,9 +47,9 @@ class Series:
     name: str
     labels: str
 
-    def label_values(self) -> dict[str, str]:
+    def label_values(self) -> Mapping[str, str]:
         """The labels, unescaped."""
-        return {name: _unescape(value) for name, value in _PAIR.findall(self.labels)}
+        return _label_values(self.labels)
 
 
 @dataclass(slots=True)
@@ -62,6 +63,8 @@ class Family:
 
 
 Exposition = Mapping[str, Family]
+Place = tuple[list[tuple[Series, str]], int]
+"""Where a sample is: the list it is in and its number there."""
 
 
 class Parser:
@@ -82,11 +85,19 @@ class Parser:
         Raises:
             ExpositionError: a line cannot be read, or there are too many samples.
         """
-        try:
-            text = data.decode()
-        except UnicodeDecodeError as error:
-            number = data.count(b"\n", 0, error.start) + 1
-            raise ExpositionError(number, repr(data[error.start :][:20]), "UTF-8") from error
+        return self.parse_lines(_lines(data), [])
+
+    def knows(self, beginning: str) -> bool:
+        """Whether a line that begins so, up to its last space, has been read."""
+        return beginning in self._series
+
+    def parse_lines(self, lines: Sequence[str], places: list[Place | None]) -> dict[str, Family]:
+        """As `parse`, line by line.
+
+        Args:
+            lines: of the text.
+            places: takes, for each line, where its sample is; None for a line without one.
+        """
         if len(self._series) + len(self._comments) > self._max_known:
             self._series.clear()
             self._comments.clear()
@@ -95,12 +106,14 @@ class Parser:
         last_name = ""
         known = self._series
         count = 0
-        for number, line in enumerate(text.split("\n"), 1):
+        for number, line in enumerate(lines, 1):
             if not line:
+                places.append(None)
                 continue
             if line[0] == "#":
                 family = self._comment(line, number, families, family)
                 last_name = ""
+                places.append(None)
                 continue
             beginning, _, value = line.rpartition(" ")
             series = known.get(beginning)
@@ -114,6 +127,7 @@ class Parser:
             count += 1
             if count > MAX_SAMPLES:
                 raise ExpositionError(number, line, f"at most {MAX_SAMPLES} samples")
+            places.append((family.samples, len(family.samples)))
             family.samples.append((series, value))
         return families
 
@@ -146,6 +160,54 @@ class Parser:
         if last == value and match.end(3) == len(line):
             self._series[beginning] = series
         return series, value
+
+
+class Reader:
+    """Reads one instance's expositions: each looks nearly like the one before, so only lines that differ are read.
+
+    Args:
+        parser: shared by the readers of all instances.
+    """
+
+    def __init__(self, parser: Parser) -> None:
+        self._parser = parser
+        self._lines: Sequence[str] = ()
+        self._places: list[Place | None] = []
+        self._families: dict[str, Family] = {}
+
+    def read(self, data: bytes) -> Exposition:
+        """The same as `Parser.parse`; what it returned before changes with it.
+
+        Raises:
+            ExpositionError: see `Parser.parse`; then what was returned before stays as it was.
+        """
+        lines = _lines(data)
+        if not self._update(lines):
+            places: list[Place | None] = []
+            self._families = self._parser.parse_lines(lines, places)
+            self._places = places
+        self._lines = lines
+        return self._families
+
+    def _update(self, lines: Sequence[str]) -> bool:
+        """Take over the values that differ; False, and nothing is changed, where more than values differ."""
+        before = self._lines
+        if len(lines) != len(before):
+            return False
+        changes = []
+        for line, old, place in zip(lines, before, self._places, strict=True):
+            if line is old or line == old:
+                continue
+            beginning, _, value = line.rpartition(" ")
+            # A line that ends in a time of its own is none of the known ones.
+            if place is None or not _is_number(value) or not self._parser.knows(beginning):
+                return False
+            if beginning != old.rpartition(" ")[0]:
+                return False
+            changes.append((place, value))
+        for (samples, index), value in changes:
+            samples[index] = (samples[index][0], value)
+        return True
 
 
 def merge(parts: Iterable[tuple[Mapping[str, str], Exposition]]) -> bytes:
@@ -254,6 +316,19 @@ def quantile(now: Mapping[float, float], before: Mapping[float, float], fraction
             return lower_bound + (bound - lower_bound) * ((wanted - lower_count) / inside if inside else 1.0)
         lower_bound, lower_count = bound, count
     return lower_bound
+
+
+def _lines(data: bytes) -> list[str]:
+    try:
+        return data.decode().split("\n")
+    except UnicodeDecodeError as error:
+        number = data.count(b"\n", 0, error.start) + 1
+        raise ExpositionError(number, repr(data[error.start :][:20]), "UTF-8") from error
+
+
+@functools.lru_cache(maxsize=20_000)
+def _label_values(labels: str) -> Mapping[str, str]:
+    return {name: _unescape(value) for name, value in _PAIR.findall(labels)}
 
 
 def _belongs(name: str, family: Family) -> bool:

@@ -23,7 +23,7 @@ class TelemetryMetrics:
         registry = metrics.registry
         self.instances = Gauge(
             "auralis_fleet_instances",
-            "Instances by service and state; silent: no answer for 15 s.",
+            "Instances by service and state; silent: no answer for 10 s.",
             ["fleet_service", "state"],
             registry=registry,
         )
@@ -49,5 +49,6 @@ class TelemetryMetrics:
             "Instances dropped from the table after ten minutes of silence.",
             registry=registry,
         )
+        self.viewers = Gauge("auralis_dashboard_viewers", "Pages that watch the dashboard's events.", registry=registry)
         for result in Taken:
             self.answers.labels(result=str(result))

@@ -25,7 +25,7 @@ NEWCOMERS_S: Final = 0.05
 FRESH_S: Final = 1.0
 """Within it a second question is answered from the first one's answers: many scrapers cost as much as one."""
 EVERY_S: Final = 5.0
-"""Asked so often even when nobody wants to know: a silent instance is noticed within 15 s."""
+"""Asked so often even when nobody wants to know: a silent instance is shown within 15 s."""
 
 
 class Scraper:
@@ -65,11 +65,14 @@ class Scraper:
             await self._ask()
             self._asked_s = self._clock()
 
-    async def run(self) -> None:
-        """Ask every five seconds, for ever."""
+    async def run(
+        self, *, every_s: Callable[[], float] = lambda: EVERY_S, then: Callable[[], None] = lambda: None
+    ) -> None:
+        """Ask for ever, every five seconds if nothing else is said; `then` is called after each round."""
         while True:
-            await self.refresh(max_age_s=EVERY_S / 2)
-            await asyncio.sleep(EVERY_S)
+            await self.refresh(max_age_s=every_s() / 2)
+            then()
+            await asyncio.sleep(every_s())
 
     async def _ask(self) -> None:
         asked_s = self._clock()

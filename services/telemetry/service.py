@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from litestar.serialization import encode_json
 
 from services.contract.scrape import ScrapeAnswer
 from services.runtime.bus import Bus, Subscription
@@ -16,16 +18,29 @@ from services.runtime.health import Health
 from services.runtime.instance import instance_name
 from services.runtime.lifecycle import Lifecycle
 from services.runtime.logging import get_logger
+from services.runtime.memory_monitor import MemoryMonitor
 from services.runtime.metrics import BusMetrics, PrometheusMetrics
 from services.runtime.scrape import answer_scrapes
 from services.runtime.serve import EmbeddedServer, bind_socket
 from services.runtime.settings import Settings
-from services.telemetry.fleet import Fleet, FleetReport
+from services.telemetry.alerts import Alerts, AlertsReport
+from services.telemetry.autoscale import AutoscaleReport, autoscale_report
+from services.telemetry.events import Feed
+from services.telemetry.fleet import Fleet
+from services.telemetry.history import History, HistoryReport, point
 from services.telemetry.metrics import TelemetryMetrics
-from services.telemetry.scrape import Scraper
+from services.telemetry.report import RECENT_S, FleetReport
+from services.telemetry.scrape import EVERY_S, Scraper
+
+if TYPE_CHECKING:
+    from services.telemetry.prometheus import PrometheusAlerts
 
 SERVICE: Final = "telemetry"
 _WATCH_S: Final = 0.25
+_WATCHED_EVERY_S: Final = 2.0
+"""The fleet is asked so often while somebody watches the dashboard …"""
+_WATCHED_INSTANCES: Final = 50
+"""… unless it has more instances than these."""
 
 _log = get_logger(__name__)
 
@@ -54,11 +69,18 @@ class TelemetryService:
         self._bus: Bus = (
             bus if bus is not None else NatsBus(settings.nats, name=self.instance, metrics=BusMetrics(self._metrics))
         )
+        self._memory = MemoryMonitor(metrics=self._metrics)
         self._fleet = Fleet()
+        self._history = History()
+        self._alerts = Alerts()
+        self._prometheus = _prometheus(settings)
+        self.feed = Feed()
+        self._telemetry_metrics = TelemetryMetrics(self._metrics)
+        self._telemetry_metrics.viewers.set_function(lambda: self.feed.viewers)
         self._scraper = Scraper(
             self._bus,
             self._fleet,
-            metrics=TelemetryMetrics(self._metrics),
+            metrics=self._telemetry_metrics,
             own=lambda: ScrapeAnswer(SERVICE, self.instance, self.own_exposition()),
         )
         self._tasks: list[asyncio.Task[None]] = []
@@ -73,9 +95,12 @@ class TelemetryService:
         self._tasks = [
             asyncio.create_task(self._bus.connect(), name="connect"),
             asyncio.create_task(self._watch(), name="watch"),
-            asyncio.create_task(self._scraper.run(), name="scrape"),
+            asyncio.create_task(self._scraper.run(every_s=self._every_s, then=self._look), name="scrape"),
         ]
+        if self._prometheus is not None:
+            self._tasks.append(asyncio.create_task(self._prometheus.run(), name="prometheus"))
         self._gc.freeze()
+        self._memory.start()
 
     async def stop(self) -> None:
         """Stop asking and hang up; idempotent."""
@@ -88,12 +113,15 @@ class TelemetryService:
         if self._answers is not None:
             await self._answers.close()
             self._answers = None
+        self.feed.close()
         await self._bus.close()
+        await asyncio.to_thread(self._memory.stop)
         self._gc.restore()
 
     async def drain(self) -> None:
         """Not ready any more. Nobody's music depends on this service, so there is nothing to wait for."""
         self.health.set("accepting", ok=False, detail="draining")
+        self.feed.close()
 
     def own_exposition(self) -> bytes:
         """This process's own metrics."""
@@ -109,13 +137,53 @@ class TelemetryService:
     async def fleet_report(self) -> FleetReport:
         """Everybody's state, at most a second old."""
         await self._scraper.refresh()
+        return self._report()
+
+    async def autoscale(self, assumed_streams_per_worker: float) -> AutoscaleReport:
+        """The demand on the fleet, at most a second old.
+
+        Raises:
+            UnmeasuredError: it cannot be told.
+        """
+        await self._scraper.refresh()
+        return autoscale_report(self._report(), assumed_streams_per_worker=assumed_streams_per_worker)
+
+    def history(self) -> HistoryReport:
+        """The last half an hour."""
+        return self._history.report()
+
+    def alerts(self) -> AlertsReport:
+        """Prometheus' alerts where one is configured, else telemetry's own."""
+        return self._alerts.report() if self._prometheus is None else self._prometheus.report()
+
+    def _report(self) -> FleetReport:
         return self._fleet.report(time.monotonic(), generated_at=self._clock.now(), bus_connected=self._bus.connected)
+
+    def _every_s(self) -> float:
+        few = len(self._fleet.known(time.monotonic())) <= _WATCHED_INSTANCES
+        return _WATCHED_EVERY_S if few and self.feed.viewers else EVERY_S
+
+    def _look(self) -> None:
+        """After each round: judge what has come, and tell who watches."""
+        report = self._report()
+        self._history.add(report)
+        self._alerts.judge(report, self._fleet.jitter(time.monotonic(), RECENT_S))
+        told = {"fleet": report, "point": point(report), "alerts": self.alerts()}
+        self.feed.publish(encode_json(told).decode())
 
     async def _watch(self) -> None:
         while True:
             connected = self._bus.connected
             self.health.set("bus", connected, "connected" if connected else "not connected to NATS")
             await asyncio.sleep(_WATCH_S)
+
+
+def _prometheus(settings: Settings) -> PrometheusAlerts | None:
+    if not settings.prometheus_url:
+        return None
+    from services.telemetry.prometheus import PrometheusAlerts  # noqa: PLC0415 - httpx is for those who ask for it
+
+    return PrometheusAlerts(settings.prometheus_url)
 
 
 async def run_telemetry(settings: Settings, lifecycle: Lifecycle) -> None:

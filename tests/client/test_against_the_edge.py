@@ -12,9 +12,9 @@ from services.client import Client, RefusedError
 from services.client.session import Chunk, Event, Format, Hello, ServerError, Splice, Status
 from services.client.timeline import crossfade
 from services.contract.spec import StreamSpec
-from services.contract.timebase import CHUNK_BYTES, CHUNK_FRAMES
+from services.contract.timebase import CHUNK_BYTES, CHUNK_FRAMES, SAMPLE_RATE_HZ
 from services.runtime.bus.memory import MemoryBroker
-from tests.edge.support import Edge, TinyRenderer, pcm_of, running_edge
+from tests.edge.support import Edge, TinyRenderer, pcm_of, pitch_hz, running_edge
 
 SPEC = StreamSpec()
 
@@ -62,6 +62,55 @@ async def test_what_is_rendered_is_what_is_heard(broker: MemoryBroker, format_: 
     summary = client.arrivals.summary()
     assert (summary.gaps, summary.repeats, summary.underruns) == (0, 0, 0)
     assert client.session.resume is not None
+
+
+def click(sound: np.ndarray, tone_hz: int) -> float:
+    """The largest departure from a steady tone, of its amplitude: what is left when the tone is predicted away."""
+    turn = 2 * np.cos(2 * np.pi * tone_hz / SAMPLE_RATE_HZ)
+    return float(np.abs(sound[2:] - turn * sound[1:-1] + sound[:-2]).max() / 8000)
+
+
+def left(chunks: list[Chunk]) -> np.ndarray:
+    return np.frombuffer(b"".join(chunk.pcm for chunk in chunks), "<i2").reshape(-1, 2)[:, 0].astype(float)
+
+
+async def test_opus_is_the_same_music_and_a_move_to_another_edge_is_not_heard() -> None:
+    broker = MemoryBroker()
+    renderer = TinyRenderer(broker)
+    renderer.marked = False
+    await renderer.start()
+    try:
+        async with (
+            running_edge(broker, secret="of both") as one,
+            running_edge(broker, secret="of both") as other,
+            Client((await ready(one)).ws, SPEC, format="opus") as client,
+        ):
+            chunks = await hear(client, 20)
+            client.url = (await ready(other)).ws
+            leaving = asyncio.create_task(one.service.drain())
+            chunks += await hear(client, 30)
+            await leaving
+    finally:
+        await renderer.stop()
+    assert [chunk.chunk_id for chunk in chunks] == list(range(chunks[0].chunk_id, chunks[0].chunk_id + 50))
+    assert client.arrivals.summary().recovered == 1
+    sound = left(chunks)[CHUNK_FRAMES:]
+    assert click(sound, pitch_hz(SPEC.stream_id)) < 0.02
+    assert np.sqrt(np.mean(sound**2)) == pytest.approx(8000 / np.sqrt(2), rel=0.02)
+    assert client.bad_messages == 0
+
+
+async def test_a_change_in_opus_is_crossfaded(broker: MemoryBroker) -> None:
+    new = SPEC.updated({"key": "F#"})
+    async with running_edge(broker) as edge, Client((await ready(edge)).ws, SPEC, format="opus") as client:
+        chunks = await hear(client, 15)
+        await client.update(key="F#")
+        chunks += await hear(client, 25)
+    assert client.session.spec == new
+    assert client._timeline.crossfades >= 1
+    sound = left(chunks)[-10 * CHUNK_FRAMES :]
+    spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound))))
+    assert abs(int(np.argmax(spectrum)) - pitch_hz(new.stream_id)) <= 1
 
 
 async def test_reports_are_taken_by_the_edge(broker: MemoryBroker) -> None:

@@ -7,8 +7,8 @@ import os
 import re
 import secrets
 import shutil
-import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ CHART = ROOT / "charts" / "auralis"
 RELEASE = "auralis"
 
 
-ORDER = ("test_admission", "test_install", "test_gpu", "test_disruption", "test_scaling")
+ORDER = ("test_admission", "test_install", "test_gpu", "test_loadtest", "test_disruption", "test_scaling")
 """Files share one release: what only looks comes first."""
 
 
@@ -101,25 +101,20 @@ class Cluster:
     @contextmanager
     def forwarded(self, target: str, port: int) -> Iterator[int]:
         """`kubectl port-forward` to a pod or Service; the local port."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            local: int = probe.getsockname()[1]
         with subprocess.Popen(
-            [self.kubectl_path, "-n", self.namespace, "port-forward", "--address=127.0.0.1", target, f"{local}:{port}"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            [self.kubectl_path, "-n", self.namespace, "port-forward", "--address=127.0.0.1", target, f":{port}"],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         ) as process:  # fmt: skip
             try:
-                deadline_s = time.monotonic() + 20
-                while True:
-                    if process.poll() is not None:
-                        raise CommandError(process.stderr.read() if process.stderr else "port-forward ended")
-                    try:
-                        socket.create_connection(("127.0.0.1", local), 0.5).close()
-                        break
-                    except OSError:
-                        assert time.monotonic() < deadline_s, "port-forward did not open its port within 20 s"
-                        time.sleep(0.1)
-                yield local
+                assert process.stdout is not None
+                # "Forwarding from 127.0.0.1:40123 -> 8000"; a connection made only to see whether it works may end it.
+                said = process.stdout.readline()
+                match = re.search(r"Forwarding from 127\.0\.0\.1:(\d+)", said)
+                if match is None:
+                    raise CommandError(f"port-forward {target} {port}: {said}{process.stdout.read()}")
+                # It says a line for each connection, and would stand still if nobody read them.
+                threading.Thread(target=process.stdout.read, daemon=True).start()
+                yield int(match[1])
             finally:
                 process.terminate()
                 process.wait(10)
@@ -194,6 +189,12 @@ class Listeners:
             if time.monotonic() > deadline_s:
                 raise AssertionError(f"{self.name} did not say {words!r}:\n{said}\n{self.cluster.describe_trouble()}")
             time.sleep(0.5)
+
+    def end(self) -> dict[str, Any]:
+        """What they missed, up to now."""
+        stop = "import os, signal; os.kill(1, signal.SIGTERM)"
+        self.cluster.kubectl("exec", self.name, "--", "python", "-c", stop)
+        return self.report(60)
 
     def report(self, timeout_s: float) -> dict[str, Any]:
         """What they missed; waits for them to be done, and removes the pod."""

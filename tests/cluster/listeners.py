@@ -3,12 +3,13 @@
 
     python listeners.py URL LISTENERS SECONDS [FIRST_SEED]
 
-Prints `all listening` when every one has had a chunk, at the end one line of JSON. Streams differ by their seed, four
-listeners to each.
+Prints `all listening` when every one has had a chunk, at the end one line of JSON. SIGTERM is the end as well. Streams
+differ by their seed, four listeners to each.
 """
 
 import asyncio
 import json
+import signal
 import sys
 import time
 
@@ -24,9 +25,13 @@ class Count:
 
     def __init__(self, listeners: int) -> None:
         self.listeners = listeners
+        self.ending = False
         self.begun = 0
         self.silent_chunks = 0
         self.errors: list[str] = []
+
+    def end(self) -> None:
+        self.ending = True
 
     def one_more(self) -> None:
         self.begun += 1
@@ -45,7 +50,7 @@ async def listen(url: str, seed: int, seconds: float, count: Count) -> Client | 
                     end_s = time.monotonic() + seconds
                 if chunk.pcm == SILENT:
                     count.silent_chunks += 1
-                if time.monotonic() >= end_s:
+                if count.ending or time.monotonic() >= end_s:
                     break
     except ClientError as error:
         count.errors.append(str(error))
@@ -54,6 +59,7 @@ async def listen(url: str, seed: int, seconds: float, count: Count) -> Client | 
 
 async def main(url: str, listeners: int, seconds: float, first_seed: int) -> None:
     count = Count(listeners)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, count.end)
     tasks = [asyncio.create_task(listen(url, first_seed + number // 4, seconds, count)) for number in range(listeners)]
     async with asyncio.timeout(START_S + seconds + 60):
         clients = [client for client in await asyncio.gather(*tasks) if client is not None]

@@ -7,14 +7,19 @@ import json
 import re
 import time
 import urllib.request
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from tests.cluster.conftest import Cluster, Installed
+from tests.cluster.conftest import RELEASE, Cluster, Installed
 
 LISTENERS = 12
+LONG_S = 400.0
+"""Longer than anything here takes: they are told when it is over."""
+AFTER_S = 15.0
+"""What a listener holds, what is asked for ahead, what a service keeps back: all of it is used up by then."""
 
 
 def wait_until_ready(cluster: Cluster) -> None:
@@ -35,7 +40,7 @@ def ready(installed: Installed) -> None:
 
 def test_listeners_lose_nothing_while_every_service_is_upgraded(installed: Installed) -> None:
     cluster = installed.cluster
-    listeners = cluster.start_listeners("during-upgrade", LISTENERS, 150)
+    listeners = cluster.start_listeners("during-upgrade", LISTENERS, LONG_S)
     before = {pod["metadata"]["uid"] for part in ("edge", "synthesis") for pod in cluster.pods(part)}
     began_s = time.monotonic()
     flags = [
@@ -46,9 +51,9 @@ def test_listeners_lose_nothing_while_every_service_is_upgraded(installed: Insta
     installed.upgrade(*flags)
     took_s = time.monotonic() - began_s
     print(f"every service upgraded in {took_s:.0f} s")  # noqa: T201 - a figure for the report
-    assert took_s < 140, "the upgrade took longer than its listeners stayed"
     assert not before & {pod["metadata"]["uid"] for part in ("edge", "synthesis") for pod in cluster.pods(part)}
-    report = listeners.report(200)
+    time.sleep(AFTER_S)
+    report = listeners.end()
     lost_nothing(report)
     assert report["reconnects"] >= LISTENERS, "every listener was sent to a new edge"
     assert report["recovered"] == report["reconnects"]
@@ -63,20 +68,21 @@ def kill(cluster: Cluster, part: str) -> None:
 @pytest.mark.parametrize("part", ["synthesis", "edge", "nats", "telemetry"])
 def test_listeners_lose_nothing_when_a_pod_is_killed(installed: Installed, part: str) -> None:
     cluster = installed.cluster
-    listeners = cluster.start_listeners(f"{part}-killed", LISTENERS, 45)
-    time.sleep(5)
+    listeners = cluster.start_listeners(f"{part}-killed", LISTENERS, LONG_S)
+    time.sleep(3)
     kill(cluster, part)
-    report = listeners.report(120)
+    wait_until_ready(cluster)
+    time.sleep(AFTER_S)
+    report = listeners.end()
     lost_nothing(report)
     if part in ("synthesis", "telemetry", "nats"):
         assert report["reconnects"] == 0, "listeners should not have noticed"
-    wait_until_ready(cluster)
 
 
 def test_a_drained_edge_sends_its_listeners_elsewhere_before_it_ends(installed: Installed) -> None:
     """As a scale-down does it: not ready, goodbyes with tokens, SIGTERM, gone, all within the grace period."""
     cluster = installed.cluster
-    listeners = cluster.start_listeners("during-drain", LISTENERS, 40)
+    listeners = cluster.start_listeners("during-drain", LISTENERS, LONG_S)
     pod = cluster.pods("edge")[0]["metadata"]["name"]
     began_s = time.monotonic()
     cluster.kubectl("delete", "pod", pod, "--wait=true")
@@ -84,7 +90,8 @@ def test_a_drained_edge_sends_its_listeners_elsewhere_before_it_ends(installed: 
     print(f"drained and gone in {took_s:.1f} s")  # noqa: T201 - a figure for the report
     grace_s = cluster.get("deployment", "auralis-edge")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
     assert took_s < grace_s - 5, "it was killed, not drained"
-    report = listeners.report(120)
+    time.sleep(5)
+    report = listeners.end()
     lost_nothing(report)
     assert report["reconnects"] == report["recovered"] >= 1
 
@@ -126,10 +133,8 @@ def another_revision(cluster: Cluster) -> list[str]:
     ]  # fmt: skip
 
 
-def test_streams_move_to_a_new_revision_once_and_never_back(installed: Installed) -> None:
-    cluster = installed.cluster
-    listeners = cluster.start_listeners("during-revision", LISTENERS, 100)
-    flags = another_revision(cluster)
+def watch_revisions(cluster: Cluster, change: Callable[[], object]) -> dict[tuple[int, str], list[str]]:
+    """(edge's port, stream) -> its revisions one after the other, from before a change until all have moved."""
     with contextlib.ExitStack() as stack:
         ports = [
             stack.enter_context(cluster.forwarded(f"pod/{pod['metadata']['name']}", 8000))
@@ -138,16 +143,28 @@ def test_streams_move_to_a_new_revision_once_and_never_back(installed: Installed
         seen: dict[tuple[int, str], list[str]] = {key: [name] for key, name in revisions(ports).items()}
         assert len({names[0] for names in seen.values()}) == 1, "one revision at first"
         (old,) = {names[0] for names in seen.values()}
-        upgrade = stack.enter_context(ThreadPoolExecutor(1)).submit(installed.upgrade, *flags)
-        end_s = time.monotonic() + 80
-        while time.monotonic() < end_s and not (upgrade.done() and all(names[-1] != old for names in seen.values())):
+        changing = stack.enter_context(ThreadPoolExecutor(1)).submit(change)
+        end_s = time.monotonic() + 120
+        while time.monotonic() < end_s and not (changing.done() and all(names[-1] != old for names in seen.values())):
             for key, name in revisions(ports).items():
                 names = seen.setdefault(key, [])
                 if name and names[-1:] != [name]:
                     names.append(name)
             time.sleep(0.2)
-        upgrade.result()
-    # Old, then new: a third entry would be a step back.
-    assert {len(names) for names in seen.values()} == {2}, seen
-    assert len({names[1] for names in seen.values()}) == 1, seen
-    lost_nothing(listeners.report(200))
+        changing.result()
+    return seen
+
+
+def test_streams_move_to_a_new_revision_once_and_back_with_a_rollback(installed: Installed) -> None:
+    cluster = installed.cluster
+    listeners = cluster.start_listeners("during-revision", LISTENERS, LONG_S)
+    flags = another_revision(cluster)
+    for change in (lambda: installed.upgrade(*flags), lambda: cluster.helm("rollback", RELEASE, "--wait")):
+        began_s = time.monotonic()
+        seen = watch_revisions(cluster, change)
+        print(f"moved in {time.monotonic() - began_s:.0f} s: {seen}")  # noqa: T201 - figures for the report
+        # One, then the other: a third entry would be a step back.
+        assert {len(names) for names in seen.values()} == {2}, seen
+        assert len({names[1] for names in seen.values()}) == 1, seen
+    time.sleep(AFTER_S)
+    lost_nothing(listeners.end())

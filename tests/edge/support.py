@@ -44,26 +44,31 @@ class StillClock:
         self.now_s += seconds
 
 
+def pitch_hz(stream_id: str, revision: str = "r1") -> int:
+    """The tone of a stream."""
+    return 200 + 10 * (stream_hash(stream_id)[0] % 40) + (300 if revision != "r1" else 0)
+
+
 @lru_cache(maxsize=512)
-def pcm_of(stream_id: str, block: int, revision: str = "r1") -> bytes:
+def pcm_of(stream_id: str, block: int, revision: str = "r1", *, marked: bool = True) -> bytes:
     """A second of a tone that belongs to the stream and revision, continuous over blocks."""
-    pitch_hz = 200 + 10 * (stream_hash(stream_id)[0] % 40) + (300 if revision != "r1" else 0)
+    tone_hz = pitch_hz(stream_id, revision)
     frame = np.arange(BLOCK_FRAMES) + (block % 1000) * BLOCK_FRAMES
-    wave = 8000 * np.sin(2 * np.pi * pitch_hz * frame / SAMPLE_RATE_HZ)
+    wave = 8000 * np.sin(2 * np.pi * tone_hz * frame / SAMPLE_RATE_HZ)
     samples = np.repeat(np.round(wave).astype("<i2"), 2)
     # The last frame of each chunk carries its number: a test can tell which chunk it got.
-    for chunk in range(10):
+    for chunk in range(10) if marked else ():
         samples[2 * CHUNK_FRAMES * (chunk + 1) - 1] = (10 * block + chunk) % 30000
     return samples.tobytes()
 
 
-def block(number: int, spec: StreamSpec = SPEC, revision: str = "r1") -> Block:
+def block(number: int, spec: StreamSpec = SPEC, revision: str = "r1", *, marked: bool = True) -> Block:
     """A rendered block."""
     return Block(
         stream_hash=stream_hash(spec.stream_id),
         revision=revision,
         first_tick=first_tick(number),
-        pcm=memoryview(pcm_of(spec.stream_id, number, revision)),
+        pcm=memoryview(pcm_of(spec.stream_id, number, revision, marked=marked)),
         peak=0.25,
         rms=0.17,
         render_s=0.01,
@@ -86,6 +91,7 @@ class TinyRenderer:
         jobs: every job it took: (lane, stream id, block, attempt).
         delay_s: how long a batch takes.
         silent: it takes jobs and never answers.
+        marked: chunks carry their number, which is heard as a click.
     """
 
     def __init__(self, bus: MemoryBroker | Bus, *, revision: str = "r1", sound_version: int = 1) -> None:
@@ -94,6 +100,7 @@ class TinyRenderer:
         self.jobs: list[tuple[str, str, int, int]] = []
         self.delay_s = 0.0
         self.silent = False
+        self.marked = True
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -135,7 +142,7 @@ class TinyRenderer:
                 await taken.ack()
                 if self.silent:
                     continue
-                data = block(job.block, job.spec, revision).encode()
+                data = block(job.block, job.spec, revision, marked=self.marked).encode()
                 with contextlib.suppress(Exception):
                     await self.bus.publish(subjects.audio(job.spec.stream_id), data)
 

@@ -243,16 +243,16 @@ async def test_two_edges_play_the_same_and_renderers_are_asked_once(fleet: Fleet
 
 
 async def test_a_stream_nobody_hears_is_not_rendered_and_is_soon_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.edge.hub.LINGER_S", 0.5)
+    monkeypatch.setattr("services.edge.streams.LINGER_S", 0.5)
     async with playing() as (edge, tiny, _):
         async with connect(edge) as ws:
             await say(ws, "start")
             await hear_audio(ws, 3)
         await until(lambda: not edge.service.hub.now_playing())
         count = len(tiny.jobs)
-        await until(lambda: not edge.service.hub._streams)
+        await until(lambda: not edge.service.hub.streams.by_id)
         assert len(tiny.jobs) == count
-        assert edge.service.hub._rings == {}
+        assert not any(edge.service.hub.streams.lines.values())
 
 
 # --- steering and coming back ----------------------------------------------------------------------------------------
@@ -465,7 +465,8 @@ async def test_one_listeners_failure_is_not_the_others(fleet: Fleet, monkeypatch
         def broken(*_: object) -> None:
             raise RuntimeError("a planted fault")
 
-        monkeypatch.setattr(victim.listener, "steady", broken)
+        edge.service.hub._take_out(victim)
+        monkeypatch.setattr(victim.listener, "pump", broken)
         # Unconfigured, the log would paint a traceback with everything in it, which takes longer than a buffer lasts.
         log = Mock()
         monkeypatch.setattr("services.edge.hub._log", log)
@@ -579,7 +580,7 @@ async def test_when_renderers_are_late_new_streams_are_refused_and_old_ones_play
         await hear_audio(first, 12)
         now_s = edge.service.hub.clock.now()
         for _ in range(20):
-            edge.service.hub._load.missed(now_s)
+            edge.service.hub.streams.load.missed(now_s)
         await say(second, "start", key="G")
         assert (await hear(second))["type"] == "error"
         assert (await closed(second))[0] == 1013

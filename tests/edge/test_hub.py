@@ -14,9 +14,10 @@ import pytest
 from services.contract import subjects
 from services.contract.spec import StreamSpec
 from services.contract.timebase import tick_at
-from services.edge import hub as module
+from services.edge import streams as module
+from services.edge.connection import Connection
 from services.edge.frames import Format, Frame
-from services.edge.hub import Connection, Hub
+from services.edge.hub import Hub
 from services.edge.listener import ListenerSettings
 from services.edge.metrics import EdgeMetrics
 from services.edge.streaming_server import StreamingServer
@@ -33,11 +34,19 @@ from tests.edge.support import NOW_S, SPEC, StillClock, block, presence
 class Ear:
     """A connection's transport that keeps what it is sent."""
 
+    write = None
+
     def __init__(self) -> None:
         self.frames: list[Frame] = []
         self.closed: tuple[int, str] | None = None
         self.backlog = 0
         self.wants_room = False
+        self.on_stall: Callable[[], None] = lambda: None
+
+    async def stall(self, backlog: int) -> None:
+        self.backlog = backlog
+        self.on_stall()
+        await settle()
 
     def send(self, frame: Frame) -> None:
         self.frames.append(frame)
@@ -94,6 +103,7 @@ class World:
     def listen(self, spec: StreamSpec = SPEC, *, events: bool = False) -> tuple[Connection, Ear]:
         connection = self.hub.connect(format_=Format.JSON, events=events, address="a")
         ear = Ear()
+        ear.on_stall = lambda: self.hub.stalled(connection)
         connection.transport = ear
         self.say(connection, "start", **spec.to_params())
         return connection, ear
@@ -343,9 +353,9 @@ async def test_a_stream_that_turns_out_unrenderable_is_refused_and_remembered(
         _, again = edge.listen()
         assert again.closed is not None
         for seed in range(10):
-            edge.hub._unrenderable[f"s{seed}"] = 1e12
-            edge.hub._remember_unrenderable(StreamSpec(seed=seed).stream_id, edge.clock.now())
-        assert len(edge.hub._unrenderable) == 3
+            edge.hub.streams._unrenderable[f"s{seed}"] = 1e12
+            edge.hub.streams._remember_unrenderable(StreamSpec(seed=seed).stream_id, edge.clock.now())
+        assert len(edge.hub.streams._unrenderable) == 3
 
 
 async def test_a_stalled_connection_is_sent_nothing_and_goes_on_when_it_has_room() -> None:
@@ -355,7 +365,7 @@ async def test_a_stalled_connection_is_sent_nothing_and_goes_on_when_it_has_room
         await settle()
         await edge.render(0, 1, 2, 3, 4)
         await edge.tick(2)
-        ear.backlog = 300_000
+        await ear.stall(300_000)
         await edge.tick(3)
         assert len(ear.chunks) == 12
         assert ear.wants_room
@@ -371,7 +381,7 @@ async def test_a_waiting_backlog_raises_the_tier() -> None:
         await settle()
         for _ in range(8):
             await edge.render(0, 1, 2, 3, 4)
-            ear.backlog = 300_000 if edge.clock.now() - NOW_S > 3 else 0
+            await ear.stall(300_000 if edge.clock.now() - NOW_S > 3 else 0)
             await edge.tick(10)
         assert connection.listener.tiers.tier in ("stable", "defensive")
 

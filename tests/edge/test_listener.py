@@ -27,6 +27,7 @@ from services.edge.listener import (
     Leave,
     Listener,
     ListenerSettings,
+    Place,
     SendChunk,
     SendEvent,
 )
@@ -649,20 +650,48 @@ def test_no_chunk_is_sent_twice_or_lost_but_by_a_skip_that_is_told(steps: list[t
     assert depths.count(0) == desk.listener.counts.underruns - desk.listener._ran_dry
 
 
-def steady_or_pump(desk: Desk, room: int) -> None:
-    """As the hub does: the short way where it is open, else the long one."""
-    tick = desk.listener.steady(desk.now_s, desk.live) if room else None
-    depth = desk.listener.tiers.settled
-    if tick is None:
+class Crowd:
+    """As the hub does: with the others where nothing happens, else by itself."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self.place: Place | None = None
+        self.next = 0
+
+    def leave(self) -> None:
+        if self.place is not None:
+            self.desk.listener.went_on(self.next)
+            self.place = None
+
+    def drive(self, room: int) -> None:
+        desk = self.desk
+        if self.place is not None:
+            tick = desk.live - self.place.lag + self.place.target - 1
+            chunk = desk.lines[desk.listener.streams[0]].chunk(tick)
+            live = chunk is not None and chunk.source is Source.LIVE
+            if room and tick == self.next and live and not desk.listener.token_is_old(desk.now_s):
+                assert chunk is not None
+                desk.actions.append(SendChunk(chunk, self.place.tier, self.place.target))
+                self.next += 1
+                return
+            self.leave()
         desk.pump(room)
-        return
-    chunk = desk.lines[desk.listener.streams[0]].chunk(tick)
-    if chunk is None or chunk.source is not Source.LIVE:
-        desk.pump(room)
-        return
-    assert depth is not None
-    desk.actions.append(SendChunk(chunk, desk.listener.tiers.tier, depth))
-    desk.listener.sent_steady()
+        self.place = desk.listener.settled(desk.live) if room else None
+        if self.place is not None:
+            self.next = desk.live - self.place.lag + self.place.target
+
+
+class Alone:
+    """Looked at by itself at every tick."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+
+    def leave(self) -> None:
+        """It never joined."""
+
+    def drive(self, room: int) -> None:
+        self.desk.pump(room)
 
 
 @settings(max_examples=80, deadline=None)
@@ -678,27 +707,30 @@ def steady_or_pump(desk: Desk, room: int) -> None:
     st.sets(st.integers(0, 150), max_size=20),
     st.booleans(),
 )
-def test_the_short_way_sends_what_the_long_one_would(
+def test_a_listener_in_a_crowd_is_sent_what_it_would_be_sent_alone(
     steps: list[tuple[int, str, float]],
     loops: set[int],
     events: bool,  # noqa: FBT001 - drawn
 ) -> None:
     told = []
-    for drive in (steady_or_pump, Desk.pump):
+    for way in (Crowd, Alone):
         desk = Desk(events=events)
+        driver = way(desk)
         desk.lines[SPEC.stream_id].sources = {LIVE + offset: Source.LOOP for offset in loops}
         desk.start()
         desk.pump()
         underruns = 0
         for room, word, wait_s in steps:
             desk.now_s += wait_s
+            if word:
+                driver.leave()
             if word == "steer":
                 desk.update(key="F#")
             elif word:
                 underruns += 4 * (word == "bad report")
                 report = {"chunk_id": desk.live, "buffer_ms": 900, "underruns": underruns, "jitter_ms": 20}
                 desk.say({"type": "report", **report})
-            drive(desk, room)
+            driver.drive(room)
         told.append(
             [
                 (action.chunk.tick, bytes(action.chunk.pcm[-4:]), action.tier, action.depth)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -31,9 +32,15 @@ class Door:
 
     def __init__(self) -> None:
         self.on_room: Any = None
+        self.on_stall: Any = None
+        self.on_gone: Any = None
         self.written: list[bytes] = []
         self.backlog = 0
         self.aborted = False
+
+    @property
+    def writer(self) -> Any:
+        return self.write
 
     def write(self, wire: bytes) -> None:
         self.written.append(wire)
@@ -65,12 +72,18 @@ class Asgi:
     def __init__(self) -> None:
         self.server = Server()
         self.rooms = 0
+        self.stalls = 0
         self.errors: list[str] = []
-        self.transport = AsgiTransport(self.server.send, on_room=self.room, on_error=self.errors.append)
+        self.transport = AsgiTransport(
+            self.server.send, on_room=self.room, on_stall=self.stall, on_error=self.errors.append
+        )
         self.task = asyncio.ensure_future(self.transport.run())
 
     def room(self) -> None:
         self.rooms += 1
+
+    def stall(self) -> None:
+        self.stalls += 1
 
 
 async def test_frames_go_out_in_order_and_the_close_comes_last() -> None:
@@ -151,7 +164,9 @@ def direct() -> tuple[DirectTransport, Door, Server, list[str], list[int]]:
     door, server = Door(), Server()
     errors: list[str] = []
     rooms: list[int] = []
-    transport = DirectTransport(door, server.send, on_room=lambda: rooms.append(1), on_error=errors.append)
+    transport = DirectTransport(
+        door, server.send, on_room=lambda: rooms.append(1), on_stall=Mock(), on_error=errors.append
+    )
     return transport, door, server, errors, rooms
 
 

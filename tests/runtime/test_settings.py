@@ -130,6 +130,9 @@ def test_every_variable_reaches_its_field(tmp_path: Path) -> None:
         "AURALIS_JWT_AUDIENCE": "radio",
         "AURALIS_SECRET": "s" * 16,
         "AURALIS_DRAIN_SECONDS": "2.5",
+        "AURALIS_PROMETHEUS_URL": "http://127.0.0.1:9190/",
+        "AURALIS_TRACES": "otlp",
+        "AURALIS_TRACES_SHARE": "0.5",
         "AURALIS_KERNEL_CACHE": str(tmp_path / "kernels"),
     }
     settings = load_settings(environ, None)
@@ -163,6 +166,9 @@ def test_every_variable_reaches_its_field(tmp_path: Path) -> None:
         "AURALIS_SECRET": settings.edge.secret,
         "AURALIS_DRAIN_SECONDS": settings.edge.drain_s,
         "AURALIS_KERNEL_CACHE": settings.synthesis.kernel_cache,
+        "AURALIS_PROMETHEUS_URL": settings.prometheus_url,
+        "AURALIS_TRACES": settings.traces,
+        "AURALIS_TRACES_SHARE": settings.traces_share,
     }
     assert flat == {
         **environ,
@@ -184,6 +190,8 @@ def test_every_variable_reaches_its_field(tmp_path: Path) -> None:
         "AURALIS_ALLOWED_ORIGINS": ("https://radio.example", "http://localhost:3000"),
         "AURALIS_MAX_PER_IP": 9,
         "AURALIS_DRAIN_SECONDS": 2.5,
+        "AURALIS_PROMETHEUS_URL": "http://127.0.0.1:9190",
+        "AURALIS_TRACES_SHARE": 0.5,
     }
     assert load_settings({"NATS_TOKEN": "t"}, None).nats.token == "t"  # noqa: S105 - a test's own
     assert load_settings({"NATS_CREDENTIALS_FILE": str(file)}, None).nats.credentials_file == str(file)
@@ -196,6 +204,9 @@ def test_every_variable_reaches_its_field(tmp_path: Path) -> None:
         ("AURALIS_ENV", "two words"),
         ("AURALIS_HOST", "host:8000"),
         ("AURALIS_HOST", "under score"),
+        ("AURALIS_PROMETHEUS_URL", "127.0.0.1:9190"),
+        ("AURALIS_TRACES", "jaeger"),
+        ("AURALIS_TRACES_SHARE", "0"),
         ("AURALIS_PORT", "eighty"),
         ("AURALIS_PORT", "65536"),
         ("AURALIS_PORT", "-1"),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,6 +15,7 @@ from services.synthesis.dsp.control import Col
 from services.synthesis.pack import PackedPartials, Packer, Placement
 from services.synthesis.render import Job, RenderedBatch, Renderer, render_revision
 from services.synthesis.score.events import Layer
+from services.synthesis.sends import SendStore
 from tests.synthesis.conftest import BUILD_TIMEOUT_S, CPU
 from tests.synthesis.fakes import score, without_air
 from tests.synthesis.listening import as_sound, click_strength, db, difference_db
@@ -64,6 +66,26 @@ def test_rendering_in_one_call_is_rendering_in_pieces(compiled: Renderer) -> Non
     for row, block in enumerate(blocks):
         assert np.array_equal(whole[row], backwards[block])
     assert np.array_equal(whole[5], cold.render([(spec, blocks[5])]).pcm[0])
+
+
+def test_a_thread_that_is_late_with_a_second_is_not_overheard(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = StreamSpec(preset="nocturne")
+    jobs = [(spec, BLOCK + second) for second in range(12)]
+    alone = Renderer(CPU, threads=1, batch_size=4, max_streams=8)
+    expected = alone.render(jobs).pcm
+    together = Renderer(CPU, threads=2, batch_size=4, max_streams=8)
+    together.warm_up()
+    claim = SendStore.claim
+
+    def late(store: SendStore, keys: list[tuple[str, int]]) -> list[int]:
+        slots = claim(store, keys)
+        if (spec.stream_id, BLOCK + 7) in keys:
+            # The third group begins while the second has a slot for its last second, and nothing in it.
+            time.sleep(1.0)
+        return slots
+
+    monkeypatch.setattr(SendStore, "claim", late)
+    assert np.array_equal(together.render(jobs).pcm, expected)
 
 
 @pytest.mark.timeout(BUILD_TIMEOUT_S)

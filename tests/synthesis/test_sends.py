@@ -3,9 +3,25 @@ from __future__ import annotations
 import pytest
 import torch
 
-from services.synthesis.sends import FORGET_SECONDS, KEEP_SECONDS, SILENCE, SendStore
+from services.synthesis.dsp.grid import QUARTER_BLOCK
+from services.synthesis.sends import FORGET_SECONDS, KEEP_SECONDS, SILENCE, Key, SendStore
 
 CPU = torch.device("cpu")
+
+
+def _store(store: SendStore, *keys: Key) -> None:
+    store.store(list(keys), torch.zeros((len(keys), QUARTER_BLOCK)))
+
+
+def test_a_second_is_there_for_others_only_once_its_sound_is() -> None:
+    store = SendStore(16, CPU)
+    store.claim([("a", 5)])
+    # Another thread that looks now must make the second itself: the slot still holds another one's sound.
+    assert ("a", 5) not in store
+    sound = torch.rand((1, QUARTER_BLOCK))
+    store.store([("a", 5)], sound)
+    assert ("a", 5) in store
+    assert torch.equal(store.sends[store.slot(("a", 5))], sound[0])
 
 
 def test_a_slot_is_found_again_and_claimed_once() -> None:
@@ -13,6 +29,8 @@ def test_a_slot_is_found_again_and_claimed_once() -> None:
     [slot] = store.claim([("a", 5)])
     assert store.slot(("a", 5)) == slot == store.claim([("a", 5)])[0]
     assert slot != SILENCE
+    _store(store, ("a", 5))
+    assert store.slot(("a", 5)) == slot
     assert ("a", 5) in store
     assert ("a", 6) not in store
     assert len(store) == 1
@@ -25,9 +43,9 @@ def test_seconds_before_the_epoch_are_silent() -> None:
 def test_a_full_store_drops_the_oldest_and_counts_it() -> None:
     store = SendStore(12, CPU)
     for second in range(store.capacity):
-        store.claim([("a", second)])
+        _store(store, ("a", second))
     assert store.evictions == 0
-    store.claim([("b", 0)])
+    _store(store, ("b", 0))
     assert store.evictions == 1
     assert ("a", 0) not in store
     assert ("a", 1) in store
@@ -37,15 +55,14 @@ def test_a_full_store_drops_the_oldest_and_counts_it() -> None:
 def test_only_the_last_seconds_of_a_stream_are_kept() -> None:
     store = SendStore(32, CPU)
     for second in range(10):
-        store.claim([("a", second)])
+        _store(store, ("a", second))
     store.forget({"a": 9})
     assert [second for second in range(10) if ("a", second) in store] == list(range(10 - KEEP_SECONDS, 10))
 
 
 def test_a_stream_that_nobody_asks_for_any_more_is_forgotten() -> None:
     store = SendStore(32, CPU)
-    store.claim([("left", 100)])
-    store.claim([("heard", 100 + FORGET_SECONDS + 1)])
+    _store(store, ("left", 100), ("heard", 100 + FORGET_SECONDS + 1))
     store.forget({"heard": 100 + FORGET_SECONDS + 1})
     assert ("left", 100) not in store
     assert ("heard", 100 + FORGET_SECONDS + 1) in store
@@ -54,7 +71,7 @@ def test_a_stream_that_nobody_asks_for_any_more_is_forgotten() -> None:
 def test_a_dropped_second_loses_its_spectrum_too() -> None:
     store = SendStore(32, CPU)
     for second in range(3):
-        store.claim([("a", second)])
+        _store(store, ("a", second))
     store.store_spectra([("a", 2)])
     assert store.has_spectrum(("a", 2))
     store.forget({"a": 2 + KEEP_SECONDS})

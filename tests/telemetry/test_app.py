@@ -1,4 +1,5 @@
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -7,9 +8,11 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from services.edge.metrics import EdgeMetrics
 from services.runtime.bus.memory import MemoryBroker, MemoryBus
 from services.runtime.metrics import PrometheusMetrics
 from services.runtime.scrape import answer_scrapes
+from services.runtime.serve import EmbeddedServer, bind_socket
 from services.runtime.settings import Settings
 from services.telemetry import scrape
 from services.telemetry.app import create_app
@@ -109,6 +112,71 @@ async def test_the_fleet_is_told_as_json_whose_schema_is_documented() -> None:
     assert set(documented[name]["properties"]) == set(fleet)
     row = documented[name]["properties"]["instances"]["items"]["$ref"].rpartition("/")[2]
     assert set(documented[row]["properties"]) == set(fleet["instances"][0])
+
+
+async def test_everything_that_is_told_is_documented() -> None:
+    async with telemetry() as (http, service):
+        # After the first round.
+        while not service.history().points:
+            await asyncio.sleep(0.01)
+        schema = (await http.get("/api/schema/openapi.json")).json()
+        for path in ("/api/fleet", "/api/history", "/api/alerts"):
+            answer = await http.get(path)
+            assert answer.headers["cache-control"] == "no-store"
+            body = schema["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+            documented = schema["components"]["schemas"][body["$ref"].rpartition("/")[2]]
+            assert set(documented["properties"]) == set(answer.json()), path
+        assert "503" in schema["paths"]["/api/autoscale"]["get"]["responses"]
+
+
+async def test_an_autoscaler_is_told_the_demand_or_that_it_cannot_be_told() -> None:
+    broker = MemoryBroker()
+    async with telemetry(broker) as (http, _):
+        nobody = await http.get("/api/autoscale")
+        assert nobody.status_code == 503
+        assert "no edge answers" in nobody.text
+        edge = EdgeMetrics(await instance(broker, "edge", "e1"))
+        edge.listeners.set(70)
+        edge.demand.set(30)
+        async with asyncio.timeout(10):
+            while (found := await http.get("/api/autoscale?assumed_streams=20")).status_code != 200:
+                await asyncio.sleep(0.2)
+        assert found.json()["edge"]["listeners"] == 70
+        assert found.json()["synthesis"]["load_workers"] == 1.5
+        assert (await http.get("/api/autoscale?assumed_streams=0")).status_code == 400
+
+
+async def test_who_watches_is_told_the_fleet_as_events_until_a_drain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.telemetry.service.EVERY_S", 0.05)
+    monkeypatch.setattr("services.telemetry.service._WATCHED_EVERY_S", 0.05)
+    broker = MemoryBroker()
+    await instance(broker, "edge", "e1")
+    # httpx's own transport gathers a whole answer first: events need a real connection.
+    bound = bind_socket("127.0.0.1", 0)
+    service = TelemetryService(SETTINGS, bus=MemoryBus(broker))
+    server = EmbeddedServer(create_app(service), bound, lifespan="off")
+    await service.start()
+    await server.start()
+    try:
+        events = []
+        async with (
+            asyncio.timeout(20),
+            httpx.AsyncClient() as http,
+            http.stream("GET", f"http://127.0.0.1:{server.port}/api/events") as answer,
+        ):
+            assert answer.headers["content-type"].startswith("text/event-stream")
+            async for line in answer.aiter_lines():
+                if line.startswith("data:"):
+                    events.append(json.loads(line.removeprefix("data:")))
+                if len(events) == 3:
+                    assert service.feed.viewers == 1
+                    await service.drain()
+        assert set(events[-1]) == {"fleet", "point", "alerts"}
+        assert events[-1]["fleet"]["totals"]["instances_up"] == 2
+        assert service.feed.viewers == 0
+    finally:
+        await server.stop()
+        await service.stop()
 
 
 async def test_without_a_bus_it_answers_and_says_that_it_is_not_ready() -> None:

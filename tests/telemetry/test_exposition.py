@@ -11,6 +11,7 @@ from services.telemetry.exposition import (
     Exposition,
     ExpositionError,
     Parser,
+    Reader,
     buckets,
     by_label,
     merge,
@@ -190,3 +191,33 @@ def test_above_the_last_bound_a_quantile_is_that_bound() -> None:
 
 def test_after_a_restart_everything_counted_is_new() -> None:
     assert quantile({1.0: 2.0, math.inf: 2.0}, {1.0: 900.0, math.inf: 900.0}, 0.5) == pytest.approx(0.5)
+
+
+LOOKS = (
+    b'# TYPE x gauge\nx{a="1"} 1\nx{a="2"} 2\n# TYPE y counter\ny_total 5\n',
+    b'# TYPE x gauge\nx{a="1"} 1\nx{a="2"} 3\n# TYPE y counter\ny_total 6\n',
+    b'# TYPE x gauge\nx{a="1"} 1\nx{a="7"} 3\n# TYPE y counter\ny_total 6\n',
+    b'# TYPE x counter\nx{a="1"} 1\nx{a="7"} 3\n# TYPE y counter\ny_total 6\n',
+    b'# TYPE x counter\nx{a="1"} 1 99\n# TYPE y counter\ny_total 6\n',
+    b'# TYPE x counter\nx{a="1"} 1 98\n# TYPE y counter\ny_total 6\n',
+    b'# TYPE x counter\nx{a="1"} 1\n# TYPE y counter\ny_total 6\ny_total{b="1"} 6\n',
+    b"",
+)
+
+
+def test_reading_only_what_differs_says_the_same_as_reading_everything() -> None:
+    for order in (LOOKS, LOOKS[::-1], LOOKS * 2):
+        reader = Reader(Parser())
+        for look in order:
+            assert reader.read(look) == parse(look)
+
+
+def test_a_broken_look_changes_nothing_and_the_next_one_is_read() -> None:
+    reader = Reader(Parser())
+    kept = reader.read(LOOKS[0])
+    for bad in (LOOKS[0].replace(b"2\n", b"two\n"), LOOKS[0] + b"x{", b"\xff"):
+        with pytest.raises(ExpositionError):
+            reader.read(bad)
+        assert kept == parse(LOOKS[0])
+        assert reader.read(LOOKS[1]) == parse(LOOKS[1])
+        kept = reader.read(LOOKS[0])

@@ -3,6 +3,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from services.contract.scrape import ScrapeAnswer
 from services.telemetry.fleet import FORGOTTEN_AFTER_S, MAX_INSTANCES, SILENT_AFTER_S, Fleet, Taken
+from services.telemetry.past import MAX_LOOKS
 
 EDGE = b"""\
 # TYPE auralis_build_info gauge
@@ -90,7 +91,7 @@ def test_sums_are_over_those_who_are_up() -> None:
     assert totals.memory_mb == pytest.approx(87.2 * 2 + 900, abs=0.2)
 
 
-def test_an_instance_is_silent_after_fifteen_seconds_and_keeps_its_last_figures() -> None:
+def test_an_instance_is_silent_after_ten_seconds_and_keeps_its_last_figures() -> None:
     fleet = Fleet()
     take(fleet, "edge", "e1", EDGE)
     just_before, just_after = (
@@ -100,17 +101,17 @@ def test_an_instance_is_silent_after_fifteen_seconds_and_keeps_its_last_figures(
     assert just_before.up
     assert not just_after.up
     assert just_after.listeners == 12
-    assert fleet.known(114.9) == {("edge", "e1")}
-    assert fleet.known(115.0) == frozenset()
-    assert fleet.count(115.0)["edge", "silent"] == 1
+    assert fleet.known(109.9) == {("edge", "e1")}
+    assert fleet.known(110.0) == frozenset()
+    assert fleet.count(110.0)["edge", "silent"] == 1
 
 
 def test_a_silent_instance_is_not_in_the_metrics_and_comes_back_when_it_answers() -> None:
     fleet = Fleet()
     take(fleet, "edge", "e1", EDGE)
-    take(fleet, "edge", "e2", EDGE, now_s=110.0)
-    assert b'instance="e1"' not in fleet.merged(120.0)
-    assert b'instance="e2"' in fleet.merged(120.0)
+    take(fleet, "edge", "e2", EDGE, now_s=108.0)
+    assert b'instance="e1"' not in fleet.merged(115.0)
+    assert b'instance="e2"' in fleet.merged(115.0)
     take(fleet, "edge", "e1", EDGE, now_s=121.0)
     assert b'instance="e1"' in fleet.merged(121.0)
 
@@ -202,6 +203,6 @@ def test_jitter_is_that_of_the_last_minute() -> None:
 
 def test_what_is_remembered_of_an_instance_does_not_grow_with_questions() -> None:
     fleet = Fleet()
-    for tenth in range(3000):
+    for tenth in range(9000):
         take(fleet, "edge", "e1", histogram((tenth, tenth, tenth)), now_s=tenth / 10)
-    assert len(fleet._instances["edge", "e1"].past) <= 34
+    assert len(fleet._instances["edge", "e1"].past.looks) <= MAX_LOOKS

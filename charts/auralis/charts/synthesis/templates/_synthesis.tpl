@@ -100,7 +100,7 @@ is there before the first block and without any worker.
 {{- if eq .values.autoscaling.keda.source "telemetry" -}}
 - type: metrics-api
   metadata:
-    url: {{ include "auralis.telemetryUrl" . }}/api/autoscale
+    url: {{ include "auralis.telemetryUrl" . }}/api/autoscale?assumed_streams={{ .values.autoscaling.assumedStreamsPerWorker }}
     valueLocation: synthesis.load_workers
     targetValue: {{ $target | quote }}
 {{- else -}}

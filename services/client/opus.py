@@ -1,0 +1,81 @@
+"""Opus frames into chunks of 44.1 kHz PCM, over joins and moves without a click. Pure but for the codec."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from services.contract.errors import MessageError
+from services.contract.timebase import CHANNELS, CHUNK_FRAMES, SAMPLE_RATE_HZ
+from services.contract.websocket import OPUS_RATE_HZ, unpack_opus
+from services.runtime.polyphase import Polyphase
+
+_JOINT_FRAMES: Final = SAMPLE_RATE_HZ // 200
+"""5 ms over which what two decoders differ by at a joint is faded out."""
+_JOINT: Final = (0.5 + 0.5 * np.cos(np.linspace(0, np.pi, _JOINT_FRAMES, dtype=np.float32)))[:, None]
+
+
+class OpusDecoder:
+    """One listener's decoder, over any number of streams and connections.
+
+    A frame with pre-roll is a beginning: it is decoded by a new decoder, and what the pre-roll decodes to is thrown
+    away. If it begins where the chunk before has ended (a resume, a move to another edge), the two decoders agree but
+    for the codec's own noise; that last difference is faded out.
+    """
+
+    def __init__(self) -> None:
+        self._codec: av.AudioCodecContext | None = None
+        self._resampler = Polyphase(OPUS_RATE_HZ, SAMPLE_RATE_HZ)
+        self._last_id: int | None = None
+        self._last_frame = np.zeros(CHANNELS, np.float32)
+
+    def splice(self) -> None:
+        """What comes next is other music: there is nothing to join it to."""
+        self._last_id = None
+
+    def decode(self, chunk_id: int, payload: bytes | memoryview) -> bytes:
+        """A frame's payload as 17,640 bytes of s16le stereo.
+
+        Args:
+            chunk_id: of the frame.
+            payload: what follows the frame's header.
+
+        Raises:
+            ContractError: it is not an Opus payload, or begins nowhere.
+        """
+        preroll, packets = unpack_opus(payload)
+        difference: NDArray[np.float32] | None = None
+        if preroll:
+            self._codec = av.CodecContext.create("libopus", "r")
+            self._codec.sample_rate = OPUS_RATE_HZ
+            self._codec.layout = "stereo"
+            self._resampler = Polyphase(OPUS_RATE_HZ, SAMPLE_RATE_HZ)
+            before = self._resampler.process(self._decode(preroll))
+            if self._last_id is not None and chunk_id == self._last_id + 1:
+                difference = self._last_frame - before[-1]
+        elif self._codec is None:
+            raise MessageError("Opus frame: got no pre-roll, expected it on a connection's first frame")
+        sound = self._resampler.process(self._decode(packets))
+        if len(sound) != CHUNK_FRAMES:
+            raise MessageError(f"Opus frame: decodes to {len(sound)} frames, expected {CHUNK_FRAMES}")
+        if difference is not None:
+            sound[:_JOINT_FRAMES] += difference * _JOINT
+        self._last_id, self._last_frame = chunk_id, sound[-1].copy()
+        return np.clip(np.rint(sound), -32768, 32767).astype("<i2").tobytes()
+
+    def _decode(self, packets: list[bytes]) -> NDArray[np.float32]:
+        """Float32 [frames, 2] at 48 kHz, in steps of the 16-bit scale."""
+        assert self._codec is not None  # noqa: S101 - for the type checker; the caller has made it
+        parts: list[NDArray[np.float32]] = []
+        try:
+            for packet in packets:
+                parts.extend(
+                    frame.to_ndarray().reshape(-1, CHANNELS).astype(np.float32)
+                    for frame in self._codec.decode(av.Packet(packet))
+                )
+        except av.FFmpegError as error:
+            raise MessageError(f"Opus frame: a packet cannot be decoded ({error})") from error
+        return np.concatenate(parts) if parts else np.zeros((0, CHANNELS), np.float32)

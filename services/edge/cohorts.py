@@ -1,0 +1,117 @@
+"""Listeners who stand at the same place of the same stream: one frame, and one write for each of them.
+
+Most listeners, most of the time, are sent one chunk a tick and nothing else happens to them. They are kept together as
+a cohort and not looked at one by one: a tick costs each of them a call that hands the frame to its socket. Whoever
+says something, stalls, or is due for anything else leaves the cohort first, and is told how far it has come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from services.edge.connection import Connection
+from services.edge.frames import Format, Frame
+from services.edge.listener import Place
+from services.edge.streams import Stream
+
+
+class Key(NamedTuple):
+    """What the members of a cohort have in common; the beat of a tick comes on top of it."""
+
+    stream: Stream
+    place: Place
+    format: Format
+
+
+class Cohort:
+    """See the module's text.
+
+    Args:
+        key: what the members have in common.
+        next_: the tick that they are sent next.
+
+    Attributes:
+        key, next: as above; `next` moves on with each `send`.
+    """
+
+    __slots__ = ("_members", "_sends", "_writes", "key", "next")
+
+    def __init__(self, key: Key, next_: int) -> None:
+        self.key = key
+        self.next = next_
+        self._members: dict[Connection, None] = {}
+        # Made from the members when one has come or gone: straight to the socket where the server lets us.
+        self._writes: list[Callable[[bytes], None]] | None = None
+        self._sends: list[Connection] = []
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._members)
+
+    @property
+    def members(self) -> list[Connection]:
+        """Who they are; a copy, so that they may leave."""
+        return list(self._members)
+
+    @property
+    def ahead(self) -> int:
+        """Chunks from the live tick on, it included, that should be there for them."""
+        return max(1, self.key.place.target + max(0, -self.key.place.lag))
+
+    def due(self, live: int) -> int:
+        """The tick that they should be sent at the live tick; other than `next` if ticks were left out."""
+        return live - self.key.place.lag + self.key.place.target - 1
+
+    def add(self, connection: Connection) -> None:
+        """A listener who has been sent everything before `next` joins."""
+        self._members[connection] = None
+        self._writes = None
+        connection.cohort = self
+
+    def remove(self, connection: Connection) -> None:
+        """A listener leaves and learns how far it has come."""
+        del self._members[connection]
+        self._writes = None
+        connection.cohort = None
+        connection.listener.went_on(self.next)
+
+    def send(self, frame: Frame, failed: Callable[[Connection, Exception], None]) -> None:
+        """Send the chunk of `next` to all of them.
+
+        Args:
+            frame: the chunk.
+            failed: told of a connection that cannot be written to; the others are sent theirs all the same.
+        """
+        if self._writes is None:
+            self._sort()
+        writes = self._writes
+        assert writes is not None  # noqa: S101 - for the type checker: `_sort` has made it
+        wire = frame.wire
+        broken: list[tuple[int, Exception]] = []
+        rest = enumerate(writes)
+        while True:
+            index = -1
+            try:
+                for index, write in rest:  # noqa: B007 - names the one that failed
+                    write(wire)
+                break
+            except Exception as error:  # noqa: BLE001 - servers have no common error for "the client has gone"
+                broken.append((index, error))
+        self.next += 1
+        for connection in self._sends:
+            connection.send_frame(frame)
+        if broken:
+            direct = [one for one in self._members if one.transport is not None and one.transport.write is not None]
+            for number, reason in broken:
+                failed(direct[number], reason)
+
+    def _sort(self) -> None:
+        self._writes = []
+        self._sends = []
+        for connection in self._members:
+            write = None if connection.transport is None else connection.transport.write
+            if write is None:
+                self._sends.append(connection)
+            else:
+                self._writes.append(write)

@@ -1,0 +1,104 @@
+"""A connected listener: the state machine, the way to its socket, and what is remembered of it between the two."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from services.edge.frames import Frame
+from services.edge.listener import Counts, Listener
+from services.edge.transport import Transport
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from services.edge.cohorts import Cohort
+    from services.edge.streams import Stream
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a connection is not taken, as an HTTP answer.
+
+    Attributes:
+        status: HTTP status.
+        reason: for the metric.
+        text: for the person who reads it.
+        retry_after_s: for the header; None: trying again brings nothing.
+    """
+
+    status: int
+    reason: str
+    text: str
+    retry_after_s: int | None = None
+
+
+class Connection:
+    """A connected listener: the state machine, and the way to its socket.
+
+    Args:
+        listener: the state machine.
+        slot: its reused number; None for a mount, which is no WebSocket.
+        address: where it comes from.
+        audience: how many people it stands for: 1, or those who fetch a mount.
+
+    Attributes:
+        send_frame: hands a frame to the connection; never waits, never raises.
+        streams: what is rendered for it: at most two, the one that it hears first.
+        beat: the part of a tick in which it is sent its chunks.
+        cohort: those with whom it is sent them; None: it is looked at by itself.
+    """
+
+    __slots__ = (
+        "_transport",
+        "address",
+        "audience",
+        "backlog_since_s",
+        "beat",
+        "closed",
+        "cohort",
+        "counted",
+        "first_chunk",
+        "listener",
+        "round_trip_s",
+        "send_frame",
+        "slot",
+        "started_s",
+        "streams",
+        "wake",
+    )  # fmt: skip
+
+    def __init__(self, listener: Listener, slot: int | None, address: str, audience: int = 1) -> None:
+        self.listener = listener
+        self.audience = audience
+        self.slot = slot
+        self.address = address
+        self.streams: list[Stream] = []
+        self.beat = 0
+        self.cohort: Cohort | None = None
+        self.closed = False
+        self.first_chunk = False
+        self.started_s: float | None = None
+        self.counted = Counts()
+        self.backlog_since_s: float | None = None
+        self.round_trip_s = 0.0
+        self.wake: asyncio.TimerHandle | None = None
+
+        self._transport: Transport | None = None
+        self.send_frame: Callable[[Frame], None] = _drop
+
+    @property
+    def transport(self) -> Transport | None:
+        """The way to its socket; None until it is there."""
+        return self._transport
+
+    @transport.setter
+    def transport(self, transport: Transport) -> None:
+        self._transport = transport
+        # Called for every message of every listener: no step in between.
+        self.send_frame = transport.send
+
+
+def _drop(_: Frame) -> None:
+    """There is no way to the socket yet."""

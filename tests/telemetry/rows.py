@@ -1,0 +1,38 @@
+"""Fleets for tests: rows as an instance would give them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from services.telemetry.report import FleetReport, InstanceReport, MemoryReport, fleet_totals
+
+JITTER_WELL = {20.0: 1000.0, 50.0: 1000.0, float("inf"): 1000.0}
+
+
+def edge(name: str = "e1", **fields: Any) -> InstanceReport:
+    """An edge that is well."""
+    usual = {
+        "up": True, "silent_s": 1.0, "listeners": 100, "listeners_limit": 5000, "websocket_connections": 90,
+        "streams": 5, "demanded_streams": 5, "degraded_streams": 0, "jitter_p99_ms": 12.0, "underruns_5m": 0,
+        "send_errors_5m": 0, "blocks_missing_2m": 0, "loudness_dbfs": -20.0, "overloaded": False,
+        "ready_renderers": 1, "memory_mb": 90.0, "bus_connected": True, "bus_reconnects_10m": 0,
+        "tiers": {"minimal": 0, "normal": 100, "stable": 0, "defensive": 0},
+    }  # fmt: skip
+    return InstanceReport("edge", name, **{**usual, **fields})
+
+
+def renderer(name: str = "s1", **fields: Any) -> InstanceReport:
+    """A renderer that is well."""
+    usual = {
+        "up": True, "silent_s": 1.0, "capacity_streams": 50.0, "rendered_streams": 5.0, "render_p99_ms": 60.0,
+        "out_of_memory_10m": 0, "memory_mb": 900.0, "bus_connected": True, "bus_reconnects_10m": 0,
+    }  # fmt: skip
+    return InstanceReport("synthesis", name, **{**usual, **fields})
+
+
+def memory(*, leak: bool = False, gpu_mb: float = 0.0) -> MemoryReport:
+    return MemoryReport(900.0, 850.0, gpu_mb, 31.0 if leak else 0.5, leak, 0.99 if leak else 0.4)
+
+
+def fleet(*rows: InstanceReport, at: float = 1000.0, bus: bool = True) -> FleetReport:
+    return FleetReport(at, bus, fleet_totals(rows, JITTER_WELL), list(rows))
