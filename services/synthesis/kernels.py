@@ -27,7 +27,7 @@ from typing import Final, Protocol
 import torch
 from torch import Tensor
 
-from services.synthesis.dsp import control, voices
+from services.synthesis.dsp import voices
 from services.synthesis.kernel_graphs import Expand, Finish, High, Low, Wet
 
 Progress = Callable[[str, float], None]
@@ -116,7 +116,7 @@ def eager_kernels(reason: str) -> Kernels:
         "eager",
         reason,
         1,
-        expand=control.expand,
+        expand=Expand(),
         low=lambda *points: (voices.accumulate_low(*points),),
         high=lambda *points: (voices.accumulate_high(*points),),
         wet=wet,
