@@ -306,6 +306,11 @@ class Hub:
         stream.hungry = False
         self.server.frames.begin(now_s)
         self.streams.advance(stream, live)
+        for cohorts in self._cohorts:
+            for cohort in [cohort for key, cohort in cohorts.items() if key.stream is stream]:
+                if cohort.next < cohort.due(live):
+                    # It is behind: no beat needs to be waited for.
+                    self._send_cohort(cohort, live, now_s)
         for connection in list(stream.connections):
             if connection.cohort is None:
                 self._pump(connection, now_s, live)
@@ -351,22 +356,37 @@ class Hub:
             cohort.add(connection)
 
     def _send_cohort(self, cohort: Cohort, live: int, due: float) -> None:
+        """Send a cohort what it should have at the live tick, and what it could not be sent before.
+
+        A cohort waits together for a chunk that is late and catches up together after ticks that were left out: if its
+        members were looked at one by one whenever there is trouble, there would be more of it.
+        """
         stream, place, format_ = cohort.key
         stream.wanted_ahead = max(stream.wanted_ahead, cohort.ahead)
-        tick = cohort.due(live)
         line = self.streams.lines[format_].get(stream.id)
-        chunk = None if line is None or tick != cohort.next else line.chunk(tick)
-        if chunk is None or chunk.source is not Source.LIVE:
-            for connection in cohort.members:
-                self._take_out(connection)
+        here, last = live - place.lag, cohort.due(live)
+        if line is None or cohort.next < here:
+            self._disband(cohort)
             return
-        frame = self.server.frames.audio(chunk, format_, place.tier, place.target)
-        count = len(cohort)
-        cohort.send(frame, self._write_failed)
-        metrics = self._metrics
-        metrics.sent.inc(count)
-        metrics.sent_bytes.inc(count * len(frame.wire))
-        metrics.jitter_ms.observe(max(0.0, self.clock.now() - due) * 1000.0)
+        while cohort.next <= last:
+            chunk = line.chunk(cohort.next)
+            if chunk is None:
+                stream.hungry = True
+                return
+            if chunk.source is not Source.LIVE:
+                self._disband(cohort)
+                return
+            frame = self.server.frames.audio(chunk, format_, place.tier, cohort.next - here + 1)
+            count = len(cohort)
+            cohort.send(frame, self._write_failed)
+            metrics = self._metrics
+            metrics.sent.inc(count)
+            metrics.sent_bytes.inc(count * len(frame.wire))
+            metrics.jitter_ms.observe(max(0.0, self.clock.now() - due) * 1000.0)
+
+    def _disband(self, cohort: Cohort) -> None:
+        for connection in cohort.members:
+            self._take_out(connection)
 
     def _write_failed(self, connection: Connection, error: Exception) -> None:
         self._say("write failed", address=connection.address, detail=repr(error))

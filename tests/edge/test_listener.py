@@ -666,15 +666,19 @@ class Crowd:
     def drive(self, room: int) -> None:
         desk = self.desk
         if self.place is not None:
-            tick = desk.live - self.place.lag + self.place.target - 1
-            chunk = desk.lines[desk.listener.streams[0]].chunk(tick)
-            live = chunk is not None and chunk.source is Source.LIVE
-            if room and tick == self.next and live and not desk.listener.token_is_old(desk.now_s):
+            here = desk.live - self.place.lag
+            if not room or desk.listener.token_is_old(desk.now_s) or self.next < here:
+                self.leave()
+            while self.place is not None and self.next < here + self.place.target:
+                chunk = desk.lines[desk.listener.streams[0]].chunk(self.next)
                 assert chunk is not None
-                desk.actions.append(SendChunk(chunk, self.place.tier, self.place.target))
+                if chunk.source is not Source.LIVE:
+                    self.leave()
+                    break
+                desk.actions.append(SendChunk(chunk, self.place.tier, self.next - here + 1))
                 self.next += 1
+            if self.place is not None:
                 return
-            self.leave()
         desk.pump(room)
         self.place = desk.listener.settled(desk.live) if room else None
         if self.place is not None:
