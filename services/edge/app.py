@@ -62,6 +62,7 @@ def create_app(make_service: Callable[[], EdgeService]) -> Litestar:
             stream_opus,
             stream_mp3,
             playlist,
+            record,
             status,
             streams,
             options,
@@ -105,6 +106,12 @@ async def stream_mp3(scope: Scope, receive: Receive, send: Send) -> None:
 async def playlist(scope: Scope, receive: Receive, send: Send) -> None:
     """A playlist of one entry, for players that open files."""
     await _edge(scope).mounts.playlist(scope, receive, send)
+
+
+@asgi("/record", copy_scope=True)
+async def record(scope: Scope, receive: Receive, send: Send) -> None:
+    """What was just heard of the stream that the query names, as a file; see record.py."""
+    await _edge(scope).mounts.record(scope, receive, send)
 
 
 @get("/api/status", sync_to_thread=False)

@@ -16,6 +16,7 @@ from typing import Any, Final
 from services.contract.timebase import TICK_S, TICKS_PER_S, block_of, due_s, tick_at
 from services.contract.websocket import TIERS, CloseCode
 from services.edge import now_playing
+from services.edge.auth import FORBIDDEN
 from services.edge.cohorts import Cohort, Key
 from services.edge.connection import Connection, Refusal
 from services.edge.drain import drain
@@ -461,7 +462,8 @@ class Hub:
         Returns:
             What to do if it cannot have it.
         """
-        obstacle = self.streams.obstacle(join.spec.stream_id, now_s)
+        allowed = connection.permit.allows(join.spec.stream_id)
+        obstacle = self.streams.obstacle(join.spec.stream_id, now_s) if allowed else "token"
         if obstacle is not None:
             return self._refuse(connection, join.spec.stream_id, obstacle)
         self.streams.join(connection, join.spec, tick=join.tick, now_s=now_s)
@@ -470,6 +472,7 @@ class Hub:
     def _refuse(self, connection: Connection, stream_id: str, reason: str) -> list[Action]:
         self._metrics.refusals.labels(reason=reason).inc()
         text, code = {
+            "token": (FORBIDDEN, CloseCode.UNAUTHORIZED),
             "unrenderable": ("this stream cannot be rendered; choose another", CloseCode.POLICY),
             "overload": ("all renderers are busy; choose a stream that is playing, or try later", CloseCode.TRY_LATER),
             "streams": (
