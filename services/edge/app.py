@@ -25,7 +25,17 @@ _TYPES: Final[Mapping[str, str]] = {
     ".css": "text/css",
     ".svg": "image/svg+xml",
 }
-_PAGE: Final = ("index.html", "player.css", "player.js", "connection.js", "sky.js", "worklet.js", "icon.svg")
+_PAGE: Final = (
+    "index.html",
+    "player.css",
+    "player.js",
+    "connection.js",
+    "opus.js",
+    "sky.js",
+    "ring.js",
+    "worklet.js",
+    "icon.svg",
+)
 
 # Everything the page needs comes from here; nothing may be inlined or loaded from elsewhere.
 CONTENT_SECURITY_POLICY: Final = (

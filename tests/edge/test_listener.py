@@ -579,6 +579,13 @@ def test_the_client_knows_best_which_chunk_it_lacks() -> None:
     assert sent(actions)[0] == (LIVE - 3, 1)
 
 
+def test_what_was_sent_before_the_last_token_and_never_arrived_is_sent_again() -> None:
+    # A process that ends takes with it what the kernel had not sent.
+    _, actions = resumed(resume=token(LIVE + 10, final=True), chunk_id=LIVE)
+    assert events(actions, "hello")[0]["recovered"] is True
+    assert sent(actions)[0] == (LIVE, 1)
+
+
 def test_an_old_token_without_a_chunk_goes_on_at_the_live_tick() -> None:
     _, actions = resumed(resume=token(LIVE - 100))
     assert events(actions, "hello")[0]["recovered"] is False
