@@ -205,6 +205,22 @@ def loadtest(max_gap_rate: float, max_first_audio_ms: float, max_jitter_ms: floa
 
 
 @main.command()
+@click.option("--port", type=click.IntRange(1, 65535), default=9190, show_default=True, help="Of Prometheus.")
+@click.option(
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("build/monitoring"),
+    show_default=True,
+    help="For its data, logs and configuration.",
+)
+def monitoring(port: int, folder: Path) -> None:
+    """Run Prometheus (and Grafana where it is installed) beside `auralis up`, with the shipped rules and dashboard."""
+    from services.local.monitoring import run  # noqa: PLC0415 - see the module's docstring
+
+    sys.exit(run(folder=folder, port=port))
+
+
+@main.command()
 @click.option("--hours", type=click.FloatRange(min=0, min_open=True), help="How long; or --minutes.")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="How long; 30 without either.")
 @click.option(
