@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 PY := .venv/bin/python
 
-.PHONY: help setup up test test-long test-cluster check format constraints bench-synthesis clean
+.PHONY: help setup up monitoring test test-long test-cluster check format constraints bench-synthesis clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,6 +14,9 @@ setup:  ## virtual environment with everything in it (the other targets do it to
 
 up: setup  ## NATS and the three services on this machine; prints where to listen
 	@exec .venv/bin/auralis up
+
+monitoring: setup  ## Prometheus on 9190 (and Grafana where present) beside `make up`, with rules and dashboard
+	@exec .venv/bin/auralis monitoring
 
 test: setup  ## unit, contract, integration and short guide tests (under 5 minutes)
 	@$(PY) -m pytest -m "not long and not browser and not cluster"

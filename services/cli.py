@@ -148,11 +148,17 @@ def listen(  # noqa: PLR0917 - click passes options by name
 @click.option(
     "--at", "at_unix_s", type=click.IntRange(min=0), default=0, help="Begin with what is live at this unix time."
 )
-def render(path: Path, seconds: float, at_unix_s: int, **spec: Any) -> None:
+@click.option(
+    "--plot",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    metavar="OUT.png",
+    help="Draw score, waveform, spectrogram and loudness.",
+)
+def render(path: Path, seconds: float, at_unix_s: int, plot: Path | None, **spec: Any) -> None:
     """Render a stream to a WAV file, faster than it plays."""
     from services.local.render import run_render  # noqa: PLC0415 - see the module's docstring
 
-    sys.exit(run_render(_read_spec(spec), path, seconds=seconds, start_block=at_unix_s))
+    sys.exit(run_render(_read_spec(spec), path, seconds=seconds, start_block=at_unix_s, plot=plot))
 
 
 @main.command()
@@ -196,6 +202,49 @@ def loadtest(max_gap_rate: float, max_first_audio_ms: float, max_jitter_ms: floa
 
     limits = Limits(gap_rate=max_gap_rate, first_audio_p95_ms=max_first_audio_ms, jitter_p99_ms=max_jitter_ms)
     sys.exit(run_loadtest(Wishes(**wishes, limits=limits)))
+
+
+@main.command()
+@click.option("--port", type=click.IntRange(1, 65535), default=9190, show_default=True, help="Of Prometheus.")
+@click.option(
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("build/monitoring"),
+    show_default=True,
+    help="For its data, logs and configuration.",
+)
+def monitoring(port: int, folder: Path) -> None:
+    """Run Prometheus (and Grafana where it is installed) beside `auralis up`, with the shipped rules and dashboard."""
+    from services.local.monitoring import run  # noqa: PLC0415 - see the module's docstring
+
+    sys.exit(run(folder=folder, port=port))
+
+
+@main.command()
+@click.option("--hours", type=click.FloatRange(min=0, min_open=True), help="How long; or --minutes.")
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="How long; 30 without either.")
+@click.option(
+    "--listeners", type=click.IntRange(1, 5000), default=20, show_default=True, help="How many at once, all formats."
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("build/soak"),
+    show_default=True,
+    help="Folder for the report, the picture and the log.",
+)
+@click.option("--json", "as_json", is_flag=True, help="The report as one JSON object.")
+def soak(hours: float | None, minutes: float | None, listeners: int, output: Path, as_json: bool) -> None:  # noqa: FBT001 - click passes options by name
+    """Run everything with listeners that join, steer and leave, and judge memory, open files and tasks.
+
+    Starts a system of its own on free ports. Ends with status 1 where memory grows beyond doubt, which takes 25 minutes
+    at least to tell.
+    """
+    from services.local.soak import run  # noqa: PLC0415 - see the module's docstring
+
+    seconds = 3600 * hours if hours else 60 * (minutes or 30)
+    sys.exit(run(seconds=seconds, listeners=listeners, output=output, as_json=as_json))
 
 
 @main.command()

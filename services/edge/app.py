@@ -25,7 +25,17 @@ _TYPES: Final[Mapping[str, str]] = {
     ".css": "text/css",
     ".svg": "image/svg+xml",
 }
-_PAGE: Final = ("index.html", "player.css", "player.js", "connection.js", "sky.js", "worklet.js", "icon.svg")
+_PAGE: Final = (
+    "index.html",
+    "player.css",
+    "player.js",
+    "connection.js",
+    "opus.js",
+    "sky.js",
+    "ring.js",
+    "worklet.js",
+    "icon.svg",
+)
 
 # Everything the page needs comes from here; nothing may be inlined or loaded from elsewhere.
 CONTENT_SECURITY_POLICY: Final = (
@@ -62,6 +72,7 @@ def create_app(make_service: Callable[[], EdgeService]) -> Litestar:
             stream_opus,
             stream_mp3,
             playlist,
+            record,
             status,
             streams,
             options,
@@ -105,6 +116,12 @@ async def stream_mp3(scope: Scope, receive: Receive, send: Send) -> None:
 async def playlist(scope: Scope, receive: Receive, send: Send) -> None:
     """A playlist of one entry, for players that open files."""
     await _edge(scope).mounts.playlist(scope, receive, send)
+
+
+@asgi("/record", copy_scope=True)
+async def record(scope: Scope, receive: Receive, send: Send) -> None:
+    """What was just heard of the stream that the query names, as a file; see record.py."""
+    await _edge(scope).mounts.record(scope, receive, send)
 
 
 @get("/api/status", sync_to_thread=False)

@@ -3,13 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any, Final
 from urllib.parse import parse_qs
 
 import jwt
 
+from services.contract.spec import StreamSpec
+
 _SHARED_SECRET: Final = ("HS256", "HS384", "HS512")
 _PUBLIC_KEY: Final = ("RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA")
+
+
+STREAMS_CLAIM: Final = "streams"
+"""Stream ids that a token allows, `*` standing for anything: ["c-dorian-*", "*-drift-0"]. Without it: every stream."""
+MAX_PATTERNS: Final = 100
+FORBIDDEN: Final = "the token does not allow this stream; choose another"
+
+
+class TokenError(ValueError):
+    """A token is not accepted; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """What a listener may hear.
+
+    Attributes:
+        patterns: stream ids, `*` standing for anything; None: every stream.
+    """
+
+    patterns: tuple[str, ...] | None = None
+
+    def allows(self, stream_id: str) -> bool:
+        """Whether he may hear it."""
+        return self.patterns is None or any(fnmatchcase(stream_id, pattern) for pattern in self.patterns)
 
 
 class TokenChecker:
@@ -26,23 +55,41 @@ class TokenChecker:
         # Which algorithms fit is decided by the key and never by the token: a public key is no shared secret.
         self._algorithms = _PUBLIC_KEY if key.lstrip().startswith("-----BEGIN") else _SHARED_SECRET
 
-    def refusal(self, token: str | None) -> str | None:
-        """None if the token is good; otherwise a sentence for the listener."""
+    def read(self, token: str | None) -> Permit:
+        """What the token allows.
+
+        Raises:
+            TokenError: it is not accepted; the message is a sentence for the listener.
+        """
         if not token:
-            return "a token is needed: send it as 'Authorization: Bearer …' or as ?token=…"
+            raise TokenError("a token is needed: send it as 'Authorization: Bearer …' or as ?token=…")
         try:
-            jwt.decode(
+            claims = jwt.decode(
                 token,
                 self._key,
                 algorithms=list(self._algorithms),
                 audience=self._audience,
                 options={"require": ["exp"]},
             )
-        except jwt.ExpiredSignatureError:
-            return "the token has expired; get a new one"
+        except jwt.ExpiredSignatureError as error:
+            raise TokenError("the token has expired; get a new one") from error
         except jwt.PyJWTError as error:
-            return f"the token is not accepted: {error}"
-        return None
+            raise TokenError(f"the token is not accepted: {error}") from error
+        patterns = claims.get(STREAMS_CLAIM)
+        if patterns is None:
+            return Permit()
+        if not isinstance(patterns, list) or not all(isinstance(pattern, str) for pattern in patterns):
+            # A limit that cannot be read is not taken for none.
+            raise TokenError(f"the token is not accepted: '{STREAMS_CLAIM}' is not a list of stream ids")
+        return Permit(tuple(patterns[:MAX_PATTERNS]))
+
+    def refusal(self, token: str | None, spec: StreamSpec) -> str | None:
+        """None if the token lets its bearer hear `spec`; otherwise a sentence for him."""
+        try:
+            permit = self.read(token)
+        except TokenError as error:
+            return str(error)
+        return None if permit.allows(spec.stream_id) else FORBIDDEN
 
 
 def find_token(headers: Mapping[str, str], query_string: str) -> str | None:

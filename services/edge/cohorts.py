@@ -60,7 +60,7 @@ class Cohort:
         return max(1, self.key.place.target + max(0, -self.key.place.lag))
 
     def due(self, live: int) -> int:
-        """The tick that they should be sent at the live tick; other than `next` if ticks were left out."""
+        """The tick that they should be sent at the live tick; more than `next` while they are behind."""
         return live - self.key.place.lag + self.key.place.target - 1
 
     def add(self, connection: Connection) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from services.edge.auth import Permit
 from services.edge.frames import Frame
 from services.edge.listener import Counts, Listener
 from services.edge.transport import Transport
@@ -46,6 +47,7 @@ class Connection:
     Attributes:
         send_frame: hands a frame to the connection; never waits, never raises.
         streams: what is rendered for it: at most two, the one that it hears first.
+        permit: what it may hear.
         beat: the part of a tick in which it is sent its chunks.
         cohort: those with whom it is sent them; None: it is looked at by itself.
     """
@@ -61,6 +63,7 @@ class Connection:
         "counted",
         "first_chunk",
         "listener",
+        "permit",
         "round_trip_s",
         "send_frame",
         "slot",
@@ -75,6 +78,7 @@ class Connection:
         self.slot = slot
         self.address = address
         self.streams: list[Stream] = []
+        self.permit = Permit()
         self.beat = 0
         self.cohort: Cohort | None = None
         self.closed = False

@@ -100,6 +100,14 @@ class MountEncoder:
                 self._container.mux(packet)
         return self._sink.take()
 
+    def finish(self) -> bytes:
+        """The end of a file: what the codec still holds back. Nothing can be encoded after it."""
+        for last in (*self._resampler.resample(None), None):
+            for packet in self._stream.encode(last):
+                self._container.mux(packet)
+        self._container.close()
+        return self._sink.take()
+
     def close(self) -> None:
         """Free the codec; what it still holds back is dropped, because nobody waits for it."""
         self._container.close()

@@ -16,6 +16,7 @@ from typing import Any, Final
 from services.contract.timebase import TICK_S, TICKS_PER_S, block_of, due_s, tick_at
 from services.contract.websocket import TIERS, CloseCode
 from services.edge import now_playing
+from services.edge.auth import FORBIDDEN
 from services.edge.cohorts import Cohort, Key
 from services.edge.connection import Connection, Refusal
 from services.edge.drain import drain
@@ -306,6 +307,11 @@ class Hub:
         stream.hungry = False
         self.server.frames.begin(now_s)
         self.streams.advance(stream, live)
+        for cohorts in self._cohorts:
+            for cohort in [cohort for key, cohort in cohorts.items() if key.stream is stream]:
+                if cohort.next < cohort.due(live):
+                    # It is behind: no beat needs to be waited for.
+                    self._send_cohort(cohort, live, now_s)
         for connection in list(stream.connections):
             if connection.cohort is None:
                 self._pump(connection, now_s, live)
@@ -351,22 +357,37 @@ class Hub:
             cohort.add(connection)
 
     def _send_cohort(self, cohort: Cohort, live: int, due: float) -> None:
+        """Send a cohort what it should have at the live tick, and what it could not be sent before.
+
+        A cohort waits together for a chunk that is late and catches up together after ticks that were left out: if its
+        members were looked at one by one whenever there is trouble, there would be more of it.
+        """
         stream, place, format_ = cohort.key
         stream.wanted_ahead = max(stream.wanted_ahead, cohort.ahead)
-        tick = cohort.due(live)
         line = self.streams.lines[format_].get(stream.id)
-        chunk = None if line is None or tick != cohort.next else line.chunk(tick)
-        if chunk is None or chunk.source is not Source.LIVE:
-            for connection in cohort.members:
-                self._take_out(connection)
+        here, last = live - place.lag, cohort.due(live)
+        if line is None or cohort.next < here:
+            self._disband(cohort)
             return
-        frame = self.server.frames.audio(chunk, format_, place.tier, place.target)
-        count = len(cohort)
-        cohort.send(frame, self._write_failed)
-        metrics = self._metrics
-        metrics.sent.inc(count)
-        metrics.sent_bytes.inc(count * len(frame.wire))
-        metrics.jitter_ms.observe(max(0.0, self.clock.now() - due) * 1000.0)
+        while cohort.next <= last:
+            chunk = line.chunk(cohort.next)
+            if chunk is None:
+                stream.hungry = True
+                return
+            if chunk.source is not Source.LIVE:
+                self._disband(cohort)
+                return
+            frame = self.server.frames.audio(chunk, format_, place.tier, cohort.next - here + 1)
+            count = len(cohort)
+            cohort.send(frame, self._write_failed)
+            metrics = self._metrics
+            metrics.sent.inc(count)
+            metrics.sent_bytes.inc(count * len(frame.wire))
+            metrics.jitter_ms.observe(max(0.0, self.clock.now() - due) * 1000.0)
+
+    def _disband(self, cohort: Cohort) -> None:
+        for connection in cohort.members:
+            self._take_out(connection)
 
     def _write_failed(self, connection: Connection, error: Exception) -> None:
         self._say("write failed", address=connection.address, detail=repr(error))
@@ -441,7 +462,8 @@ class Hub:
         Returns:
             What to do if it cannot have it.
         """
-        obstacle = self.streams.obstacle(join.spec.stream_id, now_s)
+        allowed = connection.permit.allows(join.spec.stream_id)
+        obstacle = self.streams.obstacle(join.spec.stream_id, now_s) if allowed else "token"
         if obstacle is not None:
             return self._refuse(connection, join.spec.stream_id, obstacle)
         self.streams.join(connection, join.spec, tick=join.tick, now_s=now_s)
@@ -450,6 +472,7 @@ class Hub:
     def _refuse(self, connection: Connection, stream_id: str, reason: str) -> list[Action]:
         self._metrics.refusals.labels(reason=reason).inc()
         text, code = {
+            "token": (FORBIDDEN, CloseCode.UNAUTHORIZED),
             "unrenderable": ("this stream cannot be rendered; choose another", CloseCode.POLICY),
             "overload": ("all renderers are busy; choose a stream that is playing, or try later", CloseCode.TRY_LATER),
             "streams": (

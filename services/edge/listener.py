@@ -247,8 +247,9 @@ class Listener:
             self._resuming = True
             point = resume.read(self._settings.secret, message.resume, now_s)
             if point is not None and point.stream_id == message.spec.stream_id:
-                if message.chunk_id is not None and message.chunk_id >= point.chunk_id:
-                    # The client knows best what it has.
+                if message.chunk_id is not None:
+                    # The client knows best what it has: more than an old token says, or less than a last one does, when
+                    # what was sent before it never arrived.
                     point = ResumePoint(point.stream_id, message.chunk_id, final=True)
                 self._resume = point
         return [Join(message.spec, self._resume.chunk_id if self._resume is not None else live)]

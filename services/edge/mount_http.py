@@ -18,6 +18,8 @@ from services.edge.icy import META_INTERVAL_BYTES, IcyInterleaver
 from services.edge.limits import ProxyTrust
 from services.edge.mounts import MountClosedError, MountListener, Mounts
 from services.edge.query import query_from_spec, spec_from_query
+from services.edge.record import MEDIA_TYPES as FILE_TYPES
+from services.edge.record import BusyError, NotPlayingError, Recorder, file_name, parse_query
 
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
@@ -44,6 +46,7 @@ class MountEndpoint:
         self._mounts = mounts
         self._proxies = proxies
         self._tokens = tokens
+        self._recorder = Recorder(hub)
 
     async def stream(self, scope: Mapping[str, Any], receive: Receive, send: Send, format_: MountFormat) -> None:
         """Serve `/stream.opus` or `/stream.mp3`; the stream is named by the query."""
@@ -52,15 +55,12 @@ class MountEndpoint:
         if scope["method"] not in ("GET", "HEAD"):
             await _answer(send, 405, "only GET and HEAD", [(b"allow", b"GET, HEAD")])
             return
-        problem = None if self._tokens is None else self._tokens.refusal(find_token(headers, query))
-        if problem is not None:
-            self._hub.count_refusal("token")
-            await _answer(send, 401, problem, [(b"www-authenticate", b"Bearer")])
-            return
         try:
             spec = spec_from_query(query)
         except (FieldError, ValueError) as error:
             await _answer(send, 400, str(error))
+            return
+        if await self._keep_out(headers, query, spec, send):
             return
         icy = format_ == "mp3" and headers.get("icy-metadata") == "1"
         start = _start(spec, format_, icy=icy)
@@ -101,6 +101,44 @@ class MountEndpoint:
         start_headers = [(b"content-type", b"audio/x-mpegurl"), _NO_STORE]
         await send({"type": "http.response.start", "status": 200, "headers": start_headers})
         await send({"type": "http.response.body", "body": body.encode()})
+
+    async def record(self, scope: Mapping[str, Any], _receive: Receive, send: Send) -> None:
+        """Serve `/record`: a file of the last seconds of a stream that is heard here."""
+        query = scope.get("query_string", b"").decode("latin-1")
+        if scope["method"] not in ("GET", "HEAD"):
+            await _answer(send, 405, "only GET and HEAD", [(b"allow", b"GET, HEAD")])
+            return
+        try:
+            spec, seconds, format_ = parse_query(query)
+        except (FieldError, ValueError) as error:
+            await _answer(send, 400, str(error))
+            return
+        if await self._keep_out(_headers(scope), query, spec, send):
+            return
+        try:
+            data = await self._recorder.record(spec, seconds, format_)
+        except NotPlayingError:
+            await _answer(send, 404, "nobody hears this stream here, so there is nothing to record; listen to it first")
+            return
+        except BusyError:
+            await _refuse(send, Refusal(503, "overload", "other recordings are being made; try again", 1))
+            return
+        disposition = f'attachment; filename="{file_name(spec, format_)}"'.encode()
+        headers = [
+            (b"content-type", FILE_TYPES[format_].encode()), (b"content-length", str(len(data)).encode()),
+            (b"content-disposition", disposition), _NO_STORE,
+        ]  # fmt: skip
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else data})
+
+    async def _keep_out(self, headers: Mapping[str, str], query: str, spec: StreamSpec, send: Send) -> bool:
+        """Answer somebody whose token does not let him hear `spec`; False: he may."""
+        problem = None if self._tokens is None else self._tokens.refusal(find_token(headers, query), spec)
+        if problem is None:
+            return False
+        self._hub.count_refusal("token")
+        await _answer(send, 401, problem, [(b"www-authenticate", b"Bearer")])
+        return True
 
 
 async def _serve(listener: MountListener, send: Send, start: Mapping[str, Any], *, icy: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Final
 
 from services.contract.websocket import MAX_INBOUND_BYTES
@@ -30,6 +31,7 @@ SERVER_OPTIONS: Final[dict[str, Any]] = {
     "date_header": True,
 }
 STOP_GRACE_S: Final = 2.0
+SWITCH_INTERVAL_S: Final = 0.001
 
 
 async def run_edge(settings: Settings, lifecycle: Lifecycle) -> None:
@@ -38,6 +40,8 @@ async def run_edge(settings: Settings, lifecycle: Lifecycle) -> None:
     Raises:
         PortInUseError: AURALIS_PORT or METRICS_PORT is taken.
     """
+    # Encoders run in threads beside the loop: at a full crowd they would wait 5 ms for each of many turns.
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     bound = bind_socket(settings.host, settings.port, setting="AURALIS_PORT")
     try:
         service = EdgeService(settings, internal_port_required=True)

@@ -125,7 +125,7 @@ class EdgeService:
 
     async def _start_internal(self) -> None:
         internal = InternalServer(
-            self.settings.host,
+            self.settings.internal_host,
             self.settings.metrics_port,
             health=self.health,
             exposition=self.metrics.exposition if self.settings.metrics_enabled else None,

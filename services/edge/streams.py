@@ -46,7 +46,7 @@ UNRENDERABLE_S: Final = 60.0
 MAX_UNRENDERABLE: Final = 1000
 """Streams that are remembered as not renderable; overflow: the oldest is forgotten and asked about again."""
 WORRY_S: Final = 3.0
-OPUS_AHEAD_CHUNKS: Final = 2
+OPUS_AHEAD_CHUNKS: Final = 4
 """Chunks that are drawn, and encoded, before the deepest listener is due to have them."""
 ENCODER_THREADS: Final = 2
 

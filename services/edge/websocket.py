@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Final
 
 from services.contract.websocket import JSON_V1, OPUS_V1, PCM_V1, CloseCode
-from services.edge.auth import TokenChecker, find_token
+from services.edge.auth import Permit, TokenChecker, TokenError, find_token
 from services.edge.connection import Connection, Refusal
 from services.edge.frames import Format
 from services.edge.hub import Hub
@@ -65,14 +65,16 @@ class WebSocketEndpoint:
     ) -> None:
         offered = [name for name in scope.get("subprotocols", ()) if name in _FORMATS]
         chosen = offered[0] if offered else None
+        permit = Permit()
         try:
             await send({"type": "websocket.accept", "subprotocol": chosen, "headers": []})
             if self._tokens is not None:
                 query = scope.get("query_string", b"").decode("latin-1")
-                problem = self._tokens.refusal(find_token(headers, query))
-                if problem is not None:
+                try:
+                    permit = self._tokens.read(find_token(headers, query))
+                except TokenError as problem:
                     self._hub.count_refusal("token")
-                    reason = problem.encode()[:120].decode(errors="ignore")
+                    reason = str(problem).encode()[:120].decode(errors="ignore")
                     await send({"type": "websocket.close", "code": int(CloseCode.UNAUTHORIZED), "reason": reason})
                     return
         except Exception:  # noqa: BLE001 - servers have no common error for "the client has gone"
@@ -80,6 +82,7 @@ class WebSocketEndpoint:
             return
         format_ = Format.JSON if chosen is None else _FORMATS[chosen]
         connection = self._hub.connect(format_=format_, events=chosen is not None, address=address)
+        connection.permit = permit
         try:
             direct = scope.get("extensions", {}).get(EXTENSION)
             on_room, on_stall = partial(self._hub.room, connection), partial(self._hub.stalled, connection)

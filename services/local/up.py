@@ -57,8 +57,8 @@ class Addresses:
 
     def ready_at(self, service: str) -> tuple[str, int]:
         """Host and port of the service's `/readyz`."""
-        # Synthesis has no public port, so all of it is kept on loopback.
-        return ("127.0.0.1" if service == "synthesis" else self.host), self.internal_ports[service]
+        # Internal ports are kept on loopback; that of telemetry is its public one.
+        return (self.host if service == "telemetry" else "127.0.0.1"), self.internal_ports[service]
 
 
 def choose_addresses(settings: Settings, nats_url: str) -> Addresses:
@@ -86,6 +86,7 @@ def plan_children(addresses: Addresses, *, own_nats: bool, drain_s: float, secre
         "NATS_URL": addresses.nats_url,
         "AURALIS_LOG_FORMAT": "json",
         "AURALIS_DRAIN_SECONDS": f"{drain_s:g}",
+        "AURALIS_INTERNAL_HOST": "127.0.0.1",
     }
     if own_nats:
         common |= dict.fromkeys(_NO_CREDENTIALS, "")

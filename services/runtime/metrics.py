@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Callable
 from functools import cached_property
@@ -160,6 +161,9 @@ class PrometheusMetrics:
                 "Seconds by which wall time is ahead of this service's clock, which follows at 0.1 % at most.",
                 registry=self.registry,
             ).set_function(clock_offset_s)
+        Gauge(
+            "auralis_asyncio_tasks", "Tasks of this process's event loop that are not done.", registry=self.registry
+        ).set_function(_live_tasks)
         process = psutil.Process()
         self.memory_usage_mb.set_function(lambda: process.memory_info().rss / _MIB)
         ProcessCollector(registry=self.registry)
@@ -245,6 +249,13 @@ class BusMetrics:
 MEMORY_KINDS: Final = ("resident", "unique", "gpu")
 DROP_POLICIES: Final = ("subscription_oldest", "publish_backlog", "late_jobs", "gather_newest")
 """What a bounded queue of the bus does when it is full (see the adapters)."""
+
+
+def _live_tasks() -> float:
+    try:
+        return len(asyncio.all_tasks())
+    except RuntimeError:  # asked outside the loop
+        return 0
 
 
 def build_version() -> str:

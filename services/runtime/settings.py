@@ -83,6 +83,8 @@ class Settings:
     log_format: Literal["console", "json"] = "console"
     instance: str = ""
     """This process's name in the fleet; empty: `instance_name` makes one (in a pod: the pod's name)."""
+    internal_host: str = "127.0.0.1"
+    """Where `/metrics /healthz /readyz /drain` of the edge and of synthesis are reached: nobody else's business."""
     metrics_enabled: bool = True
     metrics_port: int = 9090
     """The internal port (`/metrics /healthz /readyz /drain`); for telemetry its only port. 0: a free one, printed."""
@@ -443,6 +445,11 @@ _VARIABLES: Final = (
     _Variable(
         "AURALIS_PORT", "port", _whole(0, 65535), _PORT,
         "Port of the edge: player, WebSocket and HTTP streams. 0: a free one.", "8000",
+    ),
+    _Variable(
+        "AURALIS_INTERNAL_HOST", "internal_host", _host, "a host name or an IP address, without a port",
+        "Address of the internal port of edge and synthesis (`/metrics`, `/readyz`, `/drain`); pods are probed from "
+        "outside, so the chart opens it.", "127.0.0.1",
     ),
     _Variable(
         "AURALIS_DEVICE", "synthesis.device", _one_of("auto", "mps", "cuda", "cpu"), "auto, mps, cuda or cpu",

@@ -51,7 +51,7 @@ async def run_synthesis(settings: Settings, lifecycle: Lifecycle) -> None:
     health = Health("kernels", "bus")
     bus = NatsBus(settings.nats, name=instance, metrics=BusMetrics(metrics))
     internal = InternalServer(
-        settings.host,
+        settings.internal_host,
         settings.metrics_port,
         health=health,
         exposition=metrics.exposition if settings.metrics_enabled else None,

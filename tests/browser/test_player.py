@@ -12,7 +12,7 @@ import pytest
 from playwright.async_api import Page, async_playwright
 
 from services.runtime.bus.memory import MemoryBroker
-from tests.edge.support import Edge, TinyRenderer, running_edge
+from tests.edge.support import SPEC, Edge, TinyRenderer, pitch_hz, running_edge
 
 CHROMIUM = os.environ.get("AURALIS_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 ARGS = [
@@ -32,13 +32,17 @@ pytestmark = [
 
 
 @contextlib.asynccontextmanager
-async def opened(edge: Edge, query: str = "", **context: object) -> AsyncIterator[tuple[Page, list[str]]]:
-    """The page, and what its console complains of."""
+async def opened(
+    edge: Edge, query: str = "", *, without: str = "", **context: object
+) -> AsyncIterator[tuple[Page, list[str]]]:
+    """The page, and what its console complains of; `without`: a global that this browser does not have."""
     complaints: list[str] = []
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
         try:
             page = await (await browser.new_context(**context)).new_page()
+            if without:
+                await page.add_init_script(f"delete globalThis.{without};")
             page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
             page.on("pageerror", lambda error: complaints.append(str(error)))
             await page.goto(f"{edge.http}/{query}")
@@ -49,12 +53,13 @@ async def opened(edge: Edge, query: str = "", **context: object) -> AsyncIterato
 
 
 @contextlib.asynccontextmanager
-async def playing_edge() -> AsyncIterator[tuple[Edge, MemoryBroker]]:
+async def playing_edge(**settings: object) -> AsyncIterator[tuple[Edge, MemoryBroker]]:
     broker = MemoryBroker()
     renderer = TinyRenderer(broker)
+    renderer.marked = False
     await renderer.start()
     try:
-        async with running_edge(broker) as edge:
+        async with running_edge(broker, **settings) as edge:
             yield edge, broker
     finally:
         await renderer.stop()
@@ -144,3 +149,96 @@ async def test_the_page_fits_a_phone_and_can_be_used_by_keyboard() -> None:
             ".filter(e => !e.labels?.length && !e.textContent.trim() && !e.ariaLabel).length"
         )
         assert unlabelled == 0
+
+
+async def hears(page: Page, stream_id: str) -> None:
+    """Wait until the stream's tone is the loudest thing in the page."""
+    await until(page, f"Math.abs(Number(document.body.dataset.pitch) - {pitch_hz(stream_id)}) < 30")
+
+
+@pytest.mark.parametrize(("without", "encoding"), [("", "opus"), ("AudioDecoder", "s16le")])
+async def test_a_slider_is_heard_in_opus_and_where_there_is_no_decoder_in_pcm(without: str, encoding: str) -> None:
+    new = SPEC.updated({"bpm": 90})
+    assert abs(pitch_hz(new.stream_id) - pitch_hz(SPEC.stream_id)) > 80
+    async with playing_edge() as (edge, _), opened(edge, without=without) as (page, complaints):
+        await page.click("#play")
+        await hears(page, SPEC.stream_id)
+        assert await state(page, "encoding") == encoding
+        await page.evaluate(
+            "() => { const slider = document.getElementById('bpm'); slider.value = 90;"
+            " slider.dispatchEvent(new Event('input', {bubbles: true})); }"
+        )
+        await hears(page, new.stream_id)
+        assert complaints == []
+
+
+async def test_without_an_audio_worklet_the_same_controls_drive_the_plain_stream() -> None:
+    async with playing_edge() as (edge, _), opened(edge, without="AudioWorkletNode") as (page, _):
+        assert await page.is_visible("#plain")
+        await page.click("#play")
+        await until(
+            page, "document.body.dataset.state === 'playing' && Number(document.body.dataset.seconds) > 0.5", 20
+        )
+        assert [stream["stream_id"] for stream in edge.service.hub.now_playing()] == [SPEC.stream_id]
+        await page.select_option("#key", "F#")
+        async with asyncio.timeout(10):
+            while [s["stream_id"] for s in edge.service.hub.now_playing()] != [SPEC.updated({"key": "F#"}).stream_id]:
+                await asyncio.sleep(0.1)
+        await page.click("#play")
+        async with asyncio.timeout(5):
+            while edge.metric("auralis_listeners"):
+                await asyncio.sleep(0.05)
+
+
+async def test_a_full_server_is_a_message_and_its_first_free_place_is_taken() -> None:
+    async with playing_edge(max_connections=1) as (edge, _), opened(edge) as (page, _):
+        assert edge.service.hub.admit("somebody") is None
+        await page.click("#play")
+        await until(page, "document.getElementById('status').textContent.startsWith('All 1 places are taken')")
+        edge.service.hub.release("somebody")
+        await until(page, "document.body.dataset.state === 'playing'", 15)
+
+
+async def test_the_music_survives_a_restart_of_the_server() -> None:
+    broker = MemoryBroker()
+    renderer = TinyRenderer(broker)
+    renderer.marked = False
+    await renderer.start()
+    try:
+        async with contextlib.AsyncExitStack() as browser:
+            async with running_edge(broker, secret="of both") as first:
+                page, _ = await browser.enter_async_context(opened(first))
+                await page.click("#play")
+                await hears(page, SPEC.stream_id)
+                port = first.port
+            await until(page, "document.body.dataset.state === 'reconnecting'")
+            async with running_edge(broker, port=port, secret="of both"):
+                await until(page, "document.body.dataset.state === 'playing'", 20)
+                chunks = int(await state(page, "chunks"))
+                await until(page, f"Number(document.body.dataset.chunks) > {chunks + 10}")
+                await hears(page, SPEC.stream_id)
+    finally:
+        await renderer.stop()
+
+
+async def test_the_sleep_timer_counts_and_a_stop_forgets_it() -> None:
+    async with playing_edge() as (edge, _), opened(edge) as (page, _):
+        await page.click("#play")
+        await until(page, "document.body.dataset.state === 'playing'")
+        await page.select_option("#sleep", "15")
+        assert await page.text_content("#sleep-left") == "15 min"
+        await page.evaluate("() => { const real = Date.now; Date.now = () => real() + 15 * 60000 + 500; }")
+        await until(page, "document.body.dataset.state === 'idle'")
+        assert await page.text_content("#status") == "Good night."
+        assert await page.input_value("#sleep") == "0"
+
+
+async def test_what_was_heard_can_be_kept() -> None:
+    async with playing_edge() as (edge, _), opened(edge, "?key=D", accept_downloads=True) as (page, _):
+        await page.click("#play")
+        await until(page, "Number(document.body.dataset.level) > 0.02")
+        async with page.expect_download() as download:
+            await page.click("#record")
+        file = await (await download.value).path()
+        assert file.read_bytes()[:4] == b"RIFF"
+        assert (await download.value).suggested_filename == "auralis-d-dorian-70-50-drift-0.wav"

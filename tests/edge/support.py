@@ -175,6 +175,7 @@ async def running_edge(
     plain: bool = False,
     settings: Settings | None = None,
     clock: Clock | None = None,
+    port: int = 0,
     **edge: object,
 ) -> AsyncIterator[Edge]:
     """An edge on a free port.
@@ -183,6 +184,7 @@ async def running_edge(
         broker: None: a broker that stays away.
         plain: under uvicorn as `uvicorn services.main:app` runs it, without the edge's own protocols.
         settings: the rest.
+        port: to listen on; 0: a free one.
         edge: fields of EdgeSettings.
     """
     if broker is None:
@@ -192,7 +194,7 @@ async def running_edge(
     settings = replace(settings, edge=replace(EdgeSettings(drain_s=1.0), **edge))  # type: ignore[arg-type]
     service = EdgeService(settings, bus=MemoryBus(broker), clock=clock)
     options = {"lifespan": "on"} if plain else SERVER_OPTIONS
-    server = EmbeddedServer(create_app(lambda: service), bind_socket("127.0.0.1", 0), **options)
+    server = EmbeddedServer(create_app(lambda: service), bind_socket("127.0.0.1", port), **options)
     await server.start()
     try:
         yield Edge(service, server.port)

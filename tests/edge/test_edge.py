@@ -556,6 +556,35 @@ async def test_a_token_is_asked_for_where_a_key_is_set() -> None:
         assert edge.metric("auralis_refusals_total", reason="token") == 3
 
 
+async def test_a_token_can_limit_its_bearer_to_some_streams() -> None:
+    limited = jwt.encode({"exp": time.time() + 60, "aud": "radio", "streams": ["c-dorian-*", "*-drift-7"]}, KEY)
+    broken = jwt.encode({"exp": time.time() + 60, "aud": "radio", "streams": "c-dorian-*"}, KEY)
+    async with playing(jwt_key=KEY, jwt_audience="radio") as (edge, _, _):
+        async with websockets.connect(f"{edge.ws}?token={broken}") as ws:
+            assert (await closed(ws))[0] == 4401
+        async with websockets.connect(f"{edge.ws}?token={limited}") as ws:
+            await say(ws, "start", key="F#")
+            error = await hear(ws)
+            assert (error["type"], error["code"]) == ("error", 4401)
+            assert error["message"] == "the token does not allow this stream; choose another"
+            assert (await closed(ws))[0] == 4401
+        async with websockets.connect(f"{edge.ws}?token={limited}") as ws:
+            await say(ws, "start", key="C", mode="dorian")
+            before = await hear_audio(ws, 12)
+            await say(ws, "update", key="F#")
+            assert (await hear_event(ws, "error"))["code"] == 4401
+            # What it may hear goes on, and what else it may hear can be had.
+            await say(ws, "update", key="F#", seed=7)
+            after = await hear_audio(ws, 12)
+            assert unbroken([*before, *after][-12:])
+            new = StreamSpec(key="F#", seed=7)
+            assert after[-1]["pcm"] == rendered(after[-1]["chunk_id"], new)
+        async with httpx.AsyncClient(base_url=edge.http) as http:
+            for path in ("/stream.mp3?key=F%23", "/record?key=F%23"):
+                answer = await http.get(f"{path}&token={limited}")
+                assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+
+
 async def test_more_streams_than_there_is_room_for_are_refused_with_1013() -> None:
     async with playing(max_streams=1) as (edge, _, _):
         async with connect(edge) as first, connect(edge) as second:

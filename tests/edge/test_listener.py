@@ -579,6 +579,13 @@ def test_the_client_knows_best_which_chunk_it_lacks() -> None:
     assert sent(actions)[0] == (LIVE - 3, 1)
 
 
+def test_what_was_sent_before_the_last_token_and_never_arrived_is_sent_again() -> None:
+    # A process that ends takes with it what the kernel had not sent.
+    _, actions = resumed(resume=token(LIVE + 10, final=True), chunk_id=LIVE)
+    assert events(actions, "hello")[0]["recovered"] is True
+    assert sent(actions)[0] == (LIVE, 1)
+
+
 def test_an_old_token_without_a_chunk_goes_on_at_the_live_tick() -> None:
     _, actions = resumed(resume=token(LIVE - 100))
     assert events(actions, "hello")[0]["recovered"] is False
@@ -666,15 +673,19 @@ class Crowd:
     def drive(self, room: int) -> None:
         desk = self.desk
         if self.place is not None:
-            tick = desk.live - self.place.lag + self.place.target - 1
-            chunk = desk.lines[desk.listener.streams[0]].chunk(tick)
-            live = chunk is not None and chunk.source is Source.LIVE
-            if room and tick == self.next and live and not desk.listener.token_is_old(desk.now_s):
+            here = desk.live - self.place.lag
+            if not room or desk.listener.token_is_old(desk.now_s) or self.next < here:
+                self.leave()
+            while self.place is not None and self.next < here + self.place.target:
+                chunk = desk.lines[desk.listener.streams[0]].chunk(self.next)
                 assert chunk is not None
-                desk.actions.append(SendChunk(chunk, self.place.tier, self.place.target))
+                if chunk.source is not Source.LIVE:
+                    self.leave()
+                    break
+                desk.actions.append(SendChunk(chunk, self.place.tier, self.next - here + 1))
                 self.next += 1
+            if self.place is not None:
                 return
-            self.leave()
         desk.pump(room)
         self.place = desk.listener.settled(desk.live) if room else None
         if self.place is not None:

@@ -104,6 +104,7 @@ def test_every_variable_reaches_its_field(tmp_path: Path) -> None:
     environ = {
         "AURALIS_ENV": "production",
         "AURALIS_HOST": "::1",
+        "AURALIS_INTERNAL_HOST": "10.0.0.9",
         "AURALIS_PORT": "1234",
         "AURALIS_DEVICE": "CUDA",
         "AURALIS_LOG_LEVEL": "warning",
@@ -139,6 +140,7 @@ def test_every_variable_reaches_its_field(tmp_path: Path) -> None:
     flat = {
         "AURALIS_ENV": settings.env,
         "AURALIS_HOST": settings.host,
+        "AURALIS_INTERNAL_HOST": settings.internal_host,
         "AURALIS_PORT": settings.port,
         "AURALIS_DEVICE": settings.synthesis.device,
         "AURALIS_LOG_LEVEL": settings.log_level,

@@ -1,6 +1,7 @@
 /* The page: controls, sound, and what is told about it. */
 
 import { Connection } from "./connection.js";
+import { canDecodeOpus } from "./opus.js";
 import { Sky } from "./sky.js";
 
 const $ = (id) => document.getElementById(id);
@@ -13,19 +14,29 @@ const STATUS = {
   reconnecting: "Reconnecting; the music goes on from the buffer…",
   warming: "The first notes are being made…",
   degraded: "The renderer is away; the last bars play on.",
+  full: "All places are taken; trying again soon…",
   playing: "Playing",
 };
+const TIER_MS = { minimal: 500, normal: 1000, stable: 1500, defensive: 2500 };
+const METER_MS = 3000;             // the deepest buffer there is
+const FADE_OUT_S = 20;             // how long a sleep timer takes to let go
+// A page without TLS on another host has neither; an old browser may lack one of them.
+const CAN_MIX = isSecureContext && "AudioWorkletNode" in globalThis;
 
 const sky = new Sky($("sky"));
 const params = { ...DEFAULTS };
 let audio = null;                  // {context, node, gain, analyser}
+let plain = null;                  // <audio>, where nothing better is there
+let connection = null;
+let opus = false;
+let sleep = { at: null, timer: null };
 let streamId = null;
 let playout = { bufferMs: 0, underruns: 0, chunkId: 0 };
 let arrival = { at: 0, id: 0, jitterMs: 0 };
 
-const connection = new Connection({
+const handlers = {
   state: show,
-  chunk({ id, tier, depth, pcm }) {
+  chunk({ id, tier, depth }) {
     const now = performance.now();
     // Bursts are early by design: only steady arrivals, one after the other, tell of jitter.
     if (arrival.id === id - 1 && now - arrival.at > 30) {
@@ -34,27 +45,37 @@ const connection = new Connection({
     arrival.at = now;
     arrival.id = id;
     $("tier").textContent = tier;
+    $("meter").style.setProperty("--tier", TIER_MS[tier] / METER_MS);
     document.body.dataset.depth = depth;
     document.body.dataset.chunks = Number(document.body.dataset.chunks ?? 0) + 1;
-    audio?.node.port.postMessage({ type: "chunk", id, pcm }, [pcm]);
-    if (["connecting", "reconnecting", "warming"].includes(document.body.dataset.state)) show("playing");
+    if (["connecting", "reconnecting", "warming", "full"].includes(document.body.dataset.state)) show("playing");
+  },
+  sound(id, samples, generation) {
+    audio?.node.port.postMessage({ type: "chunk", id, samples, generation }, [samples.buffer]);
   },
   hello(message) {
     streamId = message.stream_id;
+    document.body.dataset.encoding = message.format.encoding;
   },
-  splice(message) {
+  splice(message, generation) {
     streamId = message.stream_id;
-    audio?.node.port.postMessage({ type: "splice", id: message.chunk_id });
+    audio?.node.port.postMessage({ type: "splice", id: message.chunk_id, generation });
     document.body.dataset.splices = Number(document.body.dataset.splices ?? 0) + 1;
   },
   status(message) {
     if (message.state in STATUS) show(message.state);
   },
+  full(status) {
+    show("full");
+    $("status").textContent = status.draining
+      ? "The server is being restarted; trying again soon…"
+      : `All ${status.max_listeners} places are taken; trying again soon…`;
+  },
   error(message, final) {
     $("status").textContent = message;
     if (final) stop(message);
   },
-});
+};
 
 function show(state) {
   document.body.dataset.state = state;
@@ -65,7 +86,8 @@ function show(state) {
 }
 
 async function openAudio() {
-  const context = new AudioContext({ sampleRate: 44100, latencyHint: "playback" });
+  opus = await canDecodeOpus();
+  const context = new AudioContext({ sampleRate: rate(), latencyHint: "playback" });
   await context.audioWorklet.addModule("worklet.js");
   const node = new AudioWorkletNode(context, "auralis-playout", { numberOfInputs: 0, outputChannelCount: [2] });
   const gain = new GainNode(context, { gain: 0 });
@@ -74,13 +96,19 @@ async function openAudio() {
   node.port.onmessage = ({ data }) => {
     playout = data;
     $("buffer").textContent = `${(data.bufferMs / 1000).toFixed(1)} s`;
+    $("meter").style.setProperty("--level", Math.min(1, data.bufferMs / METER_MS));
+    $("meter").setAttribute("aria-valuenow", Math.round(data.bufferMs));
     document.body.dataset.underruns = data.underruns;
     document.body.dataset.bufferMs = Math.round(data.bufferMs);
     document.body.dataset.level = level(analyser).toFixed(4);
+    document.body.dataset.pitch = Math.round(loudest(analyser));
   };
   sky.follow(analyser);
   return { context, node, gain, analyser };
 }
+
+/* Frames a second of what the server sends. */
+const rate = () => (opus ? 48000 : 44100);
 
 function level(analyser) {
   const samples = new Float32Array(analyser.fftSize);
@@ -88,8 +116,19 @@ function level(analyser) {
   return Math.sqrt(samples.reduce((sum, sample) => sum + sample * sample, 0) / samples.length);
 }
 
+/* The loudest frequency, in Hz. */
+function loudest(analyser) {
+  const levels = new Float32Array(analyser.frequencyBinCount);
+  analyser.getFloatFrequencyData(levels);
+  return (levels.indexOf(Math.max(...levels)) * analyser.context.sampleRate) / analyser.fftSize;
+}
+
 async function play() {
   show("connecting");
+  if (!CAN_MIX) {
+    playPlainly();
+    return;
+  }
   try {
     audio ??= await openAudio();
     await audio.context.resume();
@@ -98,9 +137,35 @@ async function play() {
     $("status").textContent = `This browser cannot play it (${error.message}). Try listen.m3u in another player.`;
     return;
   }
-  audio.node.port.postMessage({ type: "reset" });
+  audio.node.port.postMessage({ type: "reset", rate: rate() });
+  connection ??= new Connection(handlers, opus ? ["auralis.opus.v1", "auralis.pcm.v1"] : ["auralis.pcm.v1"]);
   volume(0.5);
   connection.start(params);
+  $("record").hidden = false;
+  tellMediaSession();
+}
+
+/* Without AudioWorklet: the HTTP stream in an <audio> element, and the same controls. */
+function playPlainly() {
+  if (!plain) {
+    plain = new Audio();
+    plain.preload = "none";
+    for (const [event, state] of [["playing", "playing"], ["waiting", "connecting"]]) {
+      plain.addEventListener(event, () => plain.src && document.body.dataset.state !== "idle" && show(state));
+    }
+    plain.addEventListener("timeupdate", () => (document.body.dataset.seconds = plain.currentTime.toFixed(1)));
+    plain.addEventListener("error", () => plain.getAttribute("src") && stop("The stream cannot be had; try again later."));
+  }
+  const query = new URLSearchParams(params);
+  const token = new URLSearchParams(location.search).get("token");
+  if (token) query.set("token", token);
+  plain.src = `stream.mp3?${query}`;
+  volume();
+  plain.play().catch((error) => error.name !== "AbortError" && stop(`This browser does not play it (${error.message}).`));
+  tellMediaSession();
+}
+
+function tellMediaSession() {
   if ("mediaSession" in navigator) {
     navigator.mediaSession.metadata = new MediaMetadata({ title: describe(), artist: "Auralis" });
     navigator.mediaSession.setActionHandler("play", play);
@@ -109,12 +174,20 @@ async function play() {
 }
 
 function stop(why) {
-  connection.stop();
+  connection?.stop();
+  setSleep(0);
+  $("record").hidden = true;
+  if (plain) {
+    plain.pause();
+    plain.removeAttribute("src");
+    plain.load();
+  }
   streamId = null;
   show("idle");
   if (why) $("status").textContent = why;
   for (const id of ["listeners", "bar", "buffer", "tier"]) $(id).textContent = "–";
   $("chord").textContent = "\u00a0";
+  $("meter").style.setProperty("--level", 0);
   if (!audio) return;
   audio.gain.gain.setTargetAtTime(0, audio.context.currentTime, 0.08);
   const { context } = audio;
@@ -125,6 +198,7 @@ function volume(seconds = 0.05) {
   const value = Number($("volume").value);
   $("volume-value").textContent = `${Math.round(value * 100)} %`;
   // Squared: a slider's middle should sound like half.
+  if (plain) plain.volume = value * value;
   if (audio && document.body.dataset.state !== "idle") audio.gain.gain.setTargetAtTime(value * value, audio.context.currentTime, seconds / 3);
   localStorage.setItem("volume", String(value));
 }
@@ -132,7 +206,12 @@ function volume(seconds = 0.05) {
 function change(changes) {
   Object.assign(params, changes);
   paint();
-  connection.update(changes);
+  connection?.update(changes);
+  if (plain && document.body.dataset.state !== "idle") {
+    // The stream begins anew: not for every step of a drag.
+    clearTimeout(plain.change);
+    plain.change = setTimeout(playPlainly, 400);
+  }
   const query = new URLSearchParams(location.search);
   for (const [name, value] of Object.entries(params)) {
     value === DEFAULTS[name] ? query.delete(name) : query.set(name, value);
@@ -150,6 +229,7 @@ function paint() {
   $("intensity-value").textContent = `${Math.round(params.intensity * 100)} %`;
   const chosen = document.querySelector(`#presets input[value="${params.preset}"]`);
   if (chosen) chosen.checked = true;
+  $("record").href = `record?${new URLSearchParams({ ...params, seconds: 20 })}`;
   sky.wear(params.preset);
   document.title = document.body.dataset.state === "idle" ? "Auralis" : `${describe()} · Auralis`;
 }
@@ -172,6 +252,36 @@ async function setUp() {
   $("volume").value = localStorage.getItem("volume") ?? "0.8";
   volume();
   paint();
+  if (!CAN_MIX) {
+    $("plain").hidden = false;
+    $("meter").hidden = true;
+  }
+}
+
+/* Fade out and stop in so many minutes; 0: never mind. */
+function setSleep(minutes) {
+  clearInterval(sleep.timer);
+  sleep = { at: null, timer: null };
+  $("sleep").value = String(minutes);
+  $("sleep-left").textContent = "";
+  document.body.classList.remove("drowsy");
+  if (!minutes) return;
+  sleep.at = Date.now() + minutes * 60000;
+  sleep.timer = setInterval(tellSleep, 1000);
+  tellSleep();
+}
+
+function tellSleep() {
+  const left = (sleep.at - Date.now()) / 1000;
+  if (left <= 0) {
+    stop("Good night.");
+    volume();
+    return;
+  }
+  $("sleep-left").textContent = left > 60 ? `${Math.ceil(left / 60)} min` : `${Math.ceil(left)} s`;
+  if (left > FADE_OUT_S || document.body.classList.contains("drowsy")) return;
+  document.body.classList.add("drowsy");
+  if (audio) audio.gain.gain.setTargetAtTime(0, audio.context.currentTime, FADE_OUT_S / 4);
 }
 
 function readUrl(options) {
@@ -190,10 +300,11 @@ function readUrl(options) {
 }
 
 async function tellNowPlaying() {
-  if (document.body.dataset.state === "idle" || !streamId) return;
+  if (document.body.dataset.state === "idle") return;
   try {
     const { streams } = await (await fetch("api/streams")).json();
-    const mine = streams.find((stream) => stream.stream_id === streamId);
+    const same = (stream) => Object.entries(params).every(([name, value]) => stream.stream[name] === value);
+    const mine = streams.find((stream) => (streamId ? stream.stream_id === streamId : same(stream)));
     if (!mine || document.body.dataset.state === "idle") return;
     $("chord").textContent = mine.chord ?? "\u00a0";
     $("listeners").textContent = mine.listeners;
@@ -210,6 +321,7 @@ $("bpm").addEventListener("input", (event) => change({ bpm: Number(event.target.
 $("intensity").addEventListener("input", (event) => change({ intensity: Number(event.target.value) }));
 $("presets").addEventListener("change", (event) => change({ preset: event.target.value }));
 $("volume").addEventListener("input", () => volume());
+$("sleep").addEventListener("change", (event) => setSleep(Number(event.target.value)));
 $("controls").addEventListener("submit", (event) => event.preventDefault());
 $("share").addEventListener("click", async () => {
   try {
@@ -226,7 +338,7 @@ addEventListener("keydown", (event) => {
   $("play").click();
 });
 setInterval(() => {
-  if (document.body.dataset.state === "idle" || !playout.playing) return;
+  if (document.body.dataset.state === "idle" || !playout.playing || !connection) return;
   connection.report({
     chunk_id: playout.chunkId,
     buffer_ms: Math.round(playout.bufferMs),

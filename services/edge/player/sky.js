@@ -11,6 +11,7 @@ export class Sky {
     this.hue = HUES.drift;
     this.target = this.hue;
     this.levels = new Float32Array(VEILS);
+    this.drawn = 0;
     this.still = matchMedia("(prefers-reduced-motion: reduce)");
     addEventListener("resize", () => this.resize());
     this.resize();
@@ -48,7 +49,9 @@ export class Sky {
 
   frame(time) {
     requestAnimationFrame((next) => this.frame(next));
-    if (document.hidden) return;
+    // Slow light needs no sixty pictures a second, and a phone's battery is glad of it.
+    if (document.hidden || time - this.drawn < 30) return;
+    this.drawn = time;
     this.listen();
     this.hue += (this.target - this.hue) * 0.02;
     const { context: c, canvas: { width: w, height: h } } = this;

@@ -1,204 +1,26 @@
-/* The playout buffer, on the audio thread: chunks come in by number, samples go out without a gap or a click.
+/* The playout buffer on the audio thread; what it does is in ring.js. */
 
-   Position is counted in frames from the first chunk. It advances by the ratio of the stream's rate to the sound card's,
-   corrected by at most 0.2 % so that the buffer neither drains nor grows over the hours. */
-
-const CHUNK_FRAMES = 4410;
-const STREAM_RATE_HZ = 44100;
-const FADE_FRAMES = 4410;          // 100 ms, equal power, where one stream gives way to another
-const DECLICK_FRAMES = 441;        // 10 ms, where sound begins or ends for want of chunks
-const MAX_CORRECTION = 0.002;
-const RESUME_CHUNKS = 3;           // after running dry, play on when so many are there
-const KEEP_CHUNKS = 2;             // behind the position, for interpolation and fades
-const MAX_LAYERS = 4;
-const MAX_CHUNKS = 120;            // overflow: the oldest are dropped ("drop_oldest")
+import { Ring } from "./ring.js";
 
 class Playout extends AudioWorkletProcessor {
   constructor() {
     super();
-    this.reset();
+    this.ring = new Ring(sampleRate, (state) => this.port.postMessage(state));
     this.port.onmessage = ({ data }) => this.receive(data);
-  }
-
-  reset() {
-    // Streams from the oldest to the newest; each takes over from those before it at its frame `from`.
-    // `chunks`: number -> Int16Array, interleaved stereo.
-    this.layers = [{ from: -Infinity, chunks: new Map() }];
-    this.base = null;              // number of the first chunk: positions stay small and exact
-    this.last = -1;                // highest number there is
-    this.position = 0;
-    this.playing = false;
-    this.gain = 0;
-    this.correction = 0;
-    this.target = null;            // frames of buffer to hold
-    this.smoothed = 0;
-    this.settling = 0;
-    this.underruns = 0;
-    this.told = 0;
   }
 
   receive(message) {
     switch (message.type) {
-      case "chunk": this.add(message.id, new Int16Array(message.pcm)); break;
-      case "splice": this.splice(message.id); break;
-      case "reset": this.reset(); break;
+      case "chunk": this.ring.add(message.id, message.samples, message.generation); break;
+      case "splice": this.ring.splice(message.id, message.generation); break;
+      case "reset": this.ring.reset(message.rate); break;
     }
-  }
-
-  add(id, pcm) {
-    if (this.base === null) {
-      this.base = id;
-      this.position = 0;
-    }
-    if ((id - this.base + 1) * CHUNK_FRAMES <= this.position) return;   // too late to be heard
-    const { chunks } = this.layers.at(-1);
-    chunks.set(id, pcm);
-    if (id > this.last) this.last = id;
-    while (chunks.size > MAX_CHUNKS) chunks.delete(chunks.keys().next().value);
-  }
-
-  /* From `id` on everything will be sent again as another stream: what is there stays, to fade out of it. */
-  splice(id) {
-    if (this.base === null) return;
-    const from = Math.max((id - this.base) * CHUNK_FRAMES, Math.ceil(this.position));
-    if (this.layers.length === MAX_LAYERS) this.layers.splice(1, 1);
-    this.layers.push({ from, chunks: new Map() });
-    this.last = Math.max(id - 1, this.base + Math.floor(this.position / CHUNK_FRAMES));
-  }
-
-  buffered() {
-    return this.base === null ? 0 : Math.max(0, (this.last + 1 - this.base) * CHUNK_FRAMES - this.position);
-  }
-
-  sample(chunks, frame, channel) {
-    const chunk = chunks.get(this.base + Math.floor(frame / CHUNK_FRAMES));
-    return chunk === undefined ? null : chunk[(frame % CHUNK_FRAMES) * 2 + channel];
-  }
-
-  /* Cubic interpolation; null where the chunk of the frame itself is missing. */
-  read(chunks, at, channel) {
-    const frame = Math.floor(at);
-    const b = this.sample(chunks, frame, channel);
-    if (b === null) return null;
-    const t = at - frame;
-    if (t === 0) return b;
-    const a = frame > 0 ? this.sample(chunks, frame - 1, channel) ?? b : b;
-    const c = this.sample(chunks, frame + 1, channel) ?? b;
-    const d = this.sample(chunks, frame + 2, channel) ?? c;
-    return b + 0.5 * t * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)));
   }
 
   process(_inputs, outputs) {
-    const [left, right] = outputs[0];
-    const rate = (STREAM_RATE_HZ / sampleRate) * (1 + this.correction);
-    if (!this.playing && this.base !== null && this.buffered() >= this.needed()) this.playing = true;
-    for (let index = 0; index < left.length; index++) {
-      let l = null, r = null;
-      if (this.playing) [l, r] = this.next();
-      if (l === null) {
-        if (this.playing) this.runDry();
-        left[index] = this.lastLeft * this.gain;
-        right[index] = this.lastRight * this.gain;
-        this.gain = Math.max(0, this.gain - 1 / DECLICK_FRAMES);
-        continue;
-      }
-      this.gain = Math.min(1, this.gain + 1 / DECLICK_FRAMES);
-      this.lastLeft = l / 32768;
-      this.lastRight = r / 32768;
-      left[index] = this.lastLeft * this.gain;
-      right[index] = this.lastRight * this.gain;
-      this.position += rate;
-    }
-    this.afterBlock(left.length);
+    this.ring.pull(...outputs[0]);
     return true;
-  }
-
-  needed() {
-    return (this.underruns ? RESUME_CHUNKS : 1) * CHUNK_FRAMES;
-  }
-
-  /* The frame at the position as [left, right]; nulls where there is nothing to play. */
-  next() {
-    const at = this.position;
-    const { layers } = this;
-    let l = this.read(layers[0].chunks, at, 0);
-    let r = l === null ? null : this.read(layers[0].chunks, at, 1);
-    for (let index = 1; index < layers.length && at >= layers[index].from; index++) {
-      const layer = layers[index];
-      const newL = this.read(layer.chunks, at, 0);
-      if (newL === null) {
-        // It is not here yet: the old one goes on, and the fade begins later.
-        if (l !== null) layer.from = at;
-        break;
-      }
-      const newR = this.read(layer.chunks, at, 1);
-      const t = (at - layer.from) / FADE_FRAMES;
-      if (t >= 1 || l === null) {
-        layers.splice(0, index);
-        index = 0;
-        [l, r] = [newL, newR];
-        continue;
-      }
-      const out = Math.cos(t * Math.PI / 2), into = Math.sin(t * Math.PI / 2);
-      [l, r] = [l * out + newL * into, r * out + newR * into];
-    }
-    return [l, r];
-  }
-
-  runDry() {
-    // A hole with sound after it is jumped over; the end of all sound is an underrun.
-    const here = this.base + Math.floor(this.position / CHUNK_FRAMES);
-    let nearest = Infinity;
-    for (const { chunks } of this.layers) for (const id of chunks.keys()) if (id > here && id < nearest) nearest = id;
-    if (nearest < Infinity) {
-      this.position = (nearest - this.base) * CHUNK_FRAMES;
-      this.gain = 0;
-      return;
-    }
-    this.playing = false;
-    this.underruns += 1;
-    this.target = null;
-    this.settling = 0;
-  }
-
-  afterBlock(frames) {
-    if (this.base === null) return;
-    const first = this.base + Math.floor(this.position / CHUNK_FRAMES) - KEEP_CHUNKS;
-    for (const { chunks } of this.layers) {
-      for (const id of chunks.keys()) {
-        if (id >= first) break;
-        chunks.delete(id);
-      }
-    }
-    if (this.playing) this.steer(frames);
-    this.told += frames;
-    if (this.told >= sampleRate / 4) {
-      this.told = 0;
-      this.port.postMessage({
-        chunkId: this.base + Math.floor(this.position / CHUNK_FRAMES),
-        bufferMs: (this.buffered() / STREAM_RATE_HZ) * 1000,
-        underruns: this.underruns,
-        correction: this.correction,
-        playing: this.playing,
-      });
-    }
-  }
-
-  /* Hold the buffer where it settled: what changes afterwards, slowly, is the difference of two clocks. */
-  steer(frames) {
-    const seconds = frames / sampleRate;
-    const buffered = this.buffered();
-    const share = Math.min(1, seconds / 5);
-    this.smoothed = this.settling === 0 ? buffered : this.smoothed + (buffered - this.smoothed) * share;
-    this.settling += seconds;
-    if (this.settling < 10) return;
-    // A tier that rose or fell moves the buffer by whole chunks at once: that is meant, and not drift.
-    if (this.target === null || Math.abs(this.smoothed - this.target) > 2.5 * CHUNK_FRAMES) this.target = this.smoothed;
-    const error = (this.smoothed - this.target) / STREAM_RATE_HZ;
-    this.correction = Math.max(-MAX_CORRECTION, Math.min(MAX_CORRECTION, error * 0.02));
   }
 }
 
-Playout.prototype.lastLeft = 0;
-Playout.prototype.lastRight = 0;
 registerProcessor("auralis-playout", Playout);

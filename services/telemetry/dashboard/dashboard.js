@@ -1,12 +1,32 @@
-// Reads /api/fleet every two seconds and shows it. Names come from the fleet, so they are only ever set as text.
+// Half an hour of history at first, then events as they come. Names come from the fleet, so they are only set as text.
 
-const EVERY_MS = 2000;
-const state = document.querySelector("#state");
-const totals = document.querySelector("#totals");
-const rows = document.querySelector("#instances");
+import { TimeChart, clock } from "/charts.js";
 
-const whole = (value) => (value === null ? "" : value.toLocaleString("en"));
-const measured = (value, unit) => (value === null ? "" : `${value.toLocaleString("en")} ${unit}`);
+const KEPT_S = 1800;
+const RETRY_MS = 3000;
+const STALE_MS = 15_000;
+const CURVES = 8;
+const TIERS = ["minimal", "normal", "stable", "defensive"];
+
+const find = (selector) => document.querySelector(selector);
+const state = find("#state");
+const number = (value, digits = 0) =>
+  value === null || value === undefined ? "" : value.toLocaleString("en", { maximumFractionDigits: digits });
+const short = (value) =>
+  value >= 1e6 ? `${number(value / 1e6, 1)}M` : value >= 1e4 ? `${number(value / 1e3, 1)}k` : number(value, value < 10 ? 1 : 0);
+
+const charts = {
+  listeners: new TimeChart(find("#listeners .plot"), { format: short, least: 4 }),
+  jitter: new TimeChart(find("#jitter .plot"), { format: short, target: 50, targetName: "99 % within 50 ms", least: 20 }),
+  tiers: new TimeChart(find("#tiers .plot"), { format: short, stacked: true, least: 4 }),
+  headroom: new TimeChart(find("#headroom .plot"), { format: short, least: 4 }),
+  memory: new TimeChart(find("#memory .plot"), { format: short, least: 100 }),
+};
+let points = [];
+const memory = new Map();
+// An instance keeps its colour for as long as the page is open.
+const slots = new Map();
+let heard = 0;
 
 function element(name, text, className) {
   const made = document.createElement(name);
@@ -15,62 +35,225 @@ function element(name, text, className) {
   return made;
 }
 
-function showTotals(sums) {
-  const figures = [
-    ["Listeners", whole(sums.listeners)],
-    ["Streams asked for", whole(sums.demanded_streams)],
-    ["Streams that can be rendered", whole(Math.round(sums.capacity_streams))],
-    ["Degraded streams", whole(sums.degraded_streams)],
-    ["Memory", measured(Math.round(sums.memory_mb), "MiB")],
-    ["Instances", sums.instances_silent ? `${sums.instances_up} (${sums.instances_silent} silent)` : whole(sums.instances_up)],
-  ];
-  totals.replaceChildren(
-    ...figures.map(([name, value]) => {
-      const pair = element("div");
-      pair.append(element("dt", name), element("dd", value));
-      return pair;
-    }),
+// --- theme
+
+function setTheme(theme) {
+  if (theme === "system") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = theme;
+  const names = { system: "as the system has them", dark: "dark", light: "light" };
+  find("#theme").ariaLabel = `Colours: ${names[theme]}`;
+  find("#theme").title = find("#theme").ariaLabel;
+  try {
+    localStorage.setItem("auralis-theme", theme);
+  } catch {
+    // Private windows may have no storage: the choice then lasts as long as the page.
+  }
+}
+
+function savedTheme() {
+  try {
+    return localStorage.getItem("auralis-theme") ?? "system";
+  } catch {
+    return "system";
+  }
+}
+
+find("#theme").addEventListener("click", () => {
+  const order = ["system", "dark", "light"];
+  setTheme(order[(order.indexOf(document.documentElement.dataset.theme ?? "system") + 1) % order.length]);
+});
+setTheme(savedTheme());
+
+// --- figures
+
+function tile(name, value, unit, note, className) {
+  const pair = element("div");
+  const figure = element("dd", value || "–", className);
+  if (unit && value) figure.append(element("small", unit));
+  if (note) figure.append(element("small", note, "note"));
+  pair.append(element("dt", name), figure);
+  return pair;
+}
+
+function showTotals({ totals }, point) {
+  const free = point.headroom === null ? "" : number(100 * point.headroom);
+  const tight = point.headroom !== null && point.headroom < 0.15;
+  const silent = totals.instances_silent ? `${totals.instances_silent} silent` : "all answer";
+  const leaks = totals.leaks ? `${totals.leaks} growing without end` : "no leak";
+  find("#totals").replaceChildren(
+    tile("Listeners", number(totals.listeners), "", totals.listeners === 1 ? "one person" : "now"),
+    tile("Streams", number(point.demanded_streams), "", totals.degraded_streams ? `${totals.degraded_streams} looping` : "none looping", totals.degraded_streams ? "warn" : ""),
+    tile("Render headroom", free, "%", `${number(totals.capacity_streams)} streams fit`, tight ? "warn" : ""),
+    tile("Jitter p95", number(totals.jitter_p95_ms, 1), "ms", totals.late_ratio === null ? "" : `${number(100 * (1 - totals.late_ratio), 2)} % in time`, totals.late_ratio > 0.01 ? "warn" : ""),
+    tile("Memory", number(totals.memory_mb), "MiB", leaks, totals.leaks ? "bad" : ""),
+    tile("Instances", number(totals.instances_up), "", silent, totals.instances_silent ? "bad" : ""),
   );
 }
+
+function tierBar(tiers) {
+  const cell = element("td");
+  const all = TIERS.reduce((sum, tier) => sum + (tiers?.[tier] ?? 0), 0);
+  if (!all) return cell;
+  const bar = element("span", undefined, "tierbar");
+  bar.title = TIERS.map((tier) => `${tier} ${tiers[tier]}`).join(", ");
+  bar.role = "img";
+  bar.ariaLabel = bar.title;
+  TIERS.forEach((tier, index) => {
+    const part = element("i", undefined, `s${index}`);
+    part.style.width = `${(100 * tiers[tier]) / all}%`;
+    bar.append(part);
+  });
+  cell.append(bar);
+  return cell;
+}
+
+function growth(each) {
+  if (!each.memory) return element("td");
+  if (each.memory.leak) return element("td", `leak: ${number(each.memory.growth_mb_per_hour)} MiB/h`, "bad");
+  return element("td", each.memory.confidence ? `${number(each.memory.growth_mb_per_hour, 1)} MiB/h` : "too young", "");
+}
+
+const unit = (value, name, digits = 0) => (value === null ? "" : `${number(value, digits)} ${name}`);
 
 function showInstance(each) {
   const row = element("tr");
   const name = element("th", each.instance);
   name.scope = "row";
   name.append(element("br"), element("small", [each.service, each.version, each.render_mode].filter(Boolean).join(" · ")));
-  const tiers = each.tiers
-    ? Object.entries(each.tiers).filter(([, count]) => count).map(([tier, count]) => `${tier} ${count}`).join(", ")
-    : "";
   row.append(
     name,
-    element("td", each.up ? "up" : `silent for ${Math.round(each.silent_s)} s`, each.up ? "up" : "silent"),
-    element("td", whole(each.listeners)),
-    element("td", whole(each.streams)),
-    element("td", tiers),
-    element("td", measured(each.jitter_p95_ms, "ms")),
-    element("td", measured(each.render_p95_ms, "ms")),
-    element("td", each.capacity_streams === null ? "" : `${whole(Math.round(each.capacity_streams))} streams`),
-    element("td", measured(each.memory_mb, "MiB")),
+    element("td", each.up ? "up" : `silent for ${number(each.silent_s)} s`, each.up ? "good" : "bad"),
+    element("td", number(each.listeners)),
+    element("td", number(each.streams ?? each.rendered_streams)),
+    tierBar(each.tiers),
+    element("td", unit(each.jitter_p95_ms, "ms", 1)),
+    element("td", unit(each.render_p95_ms, "ms")),
+    element("td", each.realtime_factor === null ? "" : `${number(each.realtime_factor)}×`),
+    element("td", unit(each.capacity_streams, "streams")),
+    element("td", unit(each.memory_mb, "MiB")),
+    growth(each),
   );
   return row;
 }
 
-async function refresh() {
+// --- alerts
+
+function showAlerts({ source, problem, alerts }) {
+  find("#alerts-source").textContent = problem || (source === "prometheus" ? "from Prometheus" : "judged by telemetry");
+  find("#alerts-source").className = problem ? "bad" : "";
+  const rows = alerts.map((each) => {
+    const row = element("li");
+    const colour = each.state === "firing" ? (each.severity === "critical" ? "bad" : "warn") : each.state;
+    const verb = { firing: "since", pending: "since", resolved: "ended" }[each.state] ?? "";
+    row.append(
+      element("span", each.state, `badge ${colour}`),
+      element("b", each.name),
+      element("span", [each.summary, each.instance, each.description].filter(Boolean).join(" · "), "what"),
+      element("span", `${verb} ${clock(each.since)}`, "when"),
+    );
+    return row;
+  });
+  find("#alert-list").replaceChildren(...(rows.length ? rows : [element("li", "Nothing is wrong.", "none")]));
+}
+
+// --- charts
+
+function remember(point, instances) {
+  if (!points.length || point.time > points.at(-1).time) points.push(point);
+  points = points.filter((each) => each.time > point.time - KEPT_S);
+  for (const each of instances) {
+    if (!each.up || each.memory_mb === null) continue;
+    const curve = memory.get(each.instance) ?? { service: each.service, times: [], rss_mb: [] };
+    memory.set(each.instance, curve);
+    if (point.time - (curve.times.at(-1) ?? 0) < 5) continue;
+    curve.times.push(point.time);
+    curve.rss_mb.push(each.memory_mb);
+  }
+  for (const [name, curve] of memory) {
+    while (curve.times.length && curve.times[0] < point.time - KEPT_S) {
+      curve.times.shift();
+      curve.rss_mb.shift();
+    }
+    if (!curve.times.length) memory.delete(name);
+  }
+}
+
+function column(name, key, slot, more = {}) {
+  return { name, slot, values: points.map((each) => each[key]), ...more };
+}
+
+function drawCharts() {
+  const times = points.map((each) => each.time);
+  charts.listeners.show({ times, series: [column("listeners", "listeners", 0, { area: true })] });
+  charts.jitter.show({
+    times,
+    series: [column("p50", "jitter_p50_ms", 2), column("p95", "jitter_p95_ms", 0), column("p99", "jitter_p99_ms", 1)],
+  });
+  charts.tiers.show({
+    times,
+    series: TIERS.map((tier, slot) => ({ name: tier, slot, values: points.map((each) => each.tiers[tier] ?? 0) })),
+  });
+  charts.headroom.show({
+    times,
+    series: [column("can be rendered", "capacity_streams", 2, { dashed: true }), column("asked for", "demanded_streams", 3, { area: true })],
+  });
+  const largest = [...memory].sort(([, a], [, b]) => b.rss_mb.at(-1) - a.rss_mb.at(-1)).slice(0, CURVES);
+  for (const [name] of largest) {
+    if (!slots.has(name)) slots.set(name, slots.size % CURVES);
+  }
+  charts.memory.show({
+    times: [],
+    series: largest.map(([name, curve]) => ({ name, slot: slots.get(name), times: curve.times, values: curve.rss_mb })),
+  });
+}
+
+// --- what comes
+
+function show({ fleet, point, alerts }) {
+  heard = Date.now();
+  remember(point, fleet.instances);
+  showTotals(fleet, point);
+  showAlerts(alerts);
+  find("#instances").replaceChildren(...fleet.instances.map(showInstance));
+  drawCharts();
+  const firing = alerts.alerts.filter((each) => each.state === "firing");
+  const worst = firing.some((each) => each.severity === "critical") ? "bad" : firing.length ? "warn" : "good";
+  state.className = fleet.bus_connected ? worst : "bad";
+  if (!fleet.bus_connected) state.textContent = "Telemetry does not reach the bus: what is shown is its last knowledge.";
+  else if (firing.length) state.textContent = `${firing.length} alert${firing.length > 1 ? "s" : ""}, as of ${clock(fleet.generated_at, true)}`;
+  else state.textContent = `All is well, as of ${clock(fleet.generated_at, true)}`;
+  document.body.dataset.events = Number(document.body.dataset.events ?? 0) + 1;
+}
+
+async function begin() {
   try {
-    const response = await fetch("/api/fleet", { signal: AbortSignal.timeout(5000) });
+    const response = await fetch("/api/history", { signal: AbortSignal.timeout(5000) });
     if (!response.ok) throw new Error(`telemetry answered ${response.status}`);
-    const fleet = await response.json();
-    showTotals(fleet.totals);
-    rows.replaceChildren(...fleet.instances.map(showInstance));
-    state.className = fleet.bus_connected ? "" : "bad";
-    state.textContent = fleet.bus_connected
-      ? `As of ${new Date(fleet.generated_at * 1000).toLocaleTimeString()}`
-      : "Telemetry does not reach the bus: what is shown is its last knowledge.";
+    const history = await response.json();
+    points = history.points;
+    memory.clear();
+    for (const [name, curve] of Object.entries(history.memory)) memory.set(name, curve);
+    drawCharts();
   } catch (error) {
     state.className = "bad";
     state.textContent = `No answer (${error.message}); trying again.`;
+    setTimeout(begin, RETRY_MS);
+    return;
   }
-  setTimeout(refresh, EVERY_MS);
+  const events = new EventSource("/api/events");
+  events.addEventListener("message", (event) => show(JSON.parse(event.data)));
+  events.addEventListener("error", () => {
+    state.className = "bad";
+    state.textContent = "The connection is lost; trying again.";
+    if (events.readyState === EventSource.CLOSED) setTimeout(begin, RETRY_MS);
+  });
 }
 
-refresh();
+setInterval(() => {
+  if (heard && Date.now() - heard > STALE_MS && state.className !== "bad") {
+    state.className = "bad";
+    state.textContent = `Nothing has come since ${clock(heard / 1000, true)}.`;
+  }
+}, 2000);
+
+begin();

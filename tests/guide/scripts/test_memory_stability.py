@@ -79,5 +79,8 @@ async def test_memory_stability(duration_hours: float = 0.5):
     print("✅ Memory remains stable over extended period")
 
 if __name__ == "__main__":
+    import argparse
     import torch
-    asyncio.run(test_memory_stability(duration_hours=0.5))  # 30 minute test
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--duration", type=float, default=0.5, help="hours")
+    asyncio.run(test_memory_stability(duration_hours=parser.parse_args().duration))

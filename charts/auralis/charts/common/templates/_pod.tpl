@@ -124,6 +124,7 @@ livenessProbe:
 {{- $settings := .root.Values.settings -}}
 - {name: AURALIS_ENV, value: {{ $settings.env | quote }}}
 - {name: AURALIS_HOST, value: {{ $settings.host | quote }}}
+- {name: AURALIS_INTERNAL_HOST, value: {{ $settings.host | quote }}}
 - {name: AURALIS_LOG_LEVEL, value: {{ $settings.logLevel | quote }}}
 - {name: AURALIS_LOG_FORMAT, value: {{ $settings.logFormat | quote }}}
 - {name: METRICS_PORT, value: {{ $settings.internalPort | quote }}}

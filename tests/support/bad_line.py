@@ -1,9 +1,13 @@
-"""A TCP proxy that delays, throttles, stalls and cuts: the bad line between an edge and a listener."""
+"""A TCP proxy that delays, throttles, stalls and cuts: the bad line between an edge and a listener.
+
+What it does by chance comes from a seed: the same test meets the same line.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import socket
 from collections.abc import AsyncIterator
 
@@ -13,19 +17,26 @@ _PIECE_BYTES = 8 * 1024
 class BadLine:
     """One proxy in front of one port.
 
+    Args:
+        target_port: where it leads.
+        seed: of what happens by chance.
+
     Attributes:
         port: where clients connect.
         delay_s: added to what goes to the client, piece by piece.
+        jitter_s: on top of it, from nothing up to this, drawn for each piece.
         bytes_per_s: how much goes to the client; None: all.
         stalled: nothing goes to the client, and nothing is read for it.
     """
 
-    def __init__(self, target_port: int) -> None:
+    def __init__(self, target_port: int, *, seed: int = 0) -> None:
+        self._chance = random.Random(seed)
         self._target_port = target_port
         self._links: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self.port = 0
         self.delay_s = 0.0
+        self.jitter_s = 0.0
         self.bytes_per_s: float | None = None
         self.stalled = False
 
@@ -83,8 +94,8 @@ class BadLine:
             data = await reader.read(_PIECE_BYTES)
             if not data:
                 return
-            if self.delay_s:
-                await asyncio.sleep(self.delay_s)
+            if self.delay_s or self.jitter_s:
+                await asyncio.sleep(self.delay_s + self._chance.random() * self.jitter_s)
             if self.bytes_per_s is not None:
                 await asyncio.sleep(len(data) / self.bytes_per_s)
             writer.write(data)
@@ -92,9 +103,9 @@ class BadLine:
 
 
 @contextlib.asynccontextmanager
-async def bad_line(target_port: int) -> AsyncIterator[BadLine]:
+async def bad_line(target_port: int, *, seed: int = 0) -> AsyncIterator[BadLine]:
     """A proxy in front of `target_port`, transparent until it is told otherwise."""
-    line = BadLine(target_port)
+    line = BadLine(target_port, seed=seed)
     await line.start()
     try:
         yield line

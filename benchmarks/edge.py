@@ -1,0 +1,338 @@
+"""What it costs to send one message to one listener: Auralis beside a C program, frameworks, and other servers.
+
+    make bench-edge                                        (everything; about ten minutes on two cores)
+    .venv/bin/python benchmarks/edge.py --only auralis,writev --listeners 400
+
+Each server runs as a process of its own on loopback and sends every listener a message each 100 ms; the listeners are
+one C program, the same for all. Measured is the server's processor time (user and system) per message that arrived.
+Prints one table with ratios to the C program, then a JSON line per row with the commit and the machine. A server that
+is not there is named, with the reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.fanout import icecast
+from benchmarks.fanout.processes import (
+    HERE,
+    Drain,
+    compiled,
+    cpu_s,
+    free_port,
+    masked_text,
+    memory_bytes,
+    python,
+    running,
+    websocket_request,
+)
+
+LARGE, SMALL = 23_600, 1_600
+WARM_UP_S = 4.0
+CONNECT_WITHIN_S = 60.0
+
+
+@dataclass(frozen=True)
+class Target:
+    """A server that runs.
+
+    Attributes:
+        port, pid: of the server.
+        request, second: what its listeners send.
+        message_bytes: a message on the wire, with its framing.
+        metrics_port: where it tells about itself; 0: nowhere.
+    """
+
+    port: int
+    pid: int
+    request: bytes
+    second: bytes
+    message_bytes: int
+    metrics_port: int = 0
+
+
+@dataclass
+class Row:
+    """One measurement."""
+
+    server: str
+    message_bytes: int
+    listeners: int
+    cpu_us_per_message: float
+    ratio_to_c: float | None
+    core_percent: float
+    delivered_percent: float
+    p99_lateness_ms: float | None
+    memory_kb_per_listener: float
+
+
+Server = Callable[[Path, int, int], contextlib.AbstractContextManager[Target]]
+"""(folder, message bytes, listeners) -> the running server."""
+
+
+@contextlib.contextmanager
+def writev(folder: Path, size: int, _: int) -> Iterator[Target]:
+    """The limit: writev in a loop."""
+    program, port = compiled("writev.c", folder), free_port()
+    with running([program, str(port), str(size)], port=port, log=folder / "server.log") as process:
+        yield Target(port, process.pid, b"GET / HTTP/1.1\r\n\r\n", b"", size + 4)
+
+
+@contextlib.contextmanager
+def auralis(folder: Path, size: int, listeners: int) -> Iterator[Target]:
+    """A real edge with a real NATS server; its music comes from a renderer that costs nothing."""
+    from services.local import nats_server  # noqa: PLC0415 - only where it is measured
+
+    port, metrics_port = free_port(), free_port()
+    environ = {
+        "AURALIS_PORT": str(port), "METRICS_PORT": str(metrics_port), "WS_MAX_CONNECTIONS": str(listeners + 10),
+        "AURALIS_LOG_FORMAT": "json", "AURALIS_LOG_LEVEL": "WARNING",
+    }  # fmt: skip
+    with nats_server.running() as nats:
+        environ["NATS_URL"] = nats.url
+        with (
+            running(python(HERE / "tone.py", nats.url), log=folder / "tone.log"),
+            running(python("-m", "services.edge"), port=port, environ=environ, log=folder / "server.log") as process,
+        ):
+            start = {"type": "control", "action": "start", "params": {}}
+            request = websocket_request(port, protocol="auralis.opus.v1" if size == SMALL else "")
+            # Packets of Opus vary in size: the edge itself counts its messages, and says so on its metrics port.
+            yield Target(port, process.pid, request, masked_text(start), 0, metrics_port)
+
+
+@contextlib.contextmanager
+def _app(kind: str, folder: Path, size: int, _: int) -> Iterator[Target]:
+    port = free_port()
+    command = python(HERE / "apps.py", kind, str(port), str(size))
+    with running(command, port=port, log=folder / "server.log") as process:
+        yield Target(port, process.pid, websocket_request(port), b"", size + 4)
+
+
+def litestar(folder: Path, size: int, listeners: int) -> contextlib.AbstractContextManager[Target]:
+    """`send_data` for each client."""
+    return _app("litestar", folder, size, listeners)
+
+
+def fastapi(folder: Path, size: int, listeners: int) -> contextlib.AbstractContextManager[Target]:
+    """`send_json` for each client."""
+    return _app("fastapi", folder, size, listeners)
+
+
+@contextlib.contextmanager
+def icecast2(folder: Path, size: int, _: int) -> Iterator[Target]:
+    """Icecast at the same bitrate; a message is as many bytes."""
+    program = shutil.which("icecast2")
+    if program is None:
+        raise RuntimeError("not installed (apt install icecast2)")
+    port = free_port()
+    settings = folder / "icecast.xml"
+    settings.write_text(icecast.config(port, folder, size * 10))
+    folder.chmod(0o777)
+    user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []
+    feed = python(HERE / "icecast.py", "source", str(port), str(size * 10))
+    with (
+        running([*user, program, "-c", settings], port=port, log=folder / "server.log") as process,
+        running(feed, log=folder / "source.log"),
+    ):
+        time.sleep(0.5)
+        yield Target(port, process.pid, b"GET /music HTTP/1.1\r\nHost: localhost\r\n\r\n", b"", size)
+
+
+@contextlib.contextmanager
+def centrifuge(folder: Path, size: int, _: int) -> Iterator[Target]:
+    """The library that Centrifugo is made of, with one channel for all."""
+    go = shutil.which("go")
+    if go is None:
+        raise RuntimeError("no go on PATH")
+    program = Path(tempfile.gettempdir()) / f"auralis-bench-centrifuge-{os.getuid()}"
+    if not program.exists():
+        made = subprocess.run(  # noqa: S603 - our own source
+            [go, "build", "-o", str(program), "."], cwd=HERE / "centrifuge", capture_output=True, text=True, check=False
+        )
+        if made.returncode:
+            raise RuntimeError(f"go build: {made.stderr.strip()[-300:]}")
+    port = free_port()
+    with running([program, str(port), str(size)], port=port, log=folder / "server.log") as process:
+        # Its envelope: {"push":{"channel":"music","pub":{"data":…}}} and a newline-free frame header of four bytes.
+        yield Target(
+            port, process.pid, websocket_request(port, "/"), masked_text({"id": 1, "connect": {}}), size + 46 + 4
+        )
+
+
+SERVERS: dict[str, Server] = {
+    "writev": writev,
+    "auralis": auralis,
+    "litestar": litestar,
+    "fastapi": fastapi,
+    "icecast": icecast2,
+    "centrifuge": centrifuge,
+}
+
+
+def _exposition(port: int) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        return str(answer.read().decode())
+
+
+def _sample(text: str, name: str) -> float:
+    found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
+    return float(found.group(1)) if found else 0.0
+
+
+def _lateness(text: str) -> dict[float, float]:
+    """Writes by how late the last listener of each had his, after the moment it was due: bound in ms -> how many."""
+    pattern = r'^chunk_delivery_jitter_ms_bucket\{le="([^"]+)"\} (\S+)$'
+    return {float(bound): float(count) for bound, count in re.findall(pattern, text, re.MULTILINE)}
+
+
+def _p99(before: dict[float, float], after: dict[float, float]) -> float | None:
+    counts = {bound: count - before.get(bound, 0.0) for bound, count in sorted(after.items())}
+    total = max(counts.values(), default=0.0)
+    return next((bound for bound, count in counts.items() if count >= 0.99 * total), None) if total else None
+
+
+def measure(name: str, size: int, listeners: int, seconds: float, drain_program: Path) -> Row:
+    """One server, one size, so many listeners.
+
+    Raises:
+        RuntimeError, OSError: it cannot be measured; the message says why.
+    """
+    with tempfile.TemporaryDirectory(prefix="auralis-bench-") as name_of_folder:
+        folder = Path(name_of_folder)
+        with SERVERS[name](folder, size, listeners) as target:
+            if name == "auralis":
+                _wait_ready(target.metrics_port)
+            idle_bytes = memory_bytes(target.pid)
+            drain = Drain(
+                drain_program,
+                port=target.port,
+                count=listeners,
+                request=target.request,
+                second=target.second,
+                folder=folder,
+            )
+            try:
+                _wait_connected(drain, listeners)
+                time.sleep(WARM_UP_S)
+                text = _exposition(target.metrics_port) if target.metrics_port else ""
+                began, cpu, (_, received) = time.monotonic(), cpu_s(target.pid), drain.totals()
+                time.sleep(seconds)
+                cpu, passed = cpu_s(target.pid) - cpu, time.monotonic() - began
+                connections, total = drain.totals()
+                received = total - received
+                held_bytes = memory_bytes(target.pid) - idle_bytes
+                later = _exposition(target.metrics_port) if target.metrics_port else ""
+            finally:
+                drain.close()
+    if connections != listeners:
+        raise RuntimeError(f"{listeners - connections} of {listeners} listeners lost their connection")
+    if target.metrics_port:
+        messages = _sample(later, "auralis_messages_sent_total") - _sample(text, "auralis_messages_sent_total")
+    else:
+        messages = received / target.message_bytes
+    if messages < 1:
+        raise RuntimeError("nothing arrived")
+    return Row(
+        server=name,
+        message_bytes=size,
+        listeners=listeners,
+        cpu_us_per_message=round(cpu / messages * 1e6, 2),
+        ratio_to_c=None,
+        core_percent=round(100 * cpu / passed, 1),
+        delivered_percent=round(100 * messages / (passed * 10 * listeners), 1),
+        p99_lateness_ms=_p99(_lateness(text), _lateness(later)),
+        memory_kb_per_listener=round(held_bytes / listeners / 1000, 1),
+    )
+
+
+def _wait_ready(port: int) -> None:
+    until_s = time.monotonic() + 30
+    while time.monotonic() < until_s:
+        with contextlib.suppress(OSError):
+            if _sample(_exposition(port), "auralis_ready_renderers") >= 1:
+                return
+        time.sleep(0.1)
+    raise RuntimeError("the edge heard of no renderer within 30 s")
+
+
+def _wait_connected(drain: Drain, listeners: int) -> None:
+    until_s = time.monotonic() + CONNECT_WITHIN_S
+    while drain.totals()[0] < listeners:
+        if time.monotonic() > until_s:
+            raise RuntimeError(f"{drain.totals()[0]} of {listeners} listeners were connected within 60 s")
+        time.sleep(0.1)
+
+
+def main() -> None:
+    """Parse the command line, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default=",".join(SERVERS), help="servers, with commas")
+    parser.add_argument("--listeners", default="400,4000")
+    parser.add_argument("--sizes", default=f"{LARGE},{SMALL}", help="bytes of a message; 1600 is Opus for Auralis")
+    parser.add_argument("--seconds", type=float, default=5.0)
+    options = parser.parse_args()
+    rows: list[Row] = []
+    missing: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="auralis-bench-") as folder:
+        drain_program = compiled("drain.c", Path(folder))
+        for size in map(int, options.sizes.split(",")):
+            for listeners in map(int, options.listeners.split(",")):
+                limit: float | None = None
+                for name in options.only.split(","):
+                    try:
+                        row = measure(name, size, listeners, options.seconds, drain_program)
+                    except (RuntimeError, OSError) as error:
+                        missing.append(f"{name}, {size} B, {listeners} listeners: {error}")
+                        continue
+                    limit = row.cpu_us_per_message if name == "writev" else limit
+                    row.ratio_to_c = None if not limit else round(row.cpu_us_per_message / limit, 2)
+                    rows.append(row)
+                    print(".", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    _print(rows, missing)
+
+
+def _print(rows: list[Row], missing: list[str]) -> None:
+    print(
+        f"{'server':12} {'bytes':>7} {'listeners':>9} {'us/message':>11} {'x C':>7} {'core %':>7} {'delivered %':>11}"
+        f" {'p99 late ms':>11} {'KB/listener':>11}"
+    )
+    for row in rows:
+        ratio = "" if row.ratio_to_c is None else f"{row.ratio_to_c:.2f}"
+        late = "" if row.p99_lateness_ms is None else f"{row.p99_lateness_ms:g}"
+        print(
+            f"{row.server:12} {row.message_bytes:7} {row.listeners:9} {row.cpu_us_per_message:11.2f} {ratio:>7}"
+            f" {row.core_percent:7.1f} {row.delivered_percent:11.1f} {late:>11} {row.memory_kb_per_listener:11.1f}"
+        )
+    for line in missing:
+        print(f"missing: {line}")
+    print("missing: centrifugo itself; its library, which does its broadcast, stands for it (centrifuge)")
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],  # noqa: S607 - git from PATH, for a label
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.strip()
+    machine = {"commit": commit, "machine": f"{platform.machine()}, {os.cpu_count()} cores"}
+    for row in rows:
+        print(json.dumps({**asdict(row), **machine}))
+
+
+if __name__ == "__main__":
+    main()

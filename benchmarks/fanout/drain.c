@@ -1,0 +1,104 @@
+/* Listeners that cost as little as possible, the same for every server: connect, ask, and throw away what comes.
+
+   usage: drain PORT COUNT REQUEST_FILE [SECOND_FILE]
+   Each connection sends the request; when the first bytes come it sends the second file, if there is one. Each 100 ms a
+   line "connections bytes cpu_seconds" is printed (connections that have heard something), totals since the start. Ends when stdin is closed. */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#define MOST 20000
+#define WAITING 256 /* connections at most that have not heard anything yet: a server's backlog is finite */
+
+static unsigned char heard[MOST + 64];
+
+static char *slurp(const char *path, size_t *bytes) {
+    FILE *file = fopen(path, "rb");
+    if (file == NULL) {
+        perror(path);
+        exit(1);
+    }
+    char *data = malloc(65536);
+    *bytes = fread(data, 1, 65536, file);
+    fclose(file);
+    return data;
+}
+
+int main(int argc, char **argv) {
+    if (argc < 4) {
+        fprintf(stderr, "usage: drain PORT COUNT REQUEST_FILE [SECOND_FILE]\n");
+        return 2;
+    }
+    int wanted = atoi(argv[2]), made = 0, answered = 0;
+    size_t first_bytes, second_bytes = 0;
+    char *first = slurp(argv[3], &first_bytes), *second = argc > 4 ? slurp(argv[4], &second_bytes) : NULL;
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(argv[1]))};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int poll_fd = epoll_create1(0), timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
+    struct itimerspec every = {{0, 100000000}, {0, 100000000}};
+    timerfd_settime(timer, 0, &every, NULL);
+    struct epoll_event watch = {.events = EPOLLIN, .data.fd = timer};
+    epoll_ctl(poll_fd, EPOLL_CTL_ADD, timer, &watch);
+    watch.data.fd = 0;
+    epoll_ctl(poll_fd, EPOLL_CTL_ADD, 0, &watch);
+    uint64_t bytes = 0, lost = 0;
+    for (;;) {
+        for (; made < wanted && made - answered < WAITING; made++) {
+            int link = socket(AF_INET, SOCK_STREAM, 0);
+            if (link < 0 || connect(link, (struct sockaddr *)&address, sizeof address) < 0) {
+                perror("connect");
+                return 1;
+            }
+            if (write(link, first, first_bytes) != (ssize_t)first_bytes) return 1;
+            fcntl(link, F_SETFL, O_NONBLOCK);
+            watch.events = EPOLLIN;
+            watch.data.fd = link;
+            epoll_ctl(poll_fd, EPOLL_CTL_ADD, link, &watch);
+        }
+        struct epoll_event events[256];
+        int ready = epoll_wait(poll_fd, events, 256, -1);
+        for (int index = 0; index < ready; index++) {
+            int link = events[index].data.fd;
+            if (link == 0) return 0;
+            if (link == timer) {
+                uint64_t ticks;
+                struct rusage usage;
+                if (read(timer, &ticks, sizeof ticks) < 0) continue;
+                getrusage(RUSAGE_SELF, &usage);
+                double seconds = (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+                                 (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+                printf("%d %llu %.3f\n", answered - (int)lost, (unsigned long long)bytes, seconds);
+                fflush(stdout);
+                continue;
+            }
+            ssize_t got;
+            if (!heard[link]) {
+                heard[link] = 1;
+                answered++;
+                /* The answer to the request is read for real once, so that the question can follow it. */
+                char answer[4096];
+                got = recv(link, answer, sizeof answer, 0);
+                if (got > 0 && second != NULL && write(link, second, second_bytes) != (ssize_t)second_bytes) return 1;
+            } else {
+                got = recv(link, NULL, 1 << 20, MSG_TRUNC);
+            }
+            if (got > 0) {
+                bytes += (uint64_t)got;
+            } else if (got == 0 || errno != EAGAIN) {
+                close(link);
+                lost++;
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+/* Opus frames into samples, by the browser's own decoder (WebCodecs). */
+
+const RATE_HZ = 48000;
+const PACKET_FRAMES = 960;
+const JOINT_FRAMES = 240;          // 5 ms over which what two decoders differ by at a joint is faded out
+const CONFIG = { codec: "opus", sampleRate: RATE_HZ, numberOfChannels: 2 };
+
+export async function canDecodeOpus() {
+  try {
+    return "AudioDecoder" in globalThis && (await AudioDecoder.isConfigSupported(CONFIG)).supported === true;
+  } catch {
+    return false;
+  }
+}
+
+/* A frame's payload as {preroll, packets}; see services/contract/websocket.py. */
+export function unpack(payload) {
+  const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
+  const before = view.getUint8(0), count = view.getUint8(1);
+  const packets = [];
+  let start = 2 + 2 * count;
+  for (let index = 0; index < count; index++) {
+    const length = view.getUint16(2 + 2 * index, true);
+    packets.push(payload.subarray(start, start + length));
+    start += length;
+  }
+  return { preroll: before, packets };
+}
+
+export class OpusVoice {
+  /* `on.chunk(id, samples, generation)` gets interleaved Float32Arrays of 100 ms; `on.error(message)`. */
+  constructor(on) {
+    this.on = on;
+    this.decoder = null;
+    this.timeUs = 0;
+    this.last = null;              // {id, generation, left, right}: the end of what was decoded last
+  }
+
+  decode(id, payload, generation) {
+    const { preroll, packets } = unpack(payload);
+    if (preroll) this.begin();
+    else if (!this.decoder) return;  // nothing it could follow
+    this.decoder.expect({ id, generation, preroll, packets: packets.length });
+    for (const data of packets) {
+      this.decoder.codec.decode(new EncodedAudioChunk({ type: "key", timestamp: this.timeUs, data }));
+      this.timeUs += 20000;
+    }
+  }
+
+  /* A new decoder: what it decodes from the pre-roll is thrown away. The old one finishes what it has. */
+  begin() {
+    const old = this.decoder;
+    old?.codec.flush().then(() => old.codec.close(), () => {});
+    const expected = [];
+    let frames = [];
+    const done = () => {
+      const { id, generation, preroll, packets } = expected[0];
+      if (frames.length < packets) return;
+      expected.shift();
+      const before = frames.slice(0, preroll), heard = frames.slice(preroll, packets);
+      frames = frames.slice(packets);
+      this.finish(id, generation, before.at(-1), heard);
+    };
+    const codec = new AudioDecoder({
+      output: (data) => {
+        frames.push(interleaved(data));
+        data.close();
+        if (expected.length) done();
+      },
+      error: (error) => this.on.error(`the Opus decoder failed (${error.message})`),
+    });
+    codec.configure(CONFIG);
+    this.decoder = { codec, expect: (chunk) => expected.push(chunk) };
+  }
+
+  finish(id, generation, before, heard) {
+    const samples = new Float32Array(heard.length * PACKET_FRAMES * 2);
+    heard.forEach((packet, index) => samples.set(packet, index * PACKET_FRAMES * 2));
+    const { last } = this;
+    if (before && last && last.id === id - 1 && last.generation === generation) {
+      // Two decoders of the same music agree but for the codec's own noise.
+      const differences = [last.left - before.at(-2), last.right - before.at(-1)];
+      for (let frame = 0; frame < JOINT_FRAMES; frame++) {
+        const share = 0.5 + 0.5 * Math.cos((Math.PI * frame) / JOINT_FRAMES);
+        samples[2 * frame] += differences[0] * share;
+        samples[2 * frame + 1] += differences[1] * share;
+      }
+    }
+    this.last = { id, generation, left: samples.at(-2), right: samples.at(-1) };
+    this.on.chunk(id, samples, generation);
+  }
+
+  close() {
+    if (this.decoder && this.decoder.codec.state !== "closed") this.decoder.codec.close();
+    this.decoder = null;
+    this.last = null;
+  }
+}
+
+function interleaved(data) {
+  const samples = new Float32Array(data.numberOfFrames * 2);
+  const plane = new Float32Array(data.numberOfFrames);
+  for (let channel = 0; channel < 2; channel++) {
+    data.copyTo(plane, { planeIndex: channel, format: "f32-planar" });
+    for (let frame = 0; frame < plane.length; frame++) samples[2 * frame + channel] = plane[frame];
+  }
+  return samples;
+}

@@ -1,0 +1,208 @@
+/* The playout buffer, without the audio thread: chunks come in by number, samples go out without a gap or a click.
+
+   Position is counted in frames from the first chunk. It advances by the ratio of the stream's rate to the sound card's,
+   corrected by at most 0.2 % so that the buffer neither drains nor grows over the hours. */
+
+const CHUNK_S = 0.1;
+const FADE_S = 0.1;                // equal power, where one stream gives way to another
+const DECLICK_S = 0.01;            // where sound begins or ends for want of chunks
+const MAX_CORRECTION = 0.002;
+const START_CHUNKS = 2;            // three are sent at once: the second is hardly waited for
+const RESUME_CHUNKS = 3;           // after running dry, play on when so many are there
+const KEEP_CHUNKS = 2;             // behind the position, for interpolation and fades
+const MAX_LAYERS = 4;
+const MAX_CHUNKS = 120;            // overflow: the oldest are dropped ("drop_oldest")
+
+export class Ring {
+  /* `outputRate` is the sound card's, `tell` is called four times a second with how it stands. */
+  constructor(outputRate, tell) {
+    this.outputRate = outputRate;
+    this.tell = tell;
+    this.reset(outputRate);
+  }
+
+  /* Begin anew, with chunks of `rate` frames a second. */
+  reset(rate) {
+    this.rate = rate;
+    this.chunkFrames = Math.round(rate * CHUNK_S);
+    this.fadeFrames = Math.round(rate * FADE_S);
+    this.declickFrames = Math.max(1, Math.round(this.outputRate * DECLICK_S));
+    this.lastLeft = 0;
+    this.lastRight = 0;
+    this.generation = 0;           // counts splices
+    // Streams from the oldest to the newest; each takes over from those before it at its frame `from`.
+    // `chunks`: number -> Float32Array, interleaved stereo.
+    this.layers = [{ generation: 0, from: -Infinity, chunks: new Map() }];
+    this.base = null;              // number of the first chunk: positions stay small and exact
+    this.last = -1;                // highest number there is
+    this.position = 0;
+    this.playing = false;
+    this.gain = 0;
+    this.correction = 0;
+    this.target = null;            // frames of buffer to hold
+    this.smoothed = 0;
+    this.settling = 0;
+    this.underruns = 0;
+    this.told = 0;
+  }
+
+  /* Chunk `id` of the stream that the splice number `generation` began. */
+  add(id, pcm, generation = this.generation) {
+    if (this.base === null) {
+      this.base = id;
+      this.position = 0;
+    }
+    if ((id - this.base + 1) * this.chunkFrames <= this.position) return;   // too late to be heard
+    // Decoding takes its time: a chunk may come when its stream has been replaced already.
+    const layer = this.layers.find((each) => each.generation === generation);
+    if (layer === undefined) return;
+    const { chunks } = layer;
+    chunks.set(id, pcm);
+    if (generation === this.generation && id > this.last) this.last = id;
+    while (chunks.size > MAX_CHUNKS) chunks.delete(chunks.keys().next().value);
+  }
+
+  /* From `id` on everything will be sent again as another stream: what is there stays, to fade out of it. */
+  splice(id, generation = this.generation + 1) {
+    this.generation = generation;
+    if (this.base === null) {
+      this.layers = [{ generation, from: -Infinity, chunks: new Map() }];
+      return;
+    }
+    const from = Math.max((id - this.base) * this.chunkFrames, Math.ceil(this.position));
+    if (this.layers.length === MAX_LAYERS) this.layers.splice(1, 1);
+    this.layers.push({ generation, from, chunks: new Map() });
+    this.last = Math.max(id - 1, this.base + Math.floor(this.position / this.chunkFrames));
+  }
+
+  buffered() {
+    return this.base === null ? 0 : Math.max(0, (this.last + 1 - this.base) * this.chunkFrames - this.position);
+  }
+
+  sample(chunks, frame, channel) {
+    const chunk = chunks.get(this.base + Math.floor(frame / this.chunkFrames));
+    return chunk === undefined ? null : chunk[(frame % this.chunkFrames) * 2 + channel];
+  }
+
+  /* Cubic interpolation; null where the chunk of the frame itself is missing. */
+  read(chunks, at, channel) {
+    const frame = Math.floor(at);
+    const b = this.sample(chunks, frame, channel);
+    if (b === null) return null;
+    const t = at - frame;
+    if (t === 0) return b;
+    const a = frame > 0 ? this.sample(chunks, frame - 1, channel) ?? b : b;
+    const c = this.sample(chunks, frame + 1, channel) ?? b;
+    const d = this.sample(chunks, frame + 2, channel) ?? c;
+    return b + 0.5 * t * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)));
+  }
+
+  /* Fill two Float32Arrays. */
+  pull(left, right) {
+    const rate = (this.rate / this.outputRate) * (1 + this.correction);
+    if (!this.playing && this.base !== null && this.buffered() >= this.needed()) this.playing = true;
+    for (let index = 0; index < left.length; index++) {
+      let l = null, r = null;
+      if (this.playing) [l, r] = this.next();
+      if (l === null) {
+        if (this.playing) this.runDry();
+        left[index] = this.lastLeft * this.gain;
+        right[index] = this.lastRight * this.gain;
+        this.gain = Math.max(0, this.gain - 1 / this.declickFrames);
+        continue;
+      }
+      this.gain = Math.min(1, this.gain + 1 / this.declickFrames);
+      this.lastLeft = l;
+      this.lastRight = r;
+      left[index] = this.lastLeft * this.gain;
+      right[index] = this.lastRight * this.gain;
+      this.position += rate;
+    }
+    this.afterBlock(left.length);
+  }
+
+  needed() {
+    return (this.underruns ? RESUME_CHUNKS : START_CHUNKS) * this.chunkFrames;
+  }
+
+  /* The frame at the position as [left, right]; nulls where there is nothing to play. */
+  next() {
+    const at = this.position;
+    const { layers } = this;
+    let l = this.read(layers[0].chunks, at, 0);
+    let r = l === null ? null : this.read(layers[0].chunks, at, 1);
+    for (let index = 1; index < layers.length && at >= layers[index].from; index++) {
+      const layer = layers[index];
+      const newL = this.read(layer.chunks, at, 0);
+      if (newL === null) {
+        // It is not here yet: the old one goes on, and the fade begins later.
+        if (l !== null) layer.from = at;
+        break;
+      }
+      const newR = this.read(layer.chunks, at, 1);
+      const t = (at - layer.from) / this.fadeFrames;
+      if (t >= 1 || l === null) {
+        layers.splice(0, index);
+        index = 0;
+        [l, r] = [newL, newR];
+        continue;
+      }
+      const out = Math.cos(t * Math.PI / 2), into = Math.sin(t * Math.PI / 2);
+      [l, r] = [l * out + newL * into, r * out + newR * into];
+    }
+    return [l, r];
+  }
+
+  runDry() {
+    // A hole with sound after it is jumped over; the end of all sound is an underrun.
+    const here = this.base + Math.floor(this.position / this.chunkFrames);
+    let nearest = Infinity;
+    for (const { chunks } of this.layers) for (const id of chunks.keys()) if (id > here && id < nearest) nearest = id;
+    if (nearest < Infinity) {
+      this.position = (nearest - this.base) * this.chunkFrames;
+      this.gain = 0;
+      return;
+    }
+    this.playing = false;
+    this.underruns += 1;
+    this.target = null;
+    this.settling = 0;
+  }
+
+  afterBlock(frames) {
+    if (this.base === null) return;
+    const first = this.base + Math.floor(this.position / this.chunkFrames) - KEEP_CHUNKS;
+    for (const { chunks } of this.layers) {
+      for (const id of chunks.keys()) {
+        if (id >= first) break;
+        chunks.delete(id);
+      }
+    }
+    if (this.playing) this.steer(frames);
+    this.told += frames;
+    if (this.told >= this.outputRate / 4) {
+      this.told = 0;
+      this.tell({
+        chunkId: this.base + Math.floor(this.position / this.chunkFrames),
+        bufferMs: (this.buffered() / this.rate) * 1000,
+        underruns: this.underruns,
+        correction: this.correction,
+        playing: this.playing,
+      });
+    }
+  }
+
+  /* Hold the buffer where it settled: what changes afterwards, slowly, is the difference of two clocks. */
+  steer(frames) {
+    const seconds = frames / this.outputRate;
+    const buffered = this.buffered();
+    const share = Math.min(1, seconds / 5);
+    this.smoothed = this.settling === 0 ? buffered : this.smoothed + (buffered - this.smoothed) * share;
+    this.settling += seconds;
+    if (this.settling < 10) return;
+    // A tier that rose or fell moves the buffer by whole chunks at once: that is meant, and not drift.
+    if (this.target === null || Math.abs(this.smoothed - this.target) > 2.5 * this.chunkFrames) this.target = this.smoothed;
+    const error = (this.smoothed - this.target) / this.rate;
+    this.correction = Math.max(-MAX_CORRECTION, Math.min(MAX_CORRECTION, error * 0.02));
+  }
+}

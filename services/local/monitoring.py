@@ -1,0 +1,123 @@
+"""`auralis monitoring`: a real Prometheus, and Grafana where there is one, beside `auralis up`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import threading
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+
+from services.local import prometheus_server
+from services.local.prometheus_server import FILES, MonitoringError, find_program
+from services.runtime.settings import load_settings_or_exit
+
+GRAFANA_PORT: Final = 3190
+
+
+def run(*, folder: Path, port: int) -> int:
+    """Run until Ctrl-C; returns the exit status.
+
+    Args:
+        folder: for data, logs and configuration.
+        port: of Prometheus.
+    """
+    console = Console(highlight=False)
+    settings = load_settings_or_exit()
+    telemetry = f"http://127.0.0.1:{settings.metrics_port}"
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    try:
+        with prometheus_server.running(folder.absolute(), telemetry, port=port) as server:
+            console.print(f"✓ Prometheus at {server.url}, rules at {server.url}/alerts")
+            if not _answers(f"{telemetry}/healthz"):
+                console.print(f"! Nothing answers at {telemetry} yet: `make up` in another terminal starts it")
+            with _grafana(folder.absolute(), server.url) as address:
+                if address:
+                    console.print(f"✓ Grafana at {address}/d/auralis-fleet")
+                else:
+                    console.print("· Grafana is not installed (grafana-server on PATH): the dashboard is at", telemetry)
+                console.print(f"  The dashboard shows these alerts with AURALIS_PROMETHEUS_URL={server.url}")
+                console.print("  Ctrl-C stops it.")
+                stopping.wait()
+    except MonitoringError as error:
+        console.print(f"✗ {error}", style="bold red", soft_wrap=True)
+        return 1
+    return 0
+
+
+def provision(folder: Path, prometheus_url: str) -> Path:
+    """Write Grafana's provisioning: the data source and the chart's dashboards; returns its folder."""
+    provisioning = folder / "provisioning"
+    files = {
+        "datasources/prometheus.yaml": {
+            "apiVersion": 1,
+            "datasources": [
+                {
+                    "name": "Prometheus",
+                    "type": "prometheus",
+                    "access": "proxy",
+                    "url": prometheus_url,
+                    "isDefault": True,
+                }
+            ],
+        },
+        "dashboards/auralis.yaml": {
+            "apiVersion": 1,
+            "providers": [{"name": "Auralis", "type": "file", "options": {"path": str(FILES / "dashboards")}}],
+        },
+    }
+    for name, content in files.items():
+        path = provisioning / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # JSON is YAML too.
+        path.write_text(json.dumps(content, indent=2) + "\n")
+    return provisioning
+
+
+@contextlib.contextmanager
+def _grafana(folder: Path, prometheus_url: str) -> Iterator[str]:
+    """Grafana for the time of a `with` block; yields its address, or "" where there is none."""
+    program = find_program("grafana-server", "grafana")
+    if program is None:
+        yield ""
+        return
+    home = next((path for path in (Path("/usr/share/grafana"), program.resolve().parents[1]) if path.is_dir()), folder)
+    environ = {
+        **os.environ,
+        "GF_SERVER_HTTP_ADDR": "127.0.0.1",
+        "GF_SERVER_HTTP_PORT": str(GRAFANA_PORT),
+        "GF_PATHS_DATA": str(folder / "grafana"),
+        "GF_PATHS_LOGS": str(folder / "grafana"),
+        "GF_PATHS_PROVISIONING": str(provision(folder, prometheus_url)),
+        # Loopback only, for whoever sits here.
+        "GF_AUTH_ANONYMOUS_ENABLED": "true",
+        "GF_AUTH_ANONYMOUS_ORG_ROLE": "Viewer",
+        "GF_ANALYTICS_REPORTING_ENABLED": "false",
+        "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",
+    }
+    command = [str(program), *(["server"] if program.name == "grafana" else []), "--homepath", str(home)]
+    with (
+        (folder / "grafana.log").open("wb") as log,
+        subprocess.Popen(command, env=environ, stdout=log, stderr=log) as process,  # noqa: S603 - found above
+    ):
+        try:
+            yield f"http://127.0.0.1:{GRAFANA_PORT}"
+        finally:
+            process.terminate()
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=1) as answer:  # noqa: S310 - our own address
+            return bool(answer.status == 200)
+    except OSError:
+        return False

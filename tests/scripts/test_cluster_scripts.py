@@ -1,0 +1,99 @@
+"""scripts/test-cluster and scripts/ci-cluster, with programs that only write down how they were called."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def script(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/usr/bin/env bash\n{text}\n")
+    path.chmod(0o755)
+
+
+def run(name: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    inherited = {key: os.environ[key] for key in ("HOME",) if key in os.environ}
+    path = environment.pop("PATH", "/usr/bin:/bin")
+    return subprocess.run(
+        [str(ROOT / "scripts" / name), *arguments],
+        env={**inherited, "PATH": path, **environment}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def kit(tmp_path: Path) -> Path:
+    """A kit whose cluster does not answer, and a buildah that builds nothing."""
+    calls = tmp_path / "calls"
+    for program in ("start", "stop", "tools", "base-image", "load-image"):
+        script(tmp_path / "kit" / program, f'echo {program} "$@" >>{calls}')
+    tools = tmp_path / "tools"
+    with (tmp_path / "kit" / "tools").open("a") as file:
+        file.write(f"echo {tools}\n")
+    with (tmp_path / "kit" / "start").open("a") as file:
+        file.write("echo it takes a while\necho /state/kc/admin.kubeconfig\n")
+    for program in ("kubectl", "helm"):
+        # Before those that this machine may have.
+        script(tmp_path / "bin" / program, "exit 1")
+    push = 'for word; do case $word in docker-archive:*) file=${word#*:}; : >"${file%%:*}" ;; esac; done'
+    script(tmp_path / "bin" / "buildah", f'echo buildah "$1" >>{calls}\n{push}')
+    return tmp_path
+
+
+def calls(kit: Path) -> list[str]:
+    return (kit / "calls").read_text().splitlines()
+
+
+def test_without_a_cluster_the_tests_say_how_to_get_one() -> None:
+    done = run("test-cluster")
+    assert done.returncode == 2
+    assert done.stderr.startswith("test-cluster: KUBECONFIG is not set")
+
+
+def test_a_missing_tool_is_named(tmp_path: Path) -> None:
+    for program in ("bash", "dirname", "env"):
+        (tmp_path / program).symlink_to(Path("/usr/bin") / program)
+    done = run("test-cluster", KUBECONFIG="/nowhere", PATH=str(tmp_path))
+    assert done.returncode == 2
+    assert "kubectl is neither on PATH nor" in done.stderr
+
+
+def test_ci_without_a_kit_prints_one_line_and_goes_on(tmp_path: Path) -> None:
+    done = run("ci-cluster", AURALIS_CLUSTER_KIT=str(tmp_path))
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == 1
+    assert "cluster tests are left out" in done.stdout
+    assert (done.stderr, run("ci-cluster", "tools", AURALIS_CLUSTER_KIT=str(tmp_path)).stdout) == ("", "")
+
+
+def test_the_kit_s_tools_can_be_had_without_a_cluster(kit: Path) -> None:
+    done = run("ci-cluster", "tools", AURALIS_CLUSTER_KIT=str(kit / "kit"))
+    assert done.stdout == f"{kit / 'tools'}\n"
+    assert calls(kit) == ["tools"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the kit needs root, and so the script asks for it")
+def test_the_cluster_is_stopped_also_when_the_tests_fail(kit: Path) -> None:
+    done = run("ci-cluster", AURALIS_CLUSTER_KIT=str(kit / "kit"), PATH=f"{kit / 'bin'}:/usr/bin:/bin")
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "the cluster of /state/kc/admin.kubeconfig does not answer" in done.stderr
+    said = calls(kit)
+    assert said.count("start") == said.count("stop") == 1
+    assert said[-1] == "stop"
+    # Images are built before there is a cluster, and loaded into it.
+    assert said.index("buildah build") < said.index("start")
+    assert [line for line in said if line.startswith("load-image")]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the kit needs root, and so the script asks for it")
+def test_images_that_cannot_be_built_start_no_cluster(kit: Path) -> None:
+    with (kit / "bin" / "buildah").open("a") as file:
+        file.write('\n[ "$1" != build ]\n')
+    done = run("ci-cluster", AURALIS_CLUSTER_KIT=str(kit / "kit"), PATH=f"{kit / 'bin'}:/usr/bin:/bin")
+    assert done.returncode != 0
+    assert "start" not in calls(kit)
