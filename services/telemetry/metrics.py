@@ -9,6 +9,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from services.runtime.metrics import PrometheusMetrics
 from services.telemetry.fleet import Taken
 
+PATCH_RESULTS: Final = ("done", "gone", "refused", "failed")
 _GATHER_BUCKETS_S: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 
 
@@ -50,5 +51,13 @@ class TelemetryMetrics:
             registry=registry,
         )
         self.viewers = Gauge("auralis_dashboard_viewers", "Pages that watch the dashboard's events.", registry=registry)
+        self.patches = Counter(
+            "auralis_pod_deletion_cost_patches_total",
+            "Edge pods whose deletion cost was to be set, by what became of it; nothing outside Kubernetes.",
+            ["result"],
+            registry=registry,
+        )
+        for result in PATCH_RESULTS:
+            self.patches.labels(result=result)
         for result in Taken:
             self.answers.labels(result=str(result))

@@ -28,6 +28,7 @@ from services.telemetry.autoscale import AutoscaleReport, autoscale_report
 from services.telemetry.events import Feed
 from services.telemetry.fleet import Fleet
 from services.telemetry.history import History, HistoryReport, point
+from services.telemetry.kube import CostKeeper, pods_here
 from services.telemetry.metrics import TelemetryMetrics
 from services.telemetry.report import RECENT_S, FleetReport
 from services.telemetry.scrape import EVERY_S, Scraper
@@ -97,6 +98,9 @@ class TelemetryService:
             asyncio.create_task(self._watch(), name="watch"),
             asyncio.create_task(self._scraper.run(every_s=self._every_s, then=self._look), name="scrape"),
         ]
+        if (pods := await asyncio.to_thread(pods_here)) is not None:
+            keeper = CostKeeper(pods, self._listeners_by_pod, metrics=self._telemetry_metrics)
+            self._tasks.append(asyncio.create_task(keeper.run(), name="deletion-costs"))
         if self._prometheus is not None:
             self._tasks.append(asyncio.create_task(self._prometheus.run(), name="prometheus"))
         self._gc.freeze()
@@ -158,6 +162,11 @@ class TelemetryService:
 
     def _report(self) -> FleetReport:
         return self._fleet.report(time.monotonic(), generated_at=self._clock.now(), bus_connected=self._bus.connected)
+
+    def _listeners_by_pod(self) -> dict[str, int]:
+        """Of all edges that are up; an instance has its pod's name."""
+        report = self._report()
+        return {row.instance: row.listeners or 0 for row in report.instances if row.service == "edge" and row.up}
 
     def _every_s(self) -> float:
         few = len(self._fleet.known(time.monotonic())) <= _WATCHED_INSTANCES

@@ -23,7 +23,15 @@ CHART = ROOT / "charts" / "auralis"
 RELEASE = "auralis"
 
 
-ORDER = ("test_admission", "test_install", "test_gpu", "test_loadtest", "test_disruption", "test_scaling")
+ORDER = (
+    "test_admission",
+    "test_deletion_cost",
+    "test_install",
+    "test_gpu",
+    "test_loadtest",
+    "test_disruption",
+    "test_scaling",
+)
 """Files share one release: what only looks comes first."""
 
 

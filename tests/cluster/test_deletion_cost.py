@@ -1,0 +1,94 @@
+"""Telemetry's right to patch pods, and what it does with it, against a real API server."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+from kubernetes import client, config
+
+from services.runtime.metrics import PrometheusMetrics, sample_value
+from services.telemetry.deletion_cost import ANNOTATION
+from services.telemetry.kube import CostKeeper, KubernetesPods
+from services.telemetry.metrics import TelemetryMetrics
+from tests.cluster.conftest import CHART, Cluster, CommandError
+
+ACCOUNT = "auralis-telemetry"
+POD = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    # It need not run to be marked.
+    "spec": {
+        "schedulerName": "nobody",
+        "automountServiceAccountToken": False,
+        "securityContext": {"runAsNonRoot": True, "runAsUser": 10001, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [
+            {
+                "name": "edge",
+                "image": "nothing",
+                "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+            }
+        ],
+    },
+}
+
+
+@pytest.fixture
+def pods(cluster: Cluster) -> KubernetesPods:
+    """The API as telemetry's own service account may use it, with the chart's own Role."""
+    rendered = cluster.helm("template", "auralis", str(CHART), "--kube-version=1.34")
+    wanted = [
+        each
+        for each in yaml.safe_load_all(rendered)
+        if each and each["kind"] in ("ServiceAccount", "Role", "RoleBinding") and each["metadata"]["name"] == ACCOUNT
+    ]
+    assert {each["kind"] for each in wanted} == {"ServiceAccount", "Role", "RoleBinding"}
+    cluster.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": wanted}))
+    token = cluster.kubectl("create", "token", ACCOUNT).strip()
+    settings = client.Configuration()
+    config.load_kube_config(client_configuration=settings)
+    # Only the address and the server's certificate are kept of who we are.
+    settings.cert_file = settings.key_file = None
+    settings.api_key = {"BearerToken": token}
+    settings.api_key_prefix = {"BearerToken": "Bearer"}
+    settings.refresh_api_key_hook = None
+    return KubernetesPods(client.CoreV1Api(client.ApiClient(settings)), cluster.namespace)
+
+
+def annotation(cluster: Cluster, pod: str) -> str | None:
+    found: str | None = cluster.get("pod", pod)["metadata"].get("annotations", {}).get(ANNOTATION)
+    return found
+
+
+async def test_edges_are_marked_with_their_listeners_and_nothing_else_is_allowed(
+    cluster: Cluster, pods: KubernetesPods
+) -> None:
+    names = ("marked-a", "marked-b")
+    for name in names:
+        cluster.kubectl("apply", "-f", "-", stdin=json.dumps({**POD, "metadata": {"name": name}}))
+    try:
+        listeners = {"marked-a": 137, "marked-b": 3, "gone": 5}
+        now_s = [0.0]
+        metrics = TelemetryMetrics(PrometheusMetrics())
+        keeper = CostKeeper(pods, lambda: listeners, metrics=metrics, clock=lambda: now_s[0])
+        await keeper.look()
+        assert [annotation(cluster, name) for name in names] == ["100", "3"]
+        assert sample_value(metrics.patches, result="done") == 2
+        assert sample_value(metrics.patches, result="gone") == 1
+
+        listeners["marked-a"] = 0
+        await keeper.look()
+        assert annotation(cluster, "marked-a") == "100", "at most once a minute a pod"
+        now_s[0] = 61.0
+        await keeper.look()
+        assert annotation(cluster, "marked-a") == "0"
+
+        me = f"--as=system:serviceaccount:{cluster.namespace}:{ACCOUNT}"
+        for verb, what in (("delete", "pods"), ("list", "pods"), ("get", "secrets"), ("patch", "deployments")):
+            with pytest.raises(CommandError):
+                cluster.kubectl("auth", "can-i", verb, what, me)
+        pods._namespace = "kube-system"
+        assert pods.annotate("marked-a", ANNOTATION, "1") == "refused"
+    finally:
+        cluster.kubectl("delete", "pod", *names, "--force", "--grace-period=0")
