@@ -93,12 +93,14 @@ class TelemetryService:
         self._answers = await answer_scrapes(
             self._bus, service=SERVICE, instance=self.instance, exposition=self.own_exposition
         )
+        # In a thread: inside a cluster it imports a large client.
+        pods = await asyncio.to_thread(pods_here)
         self._tasks = [
             asyncio.create_task(self._bus.connect(), name="connect"),
             asyncio.create_task(self._watch(), name="watch"),
             asyncio.create_task(self._scraper.run(every_s=self._every_s, then=self._look), name="scrape"),
         ]
-        if (pods := await asyncio.to_thread(pods_here)) is not None:
+        if pods is not None:
             keeper = CostKeeper(pods, self._listeners_by_pod, metrics=self._telemetry_metrics)
             self._tasks.append(asyncio.create_task(keeper.run(), name="deletion-costs"))
         if self._prometheus is not None:
