@@ -505,6 +505,8 @@ class Hub:
                     self._guarded(self._end_tick)
 
     async def _sleep_until(self, due: float) -> None:
+        # Once even when it is late: an edge that cannot keep up must still read, notice who has left, and end.
+        await asyncio.sleep(0)
         while (wait_s := due - self.clock.now()) > 0:  # noqa: ASYNC110 - time is what is waited for
             await asyncio.sleep(wait_s)
 
