@@ -453,7 +453,7 @@ async def test_an_edge_that_is_always_late_still_lets_others_have_their_turn(mon
             turns += ticks > 0
             await asyncio.sleep(0)
         assert ticks == 20
-        assert turns >= 20
+        assert turns >= 19
 
 
 async def test_places_are_counted_from_admission_to_release() -> None:
