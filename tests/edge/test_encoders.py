@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import io
 
 import av
@@ -82,9 +83,11 @@ def test_half_a_chunk_is_refused() -> None:
 
 def test_encoders_start_no_threads_that_outlive_them() -> None:
     process = psutil.Process()
+    # What decoders of other tests have left ends now, and not in between.
+    gc.collect()
     before = process.num_threads()
     encoders = [MountEncoder(format_, title="x") for format_ in ("opus", "mp3") for _ in range(5)]
     for encoder in encoders:
         for _ in range(3):
             encoder.encode(bytes(17_640))
-    assert process.num_threads() == before
+    assert process.num_threads() <= before
