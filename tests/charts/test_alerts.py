@@ -386,6 +386,12 @@ def test_runbooks_ask_for_series_that_exist() -> None:
             assert asked - names == set(), page.name
 
 
+def test_the_dashboard_counts_our_alerts_and_nobody_elses() -> None:
+    text = (CHART / "files" / "dashboards" / "auralis.json").read_text()
+    lists = set(re.findall(r'alertname=~\\"([^"\\]+)', text))
+    assert [set(each.split("|")) for each in lists] == [set(ALERTS)]
+
+
 def test_every_alert_has_a_severity_and_words() -> None:
     for name, rule in ALERTS.items():
         assert "$value" in rule["annotations"]["description"], name
