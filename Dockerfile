@@ -30,23 +30,46 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=igno
 RUN python3 -m venv --without-pip /opt/auralis
 WORKDIR /build
 
+# Wheels carry tests, stubs for type checkers and symbols for debuggers: a third of these two images.
+FROM tools AS slim-tools
+RUN apt-get update -qq \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends binutils \
+ && rm -rf /var/lib/apt/lists/* \
+ && printf '%s\n' '#!/bin/sh -e' 'cd /opt/auralis/lib/python3*/site-packages' \
+        'find . -type d -name tests -prune -exec rm -rf {} +' 'find . -name "*.pyi" -delete' \
+        'find . -type f -name "*.so*" -exec strip --strip-unneeded {} +' >/usr/local/bin/slim \
+ && chmod +x /usr/local/bin/slim
+
 # Compiled once here: a read-only root file system cannot keep what Python compiles at its start. Hashes in place of
 # times make the same input give the same layer.
-FROM tools AS edge-dependencies
+FROM slim-tools AS edge-dependencies
 COPY --from=requirements /build/constraints.txt /build/edge.txt ./
 RUN pip --python /opt/auralis/bin/python install --no-compile -c constraints.txt -r edge.txt \
+ && slim \
  && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/auralis/lib
 
-FROM tools AS telemetry-dependencies
+FROM slim-tools AS telemetry-dependencies
 COPY --from=requirements /build/constraints.txt /build/telemetry.txt ./
 RUN pip --python /opt/auralis/bin/python install --no-compile -c constraints.txt -r telemetry.txt \
+ && slim \
  && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/auralis/lib
 
 FROM tools AS synthesis-dependencies
 COPY --from=requirements /build/constraints.txt /build/synthesis.txt ./
 ARG TORCH_INDEX
+ARG TORCH=cpu
+# The usual wheel brings everything for GPUs. On CPUs what torch is linked with must stay, or it does not start; what it
+# would only open on a GPU goes: two of six gigabytes.
 RUN pip --python /opt/auralis/bin/python install --no-compile -c constraints.txt -r synthesis.txt \
         ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} \
+ && case "$TORCH" in cpu) \
+        pip --python /opt/auralis/bin/python uninstall -q -y triton \
+     && cd /opt/auralis/lib/python3*/site-packages \
+     && if [ -d nvidia ]; then \
+            find torch/lib -name '*.so*' -exec ldd {} + 2>/dev/null | sed -n 's/.* => \(\/.*\) (.*/\1/p' \
+              | xargs realpath | sort -u >/tmp/linked \
+         && find "$PWD/nvidia" -type f -name '*.so*' | sort | comm -23 - /tmp/linked | xargs rm -f /tmp/linked; \
+        fi ;; esac \
  && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/auralis/lib
 
 # --- our code: the same for all ---------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 PY := .venv/bin/python
 
-.PHONY: help setup up monitoring test test-long test-cluster check format constraints bench-synthesis clean
+.PHONY: help setup up monitoring test test-long test-cluster check format constraints bench-synthesis bench-edge clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ format: setup  ## let ruff format and fix
 
 bench-synthesis: setup  ## streams in real time, score share, batches (DEVICE=cpu|cuda|mps)
 	@$(PY) benchmarks/synthesis.py --device $(or $(DEVICE),auto)
+
+bench-edge: setup  ## processor time per message beside C, frameworks, Icecast and centrifuge (ten minutes)
+	@$(PY) benchmarks/edge.py
 
 constraints: setup  ## pin what is installed now
 	@scripts/pin > constraints.new && mv constraints.new constraints.txt

@@ -110,14 +110,14 @@ def _read_spec(values: Mapping[str, Any]) -> StreamSpec:
 @_spec_options
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Of sound; until Ctrl-C without it.")
 @click.option("-o", "--output", metavar="FILE", help="A WAV file, or - for raw s16le 44.1 kHz stereo on stdout.")
-@click.option("--format", "format_", type=click.Choice(["pcm", "json"]), default="pcm", help="On the wire.")
+@click.option("--format", "format_", type=click.Choice(["pcm", "opus", "json"]), default="pcm", help="On the wire.")
 @click.option("--token", envvar="AURALIS_TOKEN", help="A JWT, where the edge wants one.")
 @click.option("--report", is_flag=True, help="The figures at the end as one JSON object.")
 def listen(  # noqa: PLR0917 - click passes options by name
     url: str,
     seconds: float | None,
     output: str | None,
-    format_: Literal["pcm", "json"],
+    format_: Literal["pcm", "opus", "json"],
     token: str | None,
     report: bool,  # noqa: FBT001 - as above
     **spec: Any,

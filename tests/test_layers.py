@@ -29,8 +29,14 @@ PURE = (
     "edge/tiers.py",
     "edge/frames.py",
     "edge/demand.py",
+    "telemetry/alerts.py",
+    "telemetry/autoscale.py",
+    "telemetry/deletion_cost.py",
     "telemetry/exposition.py",
     "telemetry/fleet.py",
+    "telemetry/history.py",
+    "telemetry/past.py",
+    "telemetry/report.py",
     "client/playout.py",
     "client/session.py",
     "client/statistics.py",
@@ -43,6 +49,7 @@ PURE = (
     "local/findings.py",
     "local/lines.py",
     "local/restarts.py",
+    "local/soak_report.py",
 )
 """The core: the same result for the same arguments, whatever the time and the network."""
 

@@ -74,7 +74,12 @@ class MountEncoder:
         self._container.start_encoding()
         context = self._stream.codec_context
         self._resampler = av.AudioResampler(
-            format=context.format, layout="stereo", rate=rate_hz, frame_size=context.frame_size
+            format=context.format,
+            layout="stereo",
+            rate=rate_hz,
+            frame_size=context.frame_size,
+            # By default a thread for each processor, which live until the garbage collector finds this object.
+            threads=1,
         )
         self._frames = 0
         self.head = self._sink.take()

@@ -28,6 +28,7 @@ from services.edge.ring import Ring, Source
 from services.edge.streaming_server import StreamingServer
 from services.edge.streams import Stream, Streams
 from services.edge.transport import BACKLOG_BYTES
+from services.runtime import traces
 from services.runtime.bus import Bus
 from services.runtime.clock import Clock
 from services.runtime.health import Health
@@ -384,6 +385,9 @@ class Hub:
             metrics.sent.inc(count)
             metrics.sent_bytes.inc(count * len(frame.wire))
             metrics.jitter_ms.observe(max(0.0, self.clock.now() - due) * 1000.0)
+            if traces.active is not None:
+                block = block_of(chunk.tick)
+                traces.active.add("write", stream.id, block, due, self.clock.now(), once=True, listeners=count)
 
     def _disband(self, cohort: Cohort) -> None:
         for connection in cohort.members:
@@ -501,6 +505,8 @@ class Hub:
                     self._guarded(self._end_tick)
 
     async def _sleep_until(self, due: float) -> None:
+        # Once even when it is late: an edge that cannot keep up must still read, notice who has left, and end.
+        await asyncio.sleep(0)
         while (wait_s := due - self.clock.now()) > 0:  # noqa: ASYNC110 - time is what is waited for
             await asyncio.sleep(wait_s)
 

@@ -52,6 +52,13 @@ class ListenerProtocol(WebSocketsSansIOProtocol):
                 link.setsockopt(socket.IPPROTO_TCP, option, NOTSENT_LOWAT_BYTES)
 
     @override
+    def start_keepalive(self) -> None:
+        super().start_keepalive()
+        # Accepted: of the handshake nothing is needed again, and a listener stays for hours.
+        self.request = self.response = None  # type: ignore[assignment]
+        self.scope["headers"].clear()  # type: ignore[attr-defined]
+
+    @override
     def pause_writing(self) -> None:
         super().pause_writing()
         if self.on_stall is not None:

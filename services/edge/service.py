@@ -29,6 +29,7 @@ from services.runtime.memory_monitor import MemoryMonitor
 from services.runtime.metrics import BusMetrics, PrometheusMetrics
 from services.runtime.scrape import answer_scrapes
 from services.runtime.settings import Settings
+from services.runtime.traces import close_traces, open_traces
 
 SERVICE: Final = "edge"
 
@@ -115,6 +116,7 @@ class EdgeService:
             PortInUseError: METRICS_PORT is taken, and it is required.
         """
         self._gc.configure()
+        open_traces(self.settings, service=SERVICE, instance=self.instance)
         await self._start_internal()
         await self.hub.start()
         self._scrapes = await answer_scrapes(
@@ -156,4 +158,5 @@ class EdgeService:
             await self._internal.stop()
             self._internal = None
         await asyncio.to_thread(self._memory.stop)
+        await asyncio.to_thread(close_traces)
         self._gc.restore()

@@ -27,6 +27,7 @@ from services.edge.listener import Line
 from services.edge.metrics import EdgeMetrics
 from services.edge.opus_line import OpusLine
 from services.edge.ring import Added, Ring
+from services.runtime import traces
 from services.runtime.bus import Bus, BusError, BusFullError, Message, Subscription
 from services.runtime.clock import Clock
 from services.runtime.logging import RepeatLimiter, get_logger
@@ -390,6 +391,9 @@ class Streams:
         self._metrics.blocks.labels(result=str(added)).inc()
         if added is not Added.KEPT:
             return
+        if traces.active is not None:
+            end_s = self._clock.now()
+            traces.active.add("arrive", stream.id, block_of(block.first_tick), now_s, end_s, revision=block.revision)
         asked_s = stream.demand.asked_at(block_of(block.first_tick), block.revision)
         if asked_s is not None:
             self.load.answered(now_s - asked_s, now_s)
@@ -438,6 +442,7 @@ class Streams:
     async def _run_asker(self) -> None:
         while True:
             ask = await self._asks.get()
+            began_s = self._clock.now()
             try:
                 accepted = await self._bus.ask(ask.subject, ask.job.encode(), message_id=ask.message_id)
                 result = "accepted" if accepted else "duplicate"
@@ -448,6 +453,11 @@ class Streams:
                 result = "error"
                 self._say("ask failed", detail=str(error))
             self._metrics.asks.labels(lane=ask.lane, result=result).inc()
+            if traces.active is not None and result == "accepted":
+                job = ask.job
+                traces.active.add(
+                    "ask", job.spec.stream_id, job.block, began_s, self._clock.now(), lane=ask.lane, attempt=job.attempt
+                )
 
     # --- time --------------------------------------------------------------------------------------------------------
 

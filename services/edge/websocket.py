@@ -42,10 +42,9 @@ class WebSocketEndpoint:
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
-        named = dict(headers)
+        named, forwarded = _read_headers(scope)
         peer = scope["client"][0] if scope.get("client") else ""
-        address = self._proxies.address(peer, [value for name, value in headers if name == "x-forwarded-for"])
+        address = self._proxies.address(peer, forwarded)
         await receive()  # websocket.connect
         if not origin_allowed(named.get("origin"), self._origins, named.get("host")):
             refusal = Refusal(403, "origin", f"pages from {named.get('origin')!r} may not connect here")
@@ -61,7 +60,7 @@ class WebSocketEndpoint:
             self._hub.release(address)
 
     async def _listen(
-        self, scope: Mapping[str, Any], receive: Receive, send: Send, address: str, headers: Mapping[str, str]
+        self, scope: Mapping[str, Any], receive: Receive, send: Send, address: str, headers: dict[str, str]
     ) -> None:
         offered = [name for name in scope.get("subprotocols", ()) if name in _FORMATS]
         chosen = offered[0] if offered else None
@@ -80,6 +79,8 @@ class WebSocketEndpoint:
         except Exception:  # noqa: BLE001 - servers have no common error for "the client has gone"
             self._hub.failed("closed")
             return
+        # They would be kept for as long as somebody listens.
+        headers.clear()
         format_ = Format.JSON if chosen is None else _FORMATS[chosen]
         connection = self._hub.connect(format_=format_, events=chosen is not None, address=address)
         connection.permit = permit
@@ -107,6 +108,12 @@ class WebSocketEndpoint:
             data = text if text is not None else message.get("bytes")
             if data is not None and not connection.closed:
                 self._hub.receive(connection, data)
+
+
+def _read_headers(scope: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
+    """Headers by lower-case name, and every value of X-Forwarded-For in order."""
+    headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
+    return dict(headers), [value for name, value in headers if name == "x-forwarded-for"]
 
 
 async def _until_either_ends(reading: Coroutine[Any, Any, None], writing: Coroutine[Any, Any, None]) -> None:

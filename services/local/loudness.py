@@ -1,4 +1,4 @@
-"""Integrated loudness of a WAV file by ITU-R BS.1770, for `auralis render`. Pure but for reading the file."""
+"""Loudness of a WAV file by ITU-R BS.1770, for `auralis render`. Pure but for reading the file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 _FFT_FRAMES: Final = 2**17
 _SETTLE_S: Final = 1
 """The weighting filters have forgotten what was before them after so long."""
-_STEP_S: Final = 0.1
+STEP_S: Final = 0.1
 _BLOCK_STEPS: Final = 4
 _ABSOLUTE_GATE_LUFS: Final = -70.0
 _RELATIVE_GATE_LU: Final = -10.0
@@ -21,9 +21,14 @@ _RELATIVE_GATE_LU: Final = -10.0
 
 def integrated_lufs(path: Path) -> float:
     """Gated loudness of a 16-bit WAV file; minus infinity for silence or less than 400 ms."""
+    return gated_lufs(step_powers(path))
+
+
+def step_powers(path: Path) -> NDArray[np.float64]:
+    """Weighted power of each whole step of STEP_S of a 16-bit WAV file: float64 [steps]."""
     with wave.open(str(path)) as file:
         rate_hz, channels = file.getframerate(), file.getnchannels()
-        step_frames = round(rate_hz * _STEP_S)
+        step_frames = round(rate_hz * STEP_S)
         response = _k_weighting(rate_hz)
         settle_frames = _SETTLE_S * rate_hz
         # Whole steps, so that no step falls into two pieces.
@@ -40,18 +45,37 @@ def integrated_lufs(path: Path) -> float:
             steps = weighted.shape[1] // step_frames
             squares = np.square(weighted[:, : steps * step_frames]).reshape(channels, steps, step_frames)
             powers += squares.mean(axis=2, dtype=np.float64).sum(axis=0).tolist()
-    if len(powers) < _BLOCK_STEPS:
-        return -math.inf
-    blocks = np.convolve(powers, np.full(_BLOCK_STEPS, 1 / _BLOCK_STEPS), "valid")
-    loud = np.asarray([power for power in blocks if _lufs(power) > _ABSOLUTE_GATE_LUFS])
+    return np.asarray(powers, dtype=np.float64)
+
+
+def gated_lufs(powers: NDArray[np.float64]) -> float:
+    """Integrated loudness of what `step_powers` returns."""
+    blocks = _windows(powers, _BLOCK_STEPS)
+    loud = blocks[lufs(blocks) > _ABSOLUTE_GATE_LUFS]
     if not len(loud):
         return -math.inf
-    gate_lufs = _lufs(float(loud.mean())) + _RELATIVE_GATE_LU
-    return _lufs(float(loud[[_lufs(power) > gate_lufs for power in loud]].mean()))
+    gate_lufs = float(lufs(loud.mean())) + _RELATIVE_GATE_LU
+    return float(lufs(loud[lufs(loud) > gate_lufs].mean()))
 
 
-def _lufs(power: float) -> float:
-    return -0.691 + 10 * math.log10(power) if power > 0 else -math.inf
+def windowed_lufs(powers: NDArray[np.float64], window_s: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Loudness over time: middles of windows of `window_s` in seconds, and LUFS; 0.4 s is momentary, 3 s short-term.
+
+    Sound shorter than a window is one shorter window.
+    """
+    steps = min(max(round(window_s / STEP_S), 1), max(len(powers), 1))
+    levels = lufs(_windows(powers, steps))
+    return np.asarray((np.arange(len(levels)) + steps / 2) * STEP_S, dtype=np.float64), levels
+
+
+def lufs(power: NDArray[np.float64] | np.floating) -> NDArray[np.float64]:
+    """Loudness of a weighted power summed over channels; minus infinity for silence."""
+    with np.errstate(divide="ignore"):
+        return np.asarray(-0.691 + 10 * np.log10(power), dtype=np.float64)
+
+
+def _windows(powers: NDArray[np.float64], steps: int) -> NDArray[np.float64]:
+    return np.convolve(powers, np.full(steps, 1 / steps), "valid") if len(powers) >= steps else np.zeros(0)
 
 
 def _k_weighting(rate_hz: int) -> NDArray[np.complex64]:

@@ -29,7 +29,7 @@ def run(*, folder: Path, port: int) -> int:
         folder: for data, logs and configuration.
         port: of Prometheus.
     """
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     settings = load_settings_or_exit()
     telemetry = f"http://127.0.0.1:{settings.metrics_port}"
     stopping = threading.Event()
@@ -49,7 +49,7 @@ def run(*, folder: Path, port: int) -> int:
                 console.print("  Ctrl-C stops it.")
                 stopping.wait()
     except MonitoringError as error:
-        console.print(f"✗ {error}", style="bold red", soft_wrap=True)
+        console.print(f"✗ {error}", style="bold red")
         return 1
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import sys
 from pathlib import Path
@@ -15,17 +16,26 @@ from services.local import machine
 
 EXIT_FAILED: Final = 1
 EXIT_SETTINGS: Final = 2
+PICTURE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".svg", ".pdf", ".webp")
+"""What matplotlib writes and people open."""
 
 
-def run_render(spec: StreamSpec, path: Path, *, seconds: float, start_block: int) -> int:
-    """Render to `path`; returns the exit status."""
+def run_render(spec: StreamSpec, path: Path, *, seconds: float, start_block: int, plot: Path | None = None) -> int:
+    """Render to `path`, and draw it to `plot` if that is given; returns the exit status."""
     settings, finding = machine.read_settings()
     if settings is None:
         sys.stderr.write(f"{finding.sentence}\n")
         return EXIT_SETTINGS
-    if not path.parent.is_dir():
-        sys.stderr.write(f"{path}: the folder {path.parent} does not exist.\n")
-        return EXIT_FAILED
+    for file in (path, plot) if plot else (path,):
+        if not file.parent.is_dir():
+            sys.stderr.write(f"{file}: the folder {file.parent} does not exist.\n")
+            return EXIT_FAILED
+    if plot:
+        # Said before minutes of rendering, not after them.
+        problem = plot_problem(plot)
+        if problem:
+            sys.stderr.write(f"{problem}\n")
+            return EXIT_FAILED
     console = Console(stderr=True, highlight=False)
     bars = Progress(
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn(),
@@ -70,7 +80,26 @@ def run_render(spec: StreamSpec, path: Path, *, seconds: float, start_block: int
     sys.stdout.write(f"{describe(path, result.seconds, result.wall_s, result.peak, result.mode)}\n")
     if renderer.eager_reason:
         sys.stderr.write(f"Rendered eagerly, several times slower than compiled: {renderer.eager_reason}.\n")
+    if plot:
+        from services.local.plot import draw  # noqa: PLC0415 - matplotlib: an extra, and a second
+
+        with console.status(f"drawing {plot}"):
+            try:
+                draw(spec, path, plot, start_block=start_block)
+            except OSError as error:
+                sys.stderr.write(f"{plot}: {error.strerror or error}.\n")
+                return EXIT_FAILED
+        sys.stdout.write(f"{plot}: score, waveform, spectrogram and loudness.\n")
     return 0
+
+
+def plot_problem(plot: Path) -> str:
+    """Why nothing can be drawn to `plot`; empty when it can."""
+    if plot.suffix.lower() not in PICTURE_SUFFIXES:
+        return f"{plot}: got {plot.suffix or 'no suffix'!r}, expected a picture: {', '.join(PICTURE_SUFFIXES)}."
+    if importlib.util.find_spec("matplotlib") is None:
+        return "--plot: matplotlib is not installed: `uv pip install 'auralis[plot]'`."
+    return ""
 
 
 def describe(path: Path, seconds: float, wall_s: float, peak: float, mode: str) -> str:

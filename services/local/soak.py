@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import httpx
 import psutil
@@ -20,8 +20,6 @@ import psutil
 from services.local.ports import free_ports
 from services.local.soak_listeners import crowd
 from services.local.soak_report import ListenerCounts, Sample, SoakReport, lines, soak_report
-from services.telemetry import exposition as text
-from services.telemetry.exposition import Exposition, Parser
 
 READY_TIMEOUT_S: Final = 900.0
 """Kernels are compiled at the very first start."""
@@ -77,6 +75,8 @@ class SoakError(Exception):
 
 
 async def _soak(seconds: float, listeners: int, output: Path) -> tuple[dict[str, list[Sample]], SoakReport]:
+    from services.telemetry.exposition import buckets  # noqa: PLC0415 - `auralis --help` does not need it
+
     counts = ListenerCounts()
     async with _running(output / "up.log", listeners) as system, httpx.AsyncClient(timeout=10) as http:
         print(f"soak: playing at {system.edge_url}, dashboard at {system.telemetry_url}", file=sys.stderr, flush=True)  # noqa: T201 - as above
@@ -103,8 +103,8 @@ async def _soak(seconds: float, listeners: int, output: Path) -> tuple[dict[str,
         counts,
         minutes=(time.monotonic() - began_s) / 60,
         listeners=listeners,
-        jitter_before=text.buckets(before, _JITTER),
-        jitter_after=text.buckets(after, _JITTER),
+        jitter_before=buckets(before, _JITTER),
+        jitter_after=buckets(after, _JITTER),
     )
     return system.samples, report
 
@@ -153,14 +153,18 @@ async def _until_ready(system: System) -> None:
     raise SoakError(f"the system was not ready within {READY_TIMEOUT_S:g} s:\n{_tail(system.log)}")
 
 
-async def _metrics(http: httpx.AsyncClient, system: System) -> Exposition:
+async def _metrics(http: httpx.AsyncClient, system: System) -> Any:
+    from services.telemetry.exposition import Parser  # noqa: PLC0415 - `auralis --help` does not need it
+
     answer = await http.get(f"{system.telemetry_url}/metrics")
     answer.raise_for_status()
     return Parser().parse(answer.content)
 
 
-def _sample(system: System, metrics: Exposition, passed_s: float) -> None:
+def _sample(system: System, metrics: Any, passed_s: float) -> None:
     """Look at every process of the system."""
+    from services.telemetry import exposition as text  # noqa: PLC0415 - `auralis --help` does not need it
+
     tasks = text.by_label(metrics, "auralis_asyncio_tasks", "service")
     for process in psutil.Process(system.process.pid).children(recursive=True):
         with contextlib.suppress(psutil.Error):

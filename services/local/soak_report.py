@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from services.runtime.slope import Growth, growth
-from services.telemetry import exposition as text
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +112,8 @@ def soak_report(
         listeners: how many listened at once.
         jitter_before, jitter_after: lateness in ms of all chunks: cumulative counts by upper bound.
     """
+    from services.telemetry.exposition import quantile  # noqa: PLC0415 - `auralis --help` does not need it
+
     every = jitter_after.get(float("inf"), 0.0) - jitter_before.get(float("inf"), 0.0)
     in_time = jitter_after.get(50.0, 0.0) - jitter_before.get(50.0, 0.0)
     return SoakReport(
@@ -120,9 +121,7 @@ def soak_report(
         listeners=listeners,
         counts=counts,
         processes=[_process(name, each) for name, each in samples.items() if each],
-        jitter_ms={
-            f"p{percent}": text.quantile(jitter_after, jitter_before, percent / 100) for percent in (50, 95, 99)
-        },
+        jitter_ms={f"p{percent}": quantile(jitter_after, jitter_before, percent / 100) for percent in (50, 95, 99)},
         late_ratio=1 - in_time / every if every > 0 else None,
     )
 

@@ -80,6 +80,7 @@ def configure_logging(settings: Settings, *, service: str, instance: str = "", s
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
         )
     )
+    handler.addFilter(RepeatFilter())
     root = logging.getLogger()
     for old in list(root.handlers):
         if isinstance(old, _Handler):
@@ -142,6 +143,58 @@ class RepeatLimiter:
         if len(self._seen) > self._max_keys:
             self._seen.popitem(last=False)
         return held_back
+
+
+class RepeatFilter(logging.Filter):
+    """Holds back warnings and errors that repeat too often: one fault must not fill a disk or hide the next.
+
+    Of each event of a logger (whatever its fields) `burst` lines an interval pass; the first of the next interval tells
+    how many were held back. Lines below warnings always pass: there is one for each thing that happens, and who wants
+    fewer sets AURALIS_LOG_LEVEL.
+
+    Args:
+        burst: lines of one event in an interval.
+        interval_s: its length.
+        max_events: events that are counted; overflow: the one seen least recently is forgotten.
+        monotonic: seconds from anywhere.
+    """
+
+    def __init__(
+        self,
+        *,
+        burst: int = 20,
+        interval_s: float = 10.0,
+        max_events: int = 256,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__()
+        self._burst = burst
+        self._interval_s = interval_s
+        self._max_events = max_events
+        self._monotonic = monotonic
+        # (logger, event) -> (when its interval began, lines in it, held back of them)
+        self._seen: OrderedDict[tuple[str, str], tuple[float, int, int]] = OrderedDict()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the line passes."""
+        if record.levelno < logging.WARNING:
+            return True
+        # Ours come as a dictionary, other libraries' as a text with arguments.
+        fields = record.msg if isinstance(record.msg, dict) else None
+        key = (record.name, str(fields.get("event", "") if fields is not None else record.msg)[:200])
+        now_s = self._monotonic()
+        began_s, lines, held_back = self._seen.pop(key, (now_s, 0, 0))
+        if now_s - began_s >= self._interval_s:
+            if held_back and fields is not None:
+                fields["held_back"] = held_back
+            elif held_back:
+                record.msg = f"{record.msg} ({held_back} more like it were held back)"
+            began_s, lines, held_back = now_s, 0, 0
+        passes = lines < self._burst
+        self._seen[key] = (began_s, lines + 1, held_back + (not passes))
+        if len(self._seen) > self._max_events:
+            self._seen.popitem(last=False)
+        return passes
 
 
 class _Handler(logging.StreamHandler[TextIO]):

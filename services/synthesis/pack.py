@@ -38,6 +38,9 @@ WIDTH: Final = COLUMNS + 4
 _LAST_FRAME: Final = 2 * BLOCKS_PER_SECTION * BLOCK_FRAMES - INTERVAL_FRAMES
 """No note sounds past the end of the section after its own."""
 
+QUIET: Final = 2.0**-15
+"""One step of 16 bits: a tone of this amplitude is lost in the dither, and 70 dB below the music."""
+
 _ENDS_S: Final = np.array([[0.0, 1.0]])
 _GUST_RATIO: Final = 2.618
 """Of a gust's two movements: never in step."""
@@ -309,7 +312,8 @@ def _partials(
     hz = note_hz * ratio * 2.0 ** ((cents + jitter) / 1200.0)
 
     bright = np.clip(0.6 * notes.brightness[chosen].astype(np.float64) + 0.7 * intensity, 0.0, 1.0)[:, None]
-    loud = notes.gain[chosen].astype(np.float64)[:, None] * level * master
+    rise = 10.0 ** (patch.rise_db * (intensity - 0.5) / 20.0)
+    loud = notes.gain[chosen].astype(np.float64)[:, None] * level * master * rise
     loud = loud * 10.0 ** (-patch.dull_db * octaves * (1.0 - bright) / 20.0)
 
     side = np.where(np.arange(width) % 2 == 0, 1.0, -1.0) * (2.0 * chance[0] - 0.5)
@@ -330,6 +334,12 @@ def _partials(
         decay_rate = (1.0 + patch.damping * above_first) / (patch.decay_s * SAMPLE_RATE_HZ)
         if patch.sustain == 0.0:
             last = np.minimum(last, onset[:, None] + np.ceil(1.0 / decay_rate).astype(np.int64))
+    # What is left of a tone in the noise of the last bit is not worth its sines: that is about one partial in thirty.
+    peak = loud * (1.0 + patch.swell_depth) * max(1.0, 10.0 ** (patch.send_db / 20.0))
+    left = np.minimum(QUIET / np.maximum(peak, QUIET), 1.0)
+    last = np.minimum(last, (onset + hold)[:, None] + np.ceil(release * (1.0 - left ** (1.0 / 3.0))).astype(np.int64))
+    if patch.decay_s > 0.0 and patch.sustain == 0.0:
+        last = np.minimum(last, onset[:, None] + np.ceil((1.0 - left**0.25) / decay_rate).astype(np.int64))
     last = np.minimum(last, _LAST_FRAME)
 
     vibrato_hz = patch.vibrato_hz * (0.85 + 0.3 * note_chance)
@@ -359,7 +369,7 @@ def _partials(
     words[:, :, _PHASE] = _bits(chance[4] * 2.0**32)
     words[:, :, _INCREMENT] = _bits(np.rint(hz * (2.0**32 / SAMPLE_RATE_HZ)))
     words[:, :, _ONSET] = onset[:, None]
-    audible = (loud > 0.0).reshape(-1)
+    audible = (peak > QUIET).reshape(-1)
     notes_s = float(np.sum(np.max(last, axis=1) - onset)) / SAMPLE_RATE_HZ
     return (
         words.reshape(-1, WIDTH)[audible],

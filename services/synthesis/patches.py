@@ -50,6 +50,7 @@ class Patch:
         decay_s: to silence or to `sustain`; 0 does not decay. A partial n times as high decays
             1 + `damping` (n - 1) times faster.
         release_s: after the key is let go.
+        rise_db: how much louder, against the other layers, it is at intensity 1 than at 0.
         dull_db: how much each octave above the note loses when brightness and intensity are 0; at 1 it loses nothing.
         swell_depth, swell_hz: slow tremolo; the lowest partial swells least, the rest move against each other.
         vibrato_cents, vibrato_hz: slow pitch movement.
@@ -68,6 +69,7 @@ class Patch:
     damping: float = 0.0
     sustain: float = 0.0
     release_s: float = 1.0
+    rise_db: float = 0.0
     dull_db: float = 9.0
     swell_depth: float = 0.0
     swell_hz: float = 0.1
@@ -87,7 +89,8 @@ class AirPatch:
         level_db: RMS against full scale where the score's air level is 1.
         gust_hz: rate of its slow movement between left and right.
         gust_depth: 0 to 1.
-        hiss_db: RMS of the white noise that goes on above the split, where the score's air level is 1.
+        hiss_db: RMS of the white noise where the score's air level is 1. It alone goes on above the quarter rate's end:
+            the coloured noise falls to it at 5 kHz, so that nobody hears where one ends.
     """
 
     points: tuple[tuple[float, float], ...]
@@ -138,6 +141,7 @@ _WARM_PAD: Final = Patch(
     vibrato_hz=0.31,
     send_db=-5.0,
     width=0.5,
+    rise_db=-1.5,
 )
 _DRONE: Final = Patch(
     harmonics=((1, -3), (2, 0), (3, -7), (4, -9), (6, -15)),
@@ -154,6 +158,7 @@ _DRONE: Final = Patch(
     vibrato_hz=0.11,
     send_db=-10.0,
     width=0.4,
+    rise_db=-3.0,
 )
 _ROUND_BASS: Final = Patch(
     harmonics=((1, 0), (2, -5), (3, -12)),
@@ -167,7 +172,7 @@ _ROUND_BASS: Final = Patch(
     width=0.1,
 )
 _SOFT_PLUCK: Final = Patch(
-    harmonics=((1, 0), (2, -5), (3, -10), (4, -15), (5.02, -20)),
+    harmonics=((1, 0), (2, -5), (3, -10), (4, -15), (5.02, -20), (8.1, -29)),
     copies=chorus(3.0, 0.25),
     level_db=3.0,
     attack_s=0.012,
@@ -179,9 +184,10 @@ _SOFT_PLUCK: Final = Patch(
     width=0.35,
     vibrato_cents=2.0,
     vibrato_hz=3.1,
+    rise_db=5.0,
 )
 _BELL: Final = Patch(
-    harmonics=((1, 0), (2.0, -8), (2.76, -11), (4.07, -16), (5.40, -20)),
+    harmonics=((1, 0), (2.0, -8), (2.76, -11), (4.07, -16), (5.40, -20), (8.93, -26)),
     level_db=2.0,
     attack_s=0.007,
     decay_s=6.5,
@@ -190,9 +196,10 @@ _BELL: Final = Patch(
     dull_db=5.0,
     send_db=-3.0,
     width=0.5,
+    rise_db=4.0,
 )
 _SPARKLE: Final = Patch(
-    harmonics=((1, 0), (2.01, -10)),
+    harmonics=((1, 0), (2.01, -10), (4.1, -19)),
     level_db=4.0,
     attack_s=0.02,
     decay_s=4.5,
@@ -201,6 +208,7 @@ _SPARKLE: Final = Patch(
     dull_db=6.0,
     send_db=0.0,
     width=0.7,
+    rise_db=4.0,
 )
 _HALO: Final = Patch(
     harmonics=((1, 0), (2, -11)),
@@ -215,6 +223,7 @@ _HALO: Final = Patch(
     vibrato_hz=0.4,
     send_db=-1.0,
     width=0.8,
+    rise_db=3.0,
 )
 _SOFT_PULSE: Final = Patch(
     harmonics=((1, 0), (2, -7), (3, -14)),
@@ -225,6 +234,7 @@ _SOFT_PULSE: Final = Patch(
     dull_db=7.0,
     send_db=-8.0,
     width=0.4,
+    rise_db=7.0,
 )
 _FLUTE: Final = Patch(
     harmonics=((1, 0), (2, -8), (3, -12), (4, -20)),
@@ -242,6 +252,7 @@ _FLUTE: Final = Patch(
     vibrato_hz=4.4,
     send_db=-3.0,
     width=0.3,
+    rise_db=5.0,
 )
 _CHOIR: Final = Patch(
     # A vowel: the fourth and fifth partials stand out a little over the slope.
@@ -257,6 +268,7 @@ _CHOIR: Final = Patch(
     vibrato_hz=4.7,
     send_db=-3.0,
     width=0.5,
+    rise_db=-1.0,
 )
 
 SOUNDS: Final[Mapping[str, Sound]] = {
@@ -269,9 +281,11 @@ SOUNDS: Final[Mapping[str, Sound]] = {
             Layer.SHIMMER: _SPARKLE,
             Layer.PULSE: _SOFT_PULSE,
         },
-        mix_db=(2.0, 8.0, -2.0, 2.0, 1.0, 6.0),
+        mix_db=(2.0, 8.0, -2.0, 2.0, 1.0, 9.0),
         room=Room(seed=11),
-        air=AirPatch(points=((80, -30), (250, 0), (900, -6), (3_500, -30)), level_db=-34.0, hiss_db=-56.0),
+        air=AirPatch(
+            points=((80, -30), (250, 0), (900, -6), (2_500, -17), (5_000, -35)), level_db=-34.0, hiss_db=-51.0
+        ),
     ),
     "aurora": Sound(
         layers={
@@ -292,10 +306,13 @@ SOUNDS: Final[Mapping[str, Sound]] = {
             Layer.SHIMMER: _HALO,
             Layer.PULSE: replace(_SOFT_PULSE, attack_s=0.05, decay_s=2.2, send_db=-2.0),
         },
-        mix_db=(3.0, 0.0, -1.0, 0.0, 1.0, 3.0),
+        mix_db=(3.0, 0.0, -1.0, 0.0, 0.0, 9.0),
         room=Room(rt60_low_s=2.4, rt60_mid_s=2.5, rt60_high_s=2.0, bloom_s=0.12, tilt_db=-4.0, width=1.0, seed=12),
         air=AirPatch(
-            points=((200, -40), (900, -12), (2_400, 0), (4_000, -9)), level_db=-37.0, hiss_db=-52.0, gust_hz=0.11
+            points=((200, -40), (900, -12), (2_000, 0), (3_500, -5), (5_000, -24)),
+            level_db=-37.0,
+            hiss_db=-48.0,
+            gust_hz=0.11,
         ),
     ),
     "cathedral": Sound(
@@ -313,7 +330,7 @@ SOUNDS: Final[Mapping[str, Sound]] = {
                 send_db=-8.0,
             ),
             Layer.PAD: _CHOIR,
-            Layer.MELODY: replace(_CHOIR, attack_s=0.18, release_s=1.8, level_db=-2.0, send_db=-1.0),
+            Layer.MELODY: replace(_CHOIR, attack_s=0.18, release_s=1.8, level_db=-2.0, send_db=-1.0, rise_db=5.0),
             Layer.SHIMMER: replace(
                 _BELL,
                 harmonics=((0.5, -12), (1, 0), (1.19, -10), (1.5, -14), (2.0, -7), (2.51, -19)),
@@ -326,11 +343,17 @@ SOUNDS: Final[Mapping[str, Sound]] = {
                 attack_s=0.02,
                 decay_s=5.0,
                 send_db=-2.0,
+                rise_db=7.0,
             ),
         },
-        mix_db=(4.0, 1.0, -1.0, 5.0, 8.0, 0.0),
+        mix_db=(4.0, 1.0, -1.0, 5.0, 8.0, 2.0),
         room=Room(rt60_low_s=2.5, rt60_mid_s=2.5, rt60_high_s=1.5, bloom_s=0.08, tilt_db=-8.0, width=0.95, seed=13),
-        air=AirPatch(points=((60, -12), (160, 0), (500, -14), (2_500, -40)), level_db=-36.0, gust_depth=0.3),
+        air=AirPatch(
+            points=((60, -12), (160, 0), (500, -14), (2_500, -30), (5_000, -48)),
+            level_db=-36.0,
+            hiss_db=-55.0,
+            gust_depth=0.3,
+        ),
     ),
     "harbor": Sound(
         layers={
@@ -361,12 +384,12 @@ SOUNDS: Final[Mapping[str, Sound]] = {
             Layer.SHIMMER: replace(_BELL, harmonics=((1, 0), (2.0, -12), (3.01, -18)), decay_s=4.0, level_db=-2.0),
             Layer.PULSE: replace(_SOFT_PULSE, decay_s=2.0, harmonics=((1, 0), (3, -16), (4, -22))),
         },
-        mix_db=(3.0, 9.0, -1.0, 4.0, 14.0, 4.0),
+        mix_db=(3.0, 8.0, -1.0, 3.0, 14.0, 7.0),
         room=Room(rt60_low_s=1.6, rt60_mid_s=1.5, rt60_high_s=0.8, bloom_s=0.02, tilt_db=-10.0, width=0.85, seed=14),
         air=AirPatch(
-            points=((100, -14), (350, 0), (1_200, -5), (4_000, -22)),
+            points=((100, -14), (350, 0), (1_200, -5), (3_000, -12), (5_000, -33)),
             level_db=-28.0,
-            hiss_db=-48.0,
+            hiss_db=-45.0,
             gust_hz=0.13,
             gust_depth=0.75,
         ),
@@ -386,11 +409,16 @@ SOUNDS: Final[Mapping[str, Sound]] = {
                 level_db=-1.0,
             ),
             Layer.SHIMMER: replace(_SPARKLE, decay_s=2.8),
-            Layer.PULSE: replace(_SOFT_PLUCK, decay_s=1.5, release_s=0.6, copies=SINGLE, send_db=-9.0),
+            Layer.PULSE: replace(_SOFT_PLUCK, decay_s=1.5, release_s=0.6, copies=SINGLE, send_db=-9.0, rise_db=7.0),
         },
-        mix_db=(0.0, 2.0, -3.0, 2.0, -3.0, 0.0),
+        mix_db=(0.0, 2.0, -3.0, 2.0, -3.0, 2.0),
         room=Room(rt60_low_s=1.2, rt60_mid_s=1.2, rt60_high_s=0.9, bloom_s=0.012, tilt_db=-6.0, width=0.8, seed=15),
-        air=AirPatch(points=((150, -24), (600, -6), (2_000, 0), (4_200, -10)), level_db=-42.0, gust_depth=0.2),
+        air=AirPatch(
+            points=((150, -24), (600, -6), (1_600, 0), (3_000, -5), (5_000, -24)),
+            level_db=-42.0,
+            hiss_db=-54.0,
+            gust_depth=0.2,
+        ),
     ),
     "nocturne": Sound(
         layers={
@@ -415,11 +443,16 @@ SOUNDS: Final[Mapping[str, Sound]] = {
                 _FLUTE, harmonics=((1, 0), (2, -6), (3, -8), (4, -14), (5, -18)), attack_s=0.09, send_db=-5.0
             ),
             Layer.SHIMMER: replace(_SPARKLE, level_db=-2.0),
-            Layer.PULSE: replace(_ROUND_BASS, attack_s=0.03, decay_s=1.1, release_s=0.6, sustain=0.0),
+            Layer.PULSE: replace(_ROUND_BASS, attack_s=0.03, decay_s=1.1, release_s=0.6, sustain=0.0, rise_db=7.0),
         },
-        mix_db=(-3.0, 3.0, 0.0, -7.0, 0.0, 2.0),
+        mix_db=(-3.0, 3.0, 0.0, -7.0, 2.0, 5.0),
         room=Room(rt60_low_s=1.8, rt60_mid_s=1.7, rt60_high_s=0.7, bloom_s=0.02, tilt_db=-13.0, width=0.8, seed=16),
-        air=AirPatch(points=((60, -10), (200, 0), (700, -16), (3_000, -44)), level_db=-36.0, gust_depth=0.3),
+        air=AirPatch(
+            points=((60, -10), (200, 0), (700, -16), (3_000, -36), (5_000, -50)),
+            level_db=-36.0,
+            hiss_db=-58.0,
+            gust_depth=0.3,
+        ),
     ),
     "rainfall": Sound(
         layers={
@@ -441,10 +474,13 @@ SOUNDS: Final[Mapping[str, Sound]] = {
             ),
             Layer.PULSE: replace(_SOFT_PULSE, decay_s=0.9, harmonics=((1, 0), (3.93, -15)), send_db=-3.0, width=0.7),
         },
-        mix_db=(0.0, 6.0, -1.0, 1.0, 2.0, 6.0),
+        mix_db=(0.0, 6.0, -1.0, 3.0, 2.0, 10.0),
         room=Room(rt60_low_s=1.7, rt60_mid_s=2.0, rt60_high_s=1.5, bloom_s=0.05, tilt_db=-5.0, width=1.0, seed=17),
         air=AirPatch(
-            points=((120, -26), (500, -10), (1_800, 0), (4_200, -4)), level_db=-28.0, hiss_db=-42.0, gust_hz=0.09
+            points=((120, -26), (500, -10), (1_400, 0), (3_000, -6), (5_000, -24)),
+            level_db=-28.0,
+            hiss_db=-39.5,
+            gust_hz=0.09,
         ),
     ),
     "tundra": Sound(
@@ -469,14 +505,14 @@ SOUNDS: Final[Mapping[str, Sound]] = {
             ),
             Layer.MELODY: replace(_BELL, decay_s=8.0, attack_s=0.01, send_db=0.0, level_db=-1.0),
             Layer.SHIMMER: replace(_HALO, attack_s=3.5, release_s=6.0),
-            Layer.PULSE: replace(_ROUND_BASS, attack_s=0.04, decay_s=3.0, sustain=0.0, send_db=-6.0),
+            Layer.PULSE: replace(_ROUND_BASS, attack_s=0.04, decay_s=3.0, sustain=0.0, send_db=-6.0, rise_db=7.0),
         },
-        mix_db=(0.0, 0.0, -1.0, 5.0, 3.0, 0.0),
+        mix_db=(0.0, 0.0, -1.0, 6.0, 1.0, 8.0),
         room=Room(rt60_low_s=2.5, rt60_mid_s=2.3, rt60_high_s=0.9, bloom_s=0.15, tilt_db=-11.0, width=0.95, seed=18),
         air=AirPatch(
-            points=((120, -18), (420, 0), (800, -8), (3_000, -26)),
+            points=((120, -18), (420, 0), (800, -8), (2_500, -18), (5_000, -40)),
             level_db=-27.0,
-            hiss_db=-50.0,
+            hiss_db=-47.0,
             gust_hz=0.06,
             gust_depth=0.8,
         ),

@@ -37,7 +37,7 @@ from services.synthesis.patches import SOUNDS
 from services.synthesis.score.compose import SectionCache
 from services.synthesis.sends import Key, SendStore
 
-SOUND_VERSION: Final = 1
+SOUND_VERSION: Final = 2
 """Raise it when the music changes: edges move to the highest (SOUND_VERSION, render_revision)."""
 
 DEFAULT_BATCH_SIZE: Final = 16

@@ -23,6 +23,7 @@ from services.runtime.memory_monitor import MemoryMonitor
 from services.runtime.metrics import BusMetrics, PrometheusMetrics
 from services.runtime.scrape import answer_scrapes
 from services.runtime.settings import Settings
+from services.runtime.traces import close_traces, open_traces
 from services.synthesis.metrics import SynthesisMetrics
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ async def run_synthesis(settings: Settings, lifecycle: Lifecycle) -> None:
     synthesis_metrics = SynthesisMetrics(metrics)
     gc_config = RealTimeGCConfig(metrics)
     gc_config.configure()
+    open_traces(settings, service=SERVICE, instance=instance)
     memory = MemoryMonitor(metrics=metrics)
     health = Health("kernels", "bus")
     bus = NatsBus(settings.nats, name=instance, metrics=BusMetrics(metrics))
@@ -108,6 +110,7 @@ async def run_synthesis(settings: Settings, lifecycle: Lifecycle) -> None:
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await task
         await asyncio.to_thread(memory.stop)
+        await asyncio.to_thread(close_traces)
         await scrapes.close()
         await bus.close()
         await internal.stop()

@@ -35,6 +35,7 @@ from services.contract.timebase import (
     due_s,
     first_tick,
 )
+from services.runtime import traces
 from services.runtime.audio_pool import AudioChunkPool
 from services.runtime.bus import Bus, BusError, Job, JobSource, Subscription
 from services.runtime.clock import Clock
@@ -390,7 +391,14 @@ class Worker:
         jobs = [(held.request.spec, held.request.block) for held in batch]
         with self._pool.acquire() as view:
             out = np.frombuffer(view, dtype=np.int16).reshape(-1, CHUNKS_PER_BLOCK, CHUNK_FRAMES, CHANNELS)
+            began_s = self._clock.now()
             rendered = await self._in_thread(self._renderer.render, jobs, out)
+            if traces.active is not None:
+                ended_s = self._clock.now()
+                for held in batch:
+                    stream, number = held.request.spec.stream_id, held.request.block
+                    traces.active.add("fetch", stream, number, held.fetched_s, began_s, lane=held.lane)
+                    traces.active.add("render", stream, number, began_s, ended_s, batch=len(batch))
             self._measured(len(batch), rendered)
             for row, held in enumerate(batch):
                 if row in rendered.silenced:
@@ -413,6 +421,7 @@ class Worker:
             render_s=rendered.render_s,
             chords=rendered.chords[row],
         )
+        began_s = self._clock.now()
         try:
             await self._bus.publish(subjects.audio(stream), block.encode())
         except BusError as error:
@@ -422,6 +431,8 @@ class Worker:
             self._complain("block not sent", str(error))
             return
         now = self._clock.now()
+        if traces.active is not None:
+            traces.active.add("publish", stream, request.block, began_s, now)
         self._metrics.blocks.labels(lane=held.lane).inc()
         self._metrics.latency.observe(max(0.0, now - held.fetched_s))
         self._metrics.lead.observe(max(0.0, due_s(first_tick(request.block)) - now))

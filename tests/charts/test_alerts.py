@@ -251,8 +251,32 @@ def series(values: dict[str, str]) -> list[dict[str, str]]:
     return [{"series": name, "values": text} for name, text in values.items()]
 
 
-def test_every_alert_has_a_case() -> None:
+def test_every_alert_is_tested_firing_not_firing_and_recovering() -> None:
     assert set(CASES) == set(ALERTS)
+    for name, case in CASES.items():
+        assert 0 < case.not_yet_at < case.fires_at < case.well_at, name
+        assert case.bad != case.well, name
+        assert case.bad, name
+        assert case.well, name
+
+
+def test_the_share_of_late_chunks_is_recorded_over_each_window(tmp_path: Path) -> None:
+    records = [rule["record"] for rule in RULES if "record" in rule]
+    assert len(records) == 4
+    # Of 600 chunks a minute 30 are late.
+    values = {
+        'chunk_delivery_jitter_ms_bucket{le="50.0"}': "0+570x400",
+        "chunk_delivery_jitter_ms_count": "0+600x400",
+    }
+    expected = [
+        {
+            "expr": f"round({record}, 0.0001)",
+            "eval_time": "390m",
+            "exp_samples": [{"labels": "{}", "value": 0.05}],
+        }
+        for record in records
+    ]
+    promtool(tmp_path, [{"interval": "1m", "input_series": series(values), "promql_expr_test": expected}])
 
 
 def test_alerts_fire_say_what_is_wrong_and_recover(tmp_path: Path) -> None:
@@ -360,6 +384,12 @@ def test_runbooks_ask_for_series_that_exist() -> None:
             asked = set(SERIES.findall(re.sub(r'"[^"]*"', "", query)))
             assert asked, f"{page.name}: {query}"
             assert asked - names == set(), page.name
+
+
+def test_the_dashboard_counts_our_alerts_and_nobody_elses() -> None:
+    text = (CHART / "files" / "dashboards" / "auralis.json").read_text()
+    lists = set(re.findall(r'alertname=~\\"([^"\\]+)', text))
+    assert [set(each.split("|")) for each in lists] == [set(ALERTS)]
 
 
 def test_every_alert_has_a_severity_and_words() -> None:

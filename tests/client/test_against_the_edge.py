@@ -100,6 +100,46 @@ async def test_opus_is_the_same_music_and_a_move_to_another_edge_is_not_heard() 
     assert client.bad_messages == 0
 
 
+@pytest.mark.parametrize("format_", ["pcm", "opus"])
+async def test_without_renderers_the_listener_hears_no_silence_and_no_click(
+    format_: Format, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.edge.demand.LEAD_S", 2.5)
+    broker = MemoryBroker()
+    renderer = TinyRenderer(broker)
+    renderer.marked = False
+    await renderer.start()
+    states: list[str] = []
+
+    def note(event: Event) -> None:
+        if isinstance(event, Status):
+            states.append(event.state)
+
+    try:
+        async with (
+            running_edge(broker) as edge,
+            Client((await ready(edge)).ws, SPEC, format=format_, on_event=note) as client,
+        ):
+            chunks = await hear(client, 15)
+            renderer.silent = True
+            while "degraded" not in states:
+                chunks += await hear(client, 1)
+            chunks += await hear(client, 15)
+            renderer.silent = False
+            while states[-1] != "playing":
+                chunks += await hear(client, 1)
+            chunks += await hear(client, 15)
+    finally:
+        await renderer.stop()
+    assert [chunk.chunk_id for chunk in chunks] == list(range(chunks[0].chunk_id, chunks[0].chunk_id + len(chunks)))
+    sound = left(chunks)[CHUNK_FRAMES:]
+    loudness = np.sqrt(np.mean(sound[: len(sound) // 882 * 882].reshape(-1, 882) ** 2, axis=1))
+    # 20 ms at a time: the loop's seams and fades may be a little softer or louder, and never silent.
+    assert loudness.min() > 0.5 * 8000 / np.sqrt(2)
+    assert loudness.max() < 1.3 * 8000 / np.sqrt(2)
+    assert click(sound, pitch_hz(SPEC.stream_id)) < 0.02
+
+
 async def test_a_change_in_opus_is_crossfaded(broker: MemoryBroker) -> None:
     new = SPEC.updated({"key": "F#"})
     async with running_edge(broker) as edge, Client((await ready(edge)).ws, SPEC, format="opus") as client:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import random
 import time
 from typing import Any
 
@@ -74,16 +75,27 @@ async def test_a_line_that_shakes_raises_the_tier_and_when_it_is_calm_again_the_
                     if time.perf_counter() > until:
                         return
 
+            chance = random.Random(5)
+
+            async def shake() -> None:
+                while True:
+                    line.stalled = True
+                    await asyncio.sleep(1.9 + 0.3 * chance.random())
+                    line.stalled = False
+                    await asyncio.sleep(0.6 + 0.3 * chance.random())
+
             await hear_for(2)
             assert set(tiers) == {"normal"}
-            # A chunk is three pieces: it takes up to a second and a half, and the line cannot keep up.
-            line.jitter_s = 0.5
-            await hear_for(12)
+            # Longer than its buffer of a second lasts, and shorter than the deepest one does.
+            shaking = asyncio.create_task(shake())
+            await hear_for(25)
             raised = max(tiers, key=TIERS.index)
             assert TIERS.index(raised) > TIERS.index("normal")
-            line.jitter_s = 0.0
-            await hear_for(5)
             dry = client.arrivals.underruns
+            await hear_for(10)
+            shaking.cancel()
+            line.stalled = False
+            assert client.arrivals.underruns == dry
             await hear_for(40)
             assert client.arrivals.underruns == dry
             assert TIERS.index(tiers[-1]) < TIERS.index(raised)

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import gc
 import io
 
 import av
 import numpy as np
+import psutil
 import pytest
 
 from services.contract.timebase import CHUNK_FRAMES, SAMPLE_RATE_HZ
@@ -77,3 +79,15 @@ def test_half_a_chunk_is_refused() -> None:
     with pytest.raises(ValueError, match="expected 17640"):
         encoder.encode(b"\0" * 8820)
     encoder.close()
+
+
+def test_encoders_start_no_threads_that_outlive_them() -> None:
+    process = psutil.Process()
+    # What decoders of other tests have left ends now, and not in between.
+    gc.collect()
+    before = process.num_threads()
+    encoders = [MountEncoder(format_, title="x") for format_ in ("opus", "mp3") for _ in range(5)]
+    for encoder in encoders:
+        for _ in range(3):
+            encoder.encode(bytes(17_640))
+    assert process.num_threads() <= before

@@ -433,6 +433,29 @@ async def test_a_drain_spreads_its_closes_and_takes_nobody_new() -> None:
         assert edge.metric("auralis_closes_total", code="1012") == 5
 
 
+async def test_an_edge_that_is_always_late_still_lets_others_have_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with world() as made:
+        ticks = turns = 0
+
+        def slow(_tick: int) -> None:
+            nonlocal ticks
+            ticks += 1
+            made.clock.forward(0.3)
+            if ticks == 20:
+                # Ends the loop of ticks, which would otherwise hang this test where it never yields.
+                raise asyncio.CancelledError
+
+        monkeypatch.setattr(made.hub, "_begin_tick", slow)
+        late = asyncio.create_task(Hub._run_ticks(made.hub))
+        await asyncio.sleep(0)
+        made.clock.forward(0.3)
+        while not late.done():
+            turns += ticks > 0
+            await asyncio.sleep(0)
+        assert ticks == 20
+        assert turns >= 19
+
+
 async def test_places_are_counted_from_admission_to_release() -> None:
     async with world(max_connections=2) as edge:
         assert edge.hub.admit("a") is None

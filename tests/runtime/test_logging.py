@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import structlog
 
-from services.runtime.logging import RepeatLimiter, configure_logging, get_logger
+from services.runtime.logging import RepeatFilter, RepeatLimiter, configure_logging, get_logger
 from services.runtime.settings import Settings
 
 
@@ -175,3 +175,40 @@ def test_the_limiter_forgets_the_key_seen_least_recently() -> None:
     assert limiter.admit("c") == 0
     assert limiter.admit("a") is None
     assert limiter.admit("b") == 0
+
+
+def record(event: str, level: int = logging.WARNING, **fields: Any) -> logging.LogRecord:
+    return logging.LogRecord("services.edge", level, __file__, 1, {"event": event, **fields}, None, None)
+
+
+def test_a_fault_that_repeats_is_told_a_few_times_and_then_how_often_it_was_not() -> None:
+    now_s = [0.0]
+    repeats = RepeatFilter(burst=3, interval_s=10, monotonic=lambda: now_s[0])
+    passed = [repeats.filter(record("ask failed", stream=f"s-{number}")) for number in range(100)]
+    assert passed == [True] * 3 + [False] * 97
+    # Another event, and what is no fault, pass.
+    assert repeats.filter(record("block skipped"))
+    assert all(repeats.filter(record("listener joined", logging.INFO)) for _ in range(100))
+    now_s[0] = 10.0
+    late = record("ask failed")
+    assert repeats.filter(late)
+    assert isinstance(late.msg, dict)
+    assert late.msg["held_back"] == 97
+    again = record("ask failed")
+    assert repeats.filter(again)
+    assert isinstance(again.msg, dict)
+    assert "held_back" not in again.msg
+
+
+def test_other_libraries_faults_are_held_back_too() -> None:
+    stream = json_logs()
+    for number in range(100):
+        logging.getLogger("uvicorn.error").error("Exception in %s", f"request {number}")
+    assert len(lines(stream)) == 20
+
+
+def test_events_that_are_counted_stay_few() -> None:
+    repeats = RepeatFilter(max_events=10)
+    for number in range(1000):
+        assert repeats.filter(record(f"event {number}"))
+    assert len(repeats._seen) == 10

@@ -7,7 +7,6 @@ import contextlib
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
 
 import psutil
@@ -29,16 +28,23 @@ def listeners(ws_url: str, number: int) -> Iterator[None]:
                 async for _ in client:
                     pass
 
-    tasks = [asyncio.run_coroutine_threadsafe(listen(seed), loop) for seed in range(number)]
+    for seed in range(number):
+        asyncio.run_coroutine_threadsafe(listen(seed), loop)
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        # The clients say goodbye before their loop ends.
-        time.sleep(0.5)
+        asyncio.run_coroutine_threadsafe(_end_all(), loop).result(30)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
+        loop.close()
+
+
+async def _end_all() -> None:
+    """Cancel everything else in this loop, and wait until each client has said goodbye."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 def process_of(parent: int, module: str) -> psutil.Process:

@@ -1,4 +1,4 @@
-"""Ears for tests: levels, clicks, and a float64 reference of the voices."""
+"""Ears for tests: levels, silence, and a float64 reference of the voices. Clicks: tests/support/clicks.py."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.signal import resample_poly
 
-from services.contract.timebase import BLOCK_FRAMES, CHANNELS
+from services.contract.timebase import BLOCK_FRAMES, CHANNELS, SAMPLE_RATE_HZ
 from services.synthesis.dsp.control import Col
 from services.synthesis.dsp.grid import GUARD_INTERVALS, INTERVAL_FRAMES, QUARTER
 
@@ -28,22 +29,26 @@ def as_sound(pcm: NDArray[np.int16]) -> FloatArray:
     return pcm.reshape(-1, CHANNELS).astype(np.float64) / 32768.0
 
 
-def click_strength(sound: FloatArray, join: int, reach: int = 3_000, order: int = 48) -> float:
-    """How much what happens at `join` surprises a linear prediction: 1 is the worst surprise nearby.
+def true_peak_db(sound: FloatArray) -> float:
+    """The highest level between the samples too, in dBTP, by four times oversampling; a piece at a time."""
+    peak = 0.0
+    piece, margin = 10 * SAMPLE_RATE_HZ, 512
+    for begin in range(0, len(sound), piece):
+        part = sound[max(begin - margin, 0) : begin + piece + margin]
+        peak = max(peak, float(np.abs(resample_poly(part, 4, 1, axis=0)).max()))
+    return db(peak)
 
-    Sums of sines predict themselves, so that even a small step stands out of loud music.
-    """
-    strength = 0.0
-    for channel in range(sound.shape[1]):
-        part = sound[join - reach : join + reach, channel]
-        windows = np.lib.stride_tricks.sliding_window_view(part[:-1], order)
-        weights = np.linalg.lstsq(windows, part[order:], rcond=1e-7)[0]
-        surprise = np.abs(part[order:] - windows @ weights)
-        at = reach - order
-        near = surprise[at - 2 : at + 3].max()
-        around = np.concatenate((surprise[: at - 2], surprise[at + order + 3 :])).max()
-        strength = max(strength, near / max(around, 1.0 / 32768.0))
-    return float(strength)
+
+def longest_silence_s(sound: FloatArray, below_db: float = -60.0) -> float:
+    """The longest time in which windows of 20 ms stay below a level."""
+    frames = SAMPLE_RATE_HZ // 50
+    windows = len(sound) // frames
+    quiet = (sound[: windows * frames].reshape(windows, -1) ** 2).mean(axis=1) < 10.0 ** (below_db / 10.0)
+    longest = run = 0
+    for silent in quiet.tolist():
+        run = run + 1 if silent else 0
+        longest = max(longest, run)
+    return longest / 50.0
 
 
 def reference_voices(

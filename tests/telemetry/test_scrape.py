@@ -173,3 +173,18 @@ async def test_it_asks_by_itself_so_that_silence_is_noticed(
                 await asyncio.sleep(0.01)
     finally:
         running.cancel()
+
+
+@pytest.mark.parametrize("dies_after_s", [0.1, 2.5, 4.9])
+async def test_an_instance_that_dies_is_shown_as_silent_within_fifteen_seconds(
+    telemetry: Fixture, dies_after_s: float
+) -> None:
+    bus = await telemetry.add("e1")
+    await telemetry.scraper.refresh(max_age_s=0)
+    died_s = telemetry.clock.now_s + dies_after_s
+    await bus.close()
+    while "e1" in telemetry.names():
+        # A round as `run` makes it: five seconds, and up to one of waiting.
+        telemetry.clock.now_s += scrape.EVERY_S + 1.0
+        await telemetry.scraper.refresh(max_age_s=0)
+    assert telemetry.clock.now_s - died_s <= 15

@@ -1,6 +1,8 @@
 /* The visualiser: slow veils of light that follow the music's spectrum. */
 
 const VEILS = 4;
+const BANDS = 16;
+const STEP = 12;
 const HUES = { drift: 215, aurora: 160, cathedral: 265, harbor: 195, lantern: 32, nocturne: 240, rainfall: 205, tundra: 185 };
 
 export class Sky {
@@ -67,23 +69,25 @@ export class Sky {
       const level = this.levels[veil];
       const middle = h * (0.72 - 0.13 * veil) + Math.sin(t * 0.07 * (veil + 1) + veil * 2) * h * 0.05;
       const reach = h * (0.1 + 0.28 * level);
-      const light = c.createLinearGradient(0, middle - reach, 0, middle + reach);
-      const colour = (alpha) => `hsl(${this.hue + veil * 18 - 20} 75% 62% / ${alpha})`;
-      light.addColorStop(0, colour(0));
-      light.addColorStop(0.5, colour(0.1 + 0.35 * level));
-      light.addColorStop(1, colour(0));
-      c.fillStyle = light;
-      c.beginPath();
-      for (let x = -24; x <= w + 24; x += 12) {
-        const wave = Math.sin(x / w * 5 + t * 0.11 * (veil + 1) + veil) + 0.5 * Math.sin(x / w * 11 - t * 0.07 + veil * 3);
-        const y = middle + wave * h * 0.035 * (1 + 2 * level);
-        x === -24 ? c.moveTo(x, y - reach) : c.lineTo(x, y - reach);
+      // Bands within bands, each a little light: soft edges that follow the wave.
+      c.fillStyle = `hsl(${this.hue + veil * 18 - 20} 75% 62% / ${(0.1 + 0.35 * level) / BANDS})`;
+      for (let band = 1; band <= BANDS; band++) {
+        const half = reach * (band / BANDS) ** 1.4;
+        c.beginPath();
+        for (let x = -STEP; x <= w + STEP; x += STEP) {
+          const y = middle + this.wave(x / w, t, veil) * h * 0.06 * (1 + level);
+          x === -STEP ? c.moveTo(x, y - half) : c.lineTo(x, y - half);
+        }
+        for (let x = w + STEP; x >= -STEP; x -= STEP) {
+          c.lineTo(x, middle + this.wave(x / w, t + 9, veil + 1) * h * 0.05 + half);
+        }
+        c.fill();
       }
-      for (let x = w + 24; x >= -24; x -= 12) {
-        const wave = Math.sin(x / w * 4 - t * 0.09 + veil * 2);
-        c.lineTo(x, middle + reach + wave * h * 0.03);
-      }
-      c.fill();
     }
+  }
+
+  /* From -1.5 to 1.5. */
+  wave(x, t, veil) {
+    return Math.sin(x * 4.2 + t * 0.11 * (veil + 1) + veil * 1.7) + 0.5 * Math.sin(x * 9.1 - t * 0.07 + veil * 3);
   }
 }

@@ -9,7 +9,15 @@ from threading import Lock
 from services.contract.spec import MODES, PRESETS, StreamSpec
 from services.synthesis.score.events import Section, SectionChord
 from services.synthesis.score.harmony import chord_table
-from services.synthesis.score.layers import air_curve, write_bass, write_drone, write_pad, write_pulse, write_shimmer
+from services.synthesis.score.layers import (
+    air_curve,
+    write_arrival,
+    write_bass,
+    write_drone,
+    write_pad,
+    write_pulse,
+    write_shimmer,
+)
 from services.synthesis.score.melody import write_melody
 from services.synthesis.score.plan import plan_section
 from services.synthesis.score.writing import Sheet
@@ -31,6 +39,7 @@ def compose_section(spec: StreamSpec, section: int) -> Section:
     write_pad(sheet, plan)
     write_melody(sheet, plan)
     write_shimmer(sheet, plan)
+    write_arrival(sheet, plan)
     write_pulse(sheet, plan)
     air_s, air_level = air_curve(plan, spec.seed, section)
     return Section(

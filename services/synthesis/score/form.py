@@ -47,6 +47,7 @@ class Draw(IntEnum):
     VARY = 23
     THRESHOLD = 24
     ORCHESTRATION = 25
+    ARRIVAL = 26
 
 
 class Letter(IntEnum):

@@ -21,6 +21,7 @@ _BASS_CENTRE_MIDI: Final = 43
 _MUDDY_BELOW_MIDI: Final = 48
 _SHORTEST_PULSE_BEAT_S: Final = 0.5
 _PART_S: Final = SECTION_S / PARTS
+_ARRIVAL_NOTES: Final = 6
 
 
 def write_drone(sheet: Sheet, plan: Plan, home_mode: str) -> None:
@@ -37,7 +38,7 @@ def write_drone(sheet: Sheet, plan: Plan, home_mode: str) -> None:
                 onset_s,
                 _PART_S + _DRONE_OVERLAP_S,
                 pitch,
-                gain=voice.gain * (0.92 + 0.16 * dice.unit(number, part)),
+                gain=voice.gain * (0.9 + 0.2 * dice.unit(number, part)) * (1 + 0.6 * level),
                 pan=(0.0, -0.3, 0.3, 0.15)[number % 4],
                 brightness=plan.preset.brightness * 0.6 + 0.2 * level,
                 threshold=voice.threshold,
@@ -55,7 +56,7 @@ def write_bass(sheet: Sheet, plan: Plan, home_mode: str) -> None:
         pitch = _bass_pitch(chord, chord.bass, drone)
         length_s = chord.end_s - chord.begin_s
         level = plan.form.arc.level(chord.position)
-        gain = style.gain * (0.9 + 0.2 * dice.unit(chord.index, 0)) * (1 + 0.2 * level)
+        gain = style.gain * (0.9 + 0.2 * dice.unit(chord.index, 0)) * (1 + 0.4 * level)
         brightness = plan.preset.brightness * 0.7 + 0.2 * level
         threshold = style.threshold - 0.1 * level + 0.08 * dice.unit(chord.index, 1)
         second_s = 0.0
@@ -118,7 +119,7 @@ def write_pad(sheet: Sheet, plan: Plan) -> None:
             )
             spread = 2 * voice / (len(pad.thresholds) - 1) - 1
             pan = 0.6 * spread * (1 if index % 2 else -1) * (0.6 + 0.4 * dice.unit(voice, index, 4))
-            gain = pad.gain * (0.9 + 0.2 * dice.unit(voice, index, 3)) * (1 + 0.3 * level)
+            gain = pad.gain * (0.9 + 0.2 * dice.unit(voice, index, 3)) * (1 + 0.7 * level)
             brightness = plan.preset.brightness + 0.35 * level + 0.06 * spread
             sheet.add(
                 Layer.PAD,
@@ -167,7 +168,7 @@ def write_shimmer(sheet: Sheet, plan: Plan) -> None:
         place = dice.below(len(tones), number, 1)
         threshold = style.threshold + style.spread * (rank + 0.5) / total - 0.25 * level + 0.4 * (1 - presence)
         threshold += 0.2 if chord.breath else 0.0
-        gain = style.gain * (0.7 + 0.5 * dice.unit(number, 2)) * (1 + 0.4 * level)
+        gain = style.gain * (0.7 + 0.5 * dice.unit(number, 2)) * (1 + 0.6 * level)
         pan = 1.7 * dice.unit(number, 3) - 0.85
         brightness = plan.preset.brightness + 0.2 + 0.3 * level
         ring_s = low_s + (high_s - low_s) * dice.unit(number, 4)
@@ -195,6 +196,36 @@ def write_shimmer(sheet: Sheet, plan: Plan) -> None:
                     brightness=brightness,
                     threshold=threshold + later,
                 )
+
+
+def write_arrival(sheet: Sheet, plan: Plan) -> None:
+    """One figure where the section culminates: the chord's tones, run through once, so that the height is felt."""
+    style = plan.preset.shimmer
+    dice = plan.form.own.at(Draw.ARRIVAL)
+    awake = [chord for chord in plan.chords if not chord.breath and plan.form.presence[chord.part].shimmer > 0]
+    if not awake:
+        return
+    chord = min(awake, key=lambda candidate: abs(candidate.position - plan.form.arc.peak))
+    tones = _tones(chord, style.low_midi, style.high_midi)
+    # Rain falls, everything else rises.
+    run = (tones[::-1] if style.style == "drops" else tones)[:_ARRIVAL_NOTES]
+    step_s = plan.tick_s * (2.0 if style.style == "halo" else 1.0)
+    level = plan.form.arc.level(chord.position)
+    side = -1.0 if dice.chance(0.5, 0) else 1.0
+    for number, pitch in enumerate(run):
+        place = number / max(len(run) - 1, 1)
+        onset_s = chord.begin_s + (number + 0.12 * (dice.unit(1, number) - 0.5)) * step_s
+        if onset_s < chord.end_s:
+            sheet.add(
+                Layer.SHIMMER,
+                onset_s,
+                style.ring_s[1],
+                pitch,
+                gain=style.gain * (0.7 + 0.4 * place) * (1 + 0.5 * level),
+                pan=side * (1.2 * place - 0.6),
+                brightness=plan.preset.brightness + 0.2 + 0.3 * level,
+                threshold=style.threshold + 0.15 + 0.05 * number,
+            )
 
 
 def write_pulse(sheet: Sheet, plan: Plan) -> None:
@@ -237,7 +268,7 @@ def write_pulse(sheet: Sheet, plan: Plan) -> None:
         (onset_s + 0.006 * (2 * human - 1))[keep],
         np.full(int(keep.sum()), max(style.hold * min(eighth_s, 0.5), 0.18)),
         tones[chord, tone][keep],
-        gain=(style.gain * steps[step, 3] * (0.85 + 0.3 * human) * (1 + 0.4 * level))[keep],
+        gain=(style.gain * steps[step, 3] * (0.85 + 0.3 * human) * (1 + 0.6 * level))[keep],
         pan=(0.3 * np.where(step % 2 == 0, -1.0, 1.0) * (0.5 + human / 2))[keep],
         brightness=(plan.preset.brightness * 0.8 + 0.3 * level)[keep],
         threshold=np.maximum(threshold, 0.08)[keep],

@@ -227,7 +227,7 @@ def _write_phrase(sheet: Sheet, plan: Plan, phrase: _Phrase, base: float, last_d
         rubato_s = style.rubato_s * (2 * dice.unit(index, 2) - 1)
         ring_s = min(max(length * tick_s * 1.15, style.ring_s[0]), style.ring_s[1])
         level = form.arc.level(chord.position)
-        gain = style.gain * accent * (1 + 0.3 * level)
+        gain = style.gain * accent * (1 + 0.5 * level)
         threshold = base - 0.20 * level + (0.0 if index == 0 else 0.06 if strong else 0.18 + 0.12 * dice.unit(index, 3))
         brightness = plan.preset.brightness + 0.25 * (accent - 0.75) + 0.3 * level
         pan = 0.35 * side + 0.12 * (2 * dice.unit(index, 4) - 1)

@@ -1,0 +1,101 @@
+"""What a stretch of a stream's score looks like: notes, chords and sections on one line of time, for pictures. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.contract.spec import StreamSpec
+from services.contract.timebase import SECTION_S
+from services.synthesis.score.compose import compose_section
+from services.synthesis.score.events import Layer
+from services.synthesis.score.form import PARTS, plan_form
+
+_PRIME: Final = "\u2032"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Something that begins at a time of the stretch."""
+
+    at_s: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreView:
+    """A stretch of a score. Times are in seconds from its beginning; what began before it begins with it.
+
+    Attributes:
+        begin_s, end_s, pitch_midi, gain: float64 [notes], keys held, that is without the tails of their sound.
+        layer: uint8 [notes], see Layer.
+        chords: where each begins, with its name.
+        sections: where each begins, with its letter, and a prime for each time that it was there before.
+        parts: where the quarters of the sections begin.
+    """
+
+    begin_s: NDArray[np.float64]
+    end_s: NDArray[np.float64]
+    pitch_midi: NDArray[np.float64]
+    gain: NDArray[np.float64]
+    layer: NDArray[np.uint8]
+    chords: tuple[Mark, ...]
+    sections: tuple[Mark, ...]
+    parts: tuple[float, ...]
+
+    def of(self, layer: Layer) -> NDArray[np.intp]:
+        """Places of a layer's notes."""
+        return np.flatnonzero(self.layer == layer)
+
+
+def view_score(spec: StreamSpec, start_block: int, seconds: float) -> ScoreView:
+    """The score of `spec` from `start_block` (seconds since the epoch) on, at its intensity."""
+    columns: list[NDArray[np.float64]] = []
+    chords: list[Mark] = []
+    sections: list[Mark] = []
+    parts: list[float] = []
+    end = start_block + seconds
+    # Notes of the section before still sound at the beginning.
+    for number in range(max(start_block // SECTION_S - 1, 0), int(-(-end // SECTION_S))):
+        offset_s = float(number * SECTION_S - start_block)
+        section = compose_section(spec, number)
+        notes = section.notes
+        heard = notes.threshold <= spec.intensity
+        begin_s = notes.onset_s[heard] + offset_s
+        columns.append(
+            np.stack(
+                (
+                    begin_s,
+                    begin_s + notes.duration_s[heard],
+                    notes.pitch_midi[heard],
+                    notes.gain[heard],
+                    notes.layer[heard],
+                )
+            )
+        )
+        chords += [Mark(chord.onset_s + offset_s, chord.name) for chord in section.chords]
+        form = plan_form(spec.preset, spec.seed, number)
+        sections.append(Mark(offset_s, form.letter.name + _PRIME * form.visit))
+        parts += [offset_s + part * SECTION_S / PARTS for part in range(PARTS)]
+    table = np.concatenate(columns, axis=1)
+    table = table[:, (table[0] < seconds) & (table[1] > 0.0)]
+    return ScoreView(
+        begin_s=np.maximum(table[0], 0.0),
+        end_s=np.minimum(table[1], seconds),
+        pitch_midi=table[2],
+        gain=table[3],
+        layer=table[4].astype(np.uint8),
+        chords=_within(chords, seconds),
+        sections=_within(sections, seconds),
+        parts=tuple(at_s for at_s in parts if 0.0 < at_s < seconds),
+    )
+
+
+def _within(marks: list[Mark], seconds: float) -> tuple[Mark, ...]:
+    """Marks that begin in the stretch, and the one that it begins with, at 0."""
+    before = [mark for mark in marks if mark.at_s <= 0.0]
+    first = [Mark(0.0, before[-1].text)] if before else []
+    return (*first, *(mark for mark in marks if 0.0 < mark.at_s < seconds))

@@ -1,0 +1,103 @@
+"""Two renderers at one queue: each does its share, and the death of one is not heard."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import httpx
+import pytest
+import websockets
+
+from tests.integration.test_whole_path import nats_url
+from tests.support.system import System, free_port, running_system
+
+STREAMS = 12
+BEFORE_S, AFTER_S = 8.0, 8.0
+READY_WITHIN_S = 120.0
+
+
+@dataclass
+class Ear:
+    """What one listener heard: ids of chunks in their order."""
+
+    ids: list[int] = field(default_factory=list)
+    starved: int = 0
+
+    @property
+    def missing(self) -> int:
+        return self.ids[-1] - self.ids[0] + 1 - len(set(self.ids))
+
+
+async def hear(url: str, seed: int, ear: Ear, seconds: float) -> None:
+    """Listen to a stream of its own for `seconds` from its first chunk on."""
+    async with websockets.connect(url, compression=None) as socket:
+        await socket.send(json.dumps({"type": "control", "action": "start", "params": {"seed": seed}}))
+        until = float("inf")
+        while time.monotonic() < until:
+            message = json.loads(await asyncio.wait_for(socket.recv(), 30))
+            assert message["type"] == "audio", message
+            if not ear.ids:
+                until = time.monotonic() + seconds
+            ear.ids.append(message["chunk_id"])
+            ear.starved += message["buffer_depth"] < 1
+
+
+async def rendered(http: httpx.AsyncClient, port: int) -> float:
+    """Blocks that the renderer with this internal port has published."""
+    text = (await http.get(f"http://127.0.0.1:{port}/metrics")).text
+    lines = [line for line in text.splitlines() if line.startswith("auralis_render_blocks_total")]
+    assert lines, text[:2_000]
+    return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+
+@pytest.fixture
+async def pair() -> AsyncIterator[tuple[System, asyncio.subprocess.Process, int]]:
+    """A system, and a second renderer beside it; its process and its internal port."""
+    with running_system() as system:
+        port = free_port()
+        environ = {**os.environ, "NATS_URL": nats_url(system), "METRICS_PORT": str(port)}
+        second = await asyncio.create_subprocess_exec(sys.executable, "-m", "services.synthesis", env=environ)
+        try:
+            async with httpx.AsyncClient(timeout=2) as http, asyncio.timeout(READY_WITHIN_S):
+                while True:
+                    try:
+                        if (await http.get(f"http://127.0.0.1:{port}/readyz")).status_code == 200:
+                            break
+                    except httpx.HTTPError:
+                        assert second.returncode is None, f"the second renderer ended: {second.returncode}"
+                    await asyncio.sleep(0.2)
+            yield system, second, port
+        finally:
+            if second.returncode is None:
+                second.kill()
+            await second.wait()
+
+
+async def test_two_renderers_share_the_streams_and_one_that_is_killed_is_not_heard(
+    pair: tuple[System, asyncio.subprocess.Process, int],
+) -> None:
+    system, second, port = pair
+    ears = [Ear() for _ in range(STREAMS)]
+    listeners = [
+        asyncio.create_task(hear(system.ws_url, 7_000 + seed, ear, BEFORE_S + AFTER_S)) for seed, ear in enumerate(ears)
+    ]
+    async with httpx.AsyncClient(timeout=5) as http:
+        while not all(ear.ids for ear in ears):
+            await asyncio.sleep(0.05)
+        before = await rendered(http, port)
+        await asyncio.sleep(BEFORE_S)
+        share = (await rendered(http, port) - before) / (STREAMS * BEFORE_S)
+    second.send_signal(signal.SIGKILL)
+    await asyncio.gather(*listeners)
+    assert [ear.missing for ear in ears] == [0] * STREAMS
+    assert [ear.ids for ear in ears] == [sorted(ear.ids) for ear in ears]
+    assert sum(ear.starved for ear in ears) == 0
+    # Whoever is free fetches: neither may sit idle while the other does everything.
+    assert 0.15 < share < 0.85
