@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 PY := .venv/bin/python
 
-.PHONY: help setup up monitoring test test-long test-cluster check format constraints bench-synthesis bench-edge clean
+.PHONY: help setup up monitoring test test-long test-cluster check format constraints kernels bench-synthesis bench-edge clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,7 +37,10 @@ format: setup  ## let ruff format and fix
 	@$(PY) -m ruff format .
 	@$(PY) -m ruff check --fix .
 
-bench-synthesis: setup  ## streams in real time, score share, batches (DEVICE=cpu|cuda|mps)
+kernels: setup  ## compile the kernels of the sound that this machine's cache lacks
+	@$(PY) -m services.synthesis.build_kernels
+
+bench-synthesis: setup  ## streams in real time, phrases, peers, memory (five minutes; DEVICE=cpu|cuda|mps)
 	@$(PY) benchmarks/synthesis.py --device $(or $(DEVICE),auto)
 
 bench-edge: setup  ## processor time per message beside C, frameworks, Icecast and centrifuge (ten minutes)
