@@ -34,14 +34,19 @@ from services.synthesis.dsp.voices import sent
 from services.synthesis.kernels import Kernels, load_kernels
 from services.synthesis.pack import Compose, Packer, Placement
 from services.synthesis.patches import SOUNDS
+from services.synthesis.readback import Readback
 from services.synthesis.score.compose import SectionCache
 from services.synthesis.sends import Key, SendStore
 
 SOUND_VERSION: Final = 2
 """Raise it when the music changes: edges move to the highest (SOUND_VERSION, render_revision)."""
 
-DEFAULT_BATCH_SIZE: Final = 16
-"""Rows of a kernel call: what they write between two kernels stays in a cache of a few MB."""
+_CPU_ROWS: Final = 16
+"""Rows of a kernel call on a CPU: what they write between two kernels stays in a cache of a few MB."""
+_GPU_ROWS: Final = (16, 256)
+"""Rows of a kernel call on a GPU, at least and at most: as many as fit."""
+_ROW_BYTES: Final = 8 * 2**20
+"""What the kernels need for a row of two hundred partials, at most."""
 
 Job = tuple[StreamSpec, int]
 """A stream and the block (second since the epoch) of it."""
@@ -81,6 +86,14 @@ class _Result:
     mean_square: NDArray[np.float32]
 
 
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """What came of a group: how many seconds of send had to be made besides, and what is still to be collected."""
+
+    history: int
+    open: list[Callable[[], None]]
+
+
 class Renderer:
     """Renders blocks on one device.
 
@@ -111,7 +124,8 @@ class Renderer:
         # Decaying tails reach numbers so small that a CPU needs a hundred times as long for them.
         torch.set_flush_denormal(True)
         self.device = device
-        self.batch_size = batch_size or DEFAULT_BATCH_SIZE
+        self.batch_size = batch_size or default_batch_size(device)
+        self._readback = Readback(device)
         self._enable_compile = enable_compile
         self._kernel_cache = kernel_cache
         self.packer = Packer(compose or SectionCache(2 * max_streams).get, max_sections=3 * max_streams)
@@ -189,7 +203,10 @@ class Renderer:
         result = _Result(pcm, np.empty(len(jobs), dtype=np.float32), np.empty(len(jobs), dtype=np.float32))
         rows = [self.packer.place(spec, block) for spec, block in jobs]
         self._sends.touch([(spec.stream_id, block - back) for spec, block in jobs for back in range(SECONDS_NEEDED)])
-        history = sum(self._pool.map(lambda group: self._render_group(rows, group, result), self._groups(rows)))
+        groups = list(self._pool.map(lambda group: self._render_group(rows, group, result), self._groups(rows)))
+        for group in groups:
+            for collect in group.open:
+                collect()
         bad = np.flatnonzero(~np.isfinite(result.mean_square))
         pcm[bad], result.peak[bad], result.mean_square[bad] = 0, 0.0, 0.0
         return RenderedBatch(
@@ -200,7 +217,7 @@ class Renderer:
             silenced=tuple(int(index) for index in bad),
             render_s=time.perf_counter() - started,
             partials=sum(row.low_count + row.high_count for row in rows),
-            history=history,
+            history=sum(group.history for group in groups),
         )
 
     def _groups(self, rows: list[Placement]) -> list[list[int]]:
@@ -214,9 +231,10 @@ class Renderer:
         size = max(1, min(self.batch_size, -(-len(rows) // self.threads)))
         return [order[i : i + size] for i in range(0, len(order), size)]
 
-    def _render_group(self, all_rows: list[Placement], group: list[int], result: _Result) -> int:
-        """Render some of `all_rows` into their places of `result`; how many seconds of send had to be made besides."""
+    def _render_group(self, all_rows: list[Placement], group: list[int], result: _Result) -> _Group:
+        """Render some of `all_rows` into their places of `result`."""
         rows = [all_rows[index] for index in group]
+        collects: list[Callable[[], None]] = []
         with torch.inference_mode():
             history, spectra = self._missing(rows)
             for i in range(0, len(history), self.batch_size):
@@ -231,8 +249,13 @@ class Renderer:
                 part = voices[: len(rows)]
                 if len(chosen) < len(rows):
                     part = part.index_select(0, torch.tensor(chosen, device=self.device))
-                self._finish([rows[place] for place in chosen], part, [group[place] for place in chosen], result)
-        return len(history)
+                places = [group[place] for place in chosen]
+                collects.append(self._finish([rows[place] for place in chosen], part, places, result))
+        if not self._readback.waits:
+            for collect in collects:
+                collect()
+            collects = []
+        return _Group(len(history), collects)
 
     def _missing(self, rows: list[Placement]) -> tuple[list[Job], list[Key]]:
         """Seconds of send that are neither kept nor made with the rows, and spectra that are not kept."""
@@ -257,8 +280,12 @@ class Renderer:
         self._sends.store([(row.spec.stream_id, row.block) for row in rows], sent(voices[: len(rows)]))
         return voices
 
-    def _finish(self, rows: list[Placement], voices: Tensor, places: list[int], result: _Result) -> None:
-        """Everything after the low partials, into `places` of `result`; all `rows` have bright partials or none has."""
+    def _finish(self, rows: list[Placement], voices: Tensor, places: list[int], result: _Result) -> Callable[[], None]:
+        """Everything after the low partials; all `rows` have bright partials or none has.
+
+        Returns:
+            What puts the samples into `places` of `result` once they are on the host.
+        """
         padded = self._padded(rows)
         if len(padded) > len(voices):
             voices = voices.repeat(len(padded) // len(voices), 1, 1, 1)
@@ -288,15 +315,18 @@ class Renderer:
         else:
             samples, peak, mean_square, _ = self._kernel("finish")(*parts)
         count = len(rows)
-        words = samples[:count].cpu().numpy()
-        for row, index in enumerate(places):
-            # A frame's two samples are one 32-bit word; its neighbours stand in the other phases' rows.
-            frames = result.pcm[index].reshape(-1).view(np.int32)
-            for phase in range(QUARTER):
-                # One long stride after the other: more than twice as fast as transposing.
-                frames[phase::QUARTER] = words[row, phase]
-        result.peak[places] = peak[:count].cpu().numpy()
-        result.mean_square[places] = mean_square[:count].cpu().numpy()
+        arrive = self._readback.start([samples[:count], peak[:count], mean_square[:count]])
+
+        def collect() -> None:
+            words, result.peak[places], result.mean_square[places] = arrive()
+            for row, index in enumerate(places):
+                # A frame's two samples are one 32-bit word; its neighbours stand in the other phases' rows.
+                frames = result.pcm[index].reshape(-1).view(np.int32)
+                for phase in range(QUARTER):
+                    # One long stride after the other: more than twice as fast as transposing.
+                    frames[phase::QUARTER] = words[row, phase]
+
+        return collect
 
     def _points(self, rows: list[Placement], band: str) -> Sequence[Tensor]:
         packed = self.packer.partials(self._padded(rows), band)
@@ -322,6 +352,17 @@ def _chords(row: Placement) -> tuple[Chord, ...]:
         if chord.onset_s < second + 1:
             found[max(0, int((chord.onset_s - second) * TICKS_PER_S))] = chord.name
     return tuple(Chord(chunk, name) for chunk, name in sorted(found.items())[:MAX_CHORDS])
+
+
+def default_batch_size(device: torch.device) -> int:
+    """Rows of a kernel call that suit `device`: on CUDA a quarter of the memory that is free now."""
+    if device.type == "cpu":
+        return _CPU_ROWS
+    least, most = _GPU_ROWS
+    if device.type != "cuda":
+        return least
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(least, min(most, free // 4 // _ROW_BYTES))
 
 
 def usable_cores() -> int:

@@ -122,7 +122,7 @@ def _make_worker(
     settings: Settings, bus: NatsBus, metrics: SynthesisMetrics, clock: SystemClock, instance: str
 ) -> Worker:
     from services.synthesis.device_selector import AutoDeviceSelector, DeviceError  # noqa: PLC0415 - imports torch
-    from services.synthesis.render import DEFAULT_BATCH_SIZE, Renderer  # noqa: PLC0415 - as above
+    from services.synthesis.render import Renderer, default_batch_size  # noqa: PLC0415 - as above
     from services.synthesis.worker import Worker  # noqa: PLC0415 - as above
 
     try:
@@ -132,7 +132,7 @@ def _make_worker(
     rows = settings.synthesis.batch_size
     renderer = Renderer(
         device,
-        batch_size=None if rows is None else min(rows, DEFAULT_BATCH_SIZE),
+        batch_size=None if rows is None else min(rows, default_batch_size(device)),
         enable_compile=settings.synthesis.enable_compile,
         kernel_cache=Path(settings.synthesis.kernel_cache).expanduser() if settings.synthesis.kernel_cache else None,
     )
