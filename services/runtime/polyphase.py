@@ -18,7 +18,7 @@ _CUTOFF: Final = 0.955
 """Of the lower rate's Nyquist frequency: 21.06 kHz of 22.05."""
 _ROWS: Final = 8
 _BETA: Final = 9.0
-"""Of the Kaiser window: everything that folds back is below -90 dB."""
+"""Of the Kaiser window: nothing folds back to below 20 kHz by more than -90 dB."""
 
 
 class Polyphase:

@@ -1,7 +1,8 @@
 """Measure every preset's loudness and print the table for `loudness.py`: `python -m services.synthesis.calibrate`.
 
 Loudness is measured by ITU-R BS.1770 (pyloudnorm, a development dependency) over stretches of 60 s from several
-streams; the gain brings their mean to TARGET_LUFS. It is applied before the limiter, so it is measured in two rounds.
+streams; the gain brings the mean of their power to TARGET_LUFS, because over ten minutes it is the loud passages that
+count. It is applied before the limiter, so it is measured in two rounds.
 """
 
 from __future__ import annotations
@@ -53,6 +54,11 @@ def measure(renderer: Renderer, preset: str, intensity: float, streams: int) -> 
     return result
 
 
+def _together(lufs: Sequence[float]) -> float:
+    """Loudness of several stretches heard one after the other, in LUFS."""
+    return float(10.0 * np.log10(np.mean(10.0 ** (np.asarray(lufs) / 10.0))))
+
+
 def main(arguments: Sequence[str]) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -65,7 +71,7 @@ def main(arguments: Sequence[str]) -> None:
         gains = []
         for place, intensity in enumerate(INTENSITIES):
             found = measure(renderer, preset, intensity, options.streams)
-            gains.append(round(GAIN_DB[preset][place] + TARGET_LUFS - float(np.mean(found)), 1))
+            gains.append(round(GAIN_DB[preset][place] + TARGET_LUFS - _together(found), 1))
             spread = f"{min(found):6.1f} to {max(found):6.1f} LUFS"
             print(f"{preset:10} intensity {intensity:.1f}: {spread}", file=sys.stderr, flush=True)  # noqa: T201
         print(f'    "{preset}": ({", ".join(str(gain) for gain in gains)}),', flush=True)  # noqa: T201 - its output

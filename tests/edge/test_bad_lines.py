@@ -146,15 +146,19 @@ async def test_a_crowd_moves_to_a_second_edge_and_nobody_loses_a_chunk(nats_serv
     await tiny.start()
     shared = {"NATS_URL": url, "AURALIS_SECRET": "one-secret-for-both-of-the-edges", "WS_MAX_CONNECTIONS": "1000"}
     try:
-        async with edge_process(AURALIS_DRAIN_SECONDS="10", **shared) as one, edge_process(**shared) as other:
+        async with edge_process(AURALIS_DRAIN_SECONDS="15", **shared) as one, edge_process(**shared) as other:
             heard: list[list[int]] = [[] for _ in range(count)]
             moved: list[bool] = []
+            # One process is five hundred clients here: it shakes hands with some at a time.
+            gate = asyncio.Semaphore(40)
 
             async def listener(number: int) -> None:
                 token, url = "", one.ws
                 while len(heard[number]) < 250:
                     protocols = [websockets.Subprotocol("auralis.opus.v1")]
-                    async with websockets.connect(url, subprotocols=protocols, compression=None) as ws:
+                    async with gate:
+                        ws = await websockets.connect(url, subprotocols=protocols, compression=None, open_timeout=60)
+                    async with ws:
                         params = {"resume": token, "chunk_id": heard[number][-1] + 1} if token else {}
                         await ws.send(json.dumps({"type": "control", "action": "start", "params": params}))
                         with contextlib.suppress(websockets.ConnectionClosed):
