@@ -133,7 +133,7 @@ class Renderer:
         self._kernels: Kernels | None = None
         self._stop = threading.Event()
         self.threads = (threads or usable_cores()) if device.type == "cpu" else 1
-        self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="voices", initializer=_use_one_core)
+        self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="voices", initializer=use_one_core)
         responses = np.stack([response_spectra(impulse_response(sound.room)) for sound in SOUNDS.values()])
         taps = [colour_taps(*np.array(sound.air.points, dtype=np.float64).T) for sound in SOUNDS.values()]
         self._responses = torch.from_numpy(responses).to(device)
@@ -370,7 +370,8 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _use_one_core() -> None:
+def use_one_core() -> None:
+    """Prepare a thread that renders: torch runs in it alone, and denormals are zero."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
 

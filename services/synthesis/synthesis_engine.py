@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +27,7 @@ from services.synthesis.dsp.voices import sent
 from services.synthesis.kernels import Kernel, load_kernels
 from services.synthesis.pack import Table, pack_partials, prepare_section
 from services.synthesis.patches import SOUNDS
+from services.synthesis.render import usable_cores, use_one_core
 from services.synthesis.score.events import Layer, Notes, Section
 from services.synthesis.sends import SendStore
 
@@ -46,6 +48,9 @@ VOICE_PARTIALS: Final = 8
 """Partials of a voice row: two simple tones or one rich one."""
 
 _STREAM: Final = "phrase"
+
+_VoiceRow = tuple[int, NDArray[np.int32]]
+"""A block, and partials that sound in it."""
 
 Chord = tuple[int, int, str]
 """First frame, root as a MIDI number, quality."""
@@ -81,7 +86,13 @@ class OptimizedSynthesisEngine:
         self.device = AutoDeviceSelector().select_device() if device is None else torch.device(device)
         self.batch_size = batch_size
         self._spec = StreamSpec(preset=preset)
-        self._kernels = load_kernels(self.device, enable_compile=enable_compile, cache=kernel_cache)
+        threads = usable_cores() if self.device.type == "cpu" else 1
+        # One thread leads, the others take their part of each batch. Kernels run in one thread each, as the renderer's:
+        # those that wait for each other's cores take many times as long as soon as anything else runs.
+        self._lead = ThreadPoolExecutor(1, thread_name_prefix="phrase", initializer=use_one_core)
+        self._others = ThreadPoolExecutor(max(1, threads - 1), thread_name_prefix="voices", initializer=use_one_core)
+        self._threads = threads
+        self._kernels = load_kernels(self.device, enable_compile=enable_compile, cache=kernel_cache, threads=threads)
         response = response_spectra(impulse_response(SOUNDS[preset].room))
         # Two rooms, because one alone would be a special case to a compiler.
         self._responses = torch.from_numpy(np.stack((response, response))).to(self.device)
@@ -110,8 +121,11 @@ class OptimizedSynthesisEngine:
         """
         if not 0.0 < duration_sec <= BLOCKS_PER_SECTION:
             raise ValueError(f"duration_sec: got {duration_sec}, expected more than 0 and at most {BLOCKS_PER_SECTION}")
-        blocks = math.ceil(duration_sec)
         section = _section(chords, melody, duration_sec)
+        return self._lead.submit(self._render, section, duration_sec).result()
+
+    def _render(self, section: Section, duration_s: float) -> NDArray[np.float32]:
+        blocks = math.ceil(duration_s)
         prepared = prepare_section(section, self._spec)
         with torch.inference_mode():
             voices = self._sum(prepared.low, blocks, self._kernels.low, (3, LOW_INTERVALS, QUARTER_INTERVAL))
@@ -119,31 +133,42 @@ class OptimizedSynthesisEngine:
                 prepared.high, blocks, self._kernels.high, (CHANNELS, QUARTER, INTERVALS, QUARTER_INTERVAL)
             )
             samples = self._finish(voices, bright)
-        frames = round(duration_sec * SAMPLE_RATE_HZ)
+        frames = round(duration_s * SAMPLE_RATE_HZ)
         return (samples[:frames].astype(np.float32)) * np.float32(2.0**-15)
 
     def _sum(self, table: Table, blocks: int, kernel: Kernel, shape: tuple[int, ...]) -> Tensor:
         """What `kernel` makes of every voice row, summed in its block: [blocks, *shape]."""
         total = torch.zeros((blocks, *shape), device=self.device)
-        rows: list[tuple[int, NDArray[np.int32]]] = []
+        rows: list[_VoiceRow] = []
         for block in range(blocks):
             active = table.sounding(block)
             rows += [(block, active[i : i + VOICE_PARTIALS]) for i in range(0, len(active), VOICE_PARTIALS)]
-        least = self._kernels.least_rows
         for i in range(0, len(rows), self.batch_size):
             batch = rows[i : i + self.batch_size]
-            padded = batch if len(batch) >= least else batch * least
-            packed = pack_partials(
-                [[(table, active, block * BLOCK_FRAMES)] for block, active in padded],
-                [block for block, _ in padded],
-                least=VOICE_PARTIALS,
-            )
+            size = -(-len(batch) // self._threads)
+            parts = [batch[first : first + size] for first in range(0, len(batch), size)]
+            others = [self._others.submit(self._voices, table, part, kernel) for part in parts[1:]]
+            # Added in the order of the rows, so that the batch size and the number of threads do not change the sound.
+            for part, sound in zip(
+                parts, [self._voices(table, parts[0], kernel), *(other.result() for other in others)], strict=True
+            ):
+                total.index_add_(0, torch.tensor([block for block, _ in part], device=self.device), sound)
+        return total
+
+    def _voices(self, table: Table, rows: list[_VoiceRow], kernel: Kernel) -> Tensor:
+        """What `kernel` makes of `rows`, each for itself."""
+        least = self._kernels.least_rows
+        padded = rows if len(rows) >= least else rows * least
+        packed = pack_partials(
+            [[(table, active, block * BLOCK_FRAMES)] for block, active in padded],
+            [block for block, _ in padded],
+            least=VOICE_PARTIALS,
+        )
+        with torch.inference_mode():
             points = self._kernels.expand(
                 torch.from_numpy(packed.parameters).to(self.device), torch.from_numpy(packed.phases).to(self.device)
             )
-            index = torch.tensor([block for block, _ in batch], device=self.device)
-            total.index_add_(0, index, kernel(*points)[0][: len(batch)])
-        return total
+            return kernel(*points)[0][: len(rows)]
 
     def _finish(self, voices: Tensor, bright: Tensor) -> NDArray[np.int16]:
         blocks = voices.shape[0]
