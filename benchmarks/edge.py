@@ -309,12 +309,13 @@ def main() -> None:
                         row = measure(name, size, listeners, options.seconds, drain_program)
                     except (RuntimeError, OSError) as error:
                         missing.append(f"{name}, {size} B, {listeners} listeners: {error}")
+                        print(f"missing: {missing[-1]}", file=sys.stderr, flush=True)
                         continue
                     limit = row.cpu_us_per_message if name == "writev" else limit
                     row.ratio_to_c = None if not limit else round(row.cpu_us_per_message / limit, 2)
                     rows.append(row)
-                    print(".", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
+                    # Somebody who has no ten minutes keeps what has been measured so far.
+                    print(json.dumps(asdict(row)), file=sys.stderr, flush=True)
     _print(rows, missing)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -87,7 +88,8 @@ def run_loadtest(wishes: Wishes) -> int:
         console.print(str(error), style="red")
         return 1
     report = Report(plan.listeners, pods, plan.pods, facts, wishes.limits, interrupted)
-    show(report, Console(highlight=False))
+    # Where nobody looks (a file, a pipe) lines need not fit a window.
+    show(report, Console(highlight=False, width=None if sys.stdout.isatty() else 160))
     folder = wishes.output or Path(plan.name)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.json").write_text(json.dumps(report.to_json(), indent=1) + "\n")

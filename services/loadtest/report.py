@@ -156,7 +156,10 @@ class Report:
 
     def rows(self) -> list[tuple[str, ...]]:
         """A row for each pod and one for all: as in HEADINGS."""
-        rows = [_row(str(pod.index), pod.tally, pod.own) for pod in self.pods]
+        rows = [
+            _row(str(pod.index), pod.tally, pod.own) if pod.tally or not pod.moments else _row_so_far(pod)
+            for pod in self.pods
+        ]
         own = {
             "cpu_s": sum(pod.own.get("cpu_s", 0.0) for pod in self.pods),
             "seconds": max((pod.own.get("seconds", 0.0) for pod in self.pods), default=0.0),
@@ -216,6 +219,13 @@ def _row(name: str, tally: Tally | None, own: Mapping[str, float]) -> tuple[str,
         f"{own.get('cpu_s', 0.0) / seconds:.0%}" if seconds else "",
         f"{own.get('late_ms', 0.0):.0f} ms",
     )
+
+
+def _row_so_far(pod: PodOutput) -> tuple[str, ...]:
+    """A pod that has not come to its end: what its newest line of progress tells."""
+    last = pod.moments[-1]
+    counts = (f"{last['heard']} so far", *(str(last[name]) for name in ("chunks", "missing", "underruns")))
+    return (str(pod.index), *counts, *[""] * (len(HEADINGS) - 1 - len(counts)))
 
 
 def _text(value_ms: float | None) -> str:

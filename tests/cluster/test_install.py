@@ -157,6 +157,30 @@ def test_prometheus_finds_each_pod_by_its_annotations(installed: Installed) -> N
             assert name in fetch(port, notes["prometheus.io/path"]).decode()
 
 
+def test_the_emptiest_edge_is_marked_to_go_first(installed: Installed) -> None:
+    cluster = installed.cluster
+    crowd = cluster.start_listeners("marked", 9, 300)
+    # Telemetry patches a pod once a minute at most.
+    deadline_s = time.monotonic() + 120
+    while True:
+        seen = {}
+        for pod in cluster.pods("edge"):
+            name = pod["metadata"]["name"]
+            with cluster.forwarded(f"pod/{name}", 9090) as port:
+                value = re.search(r"^auralis_listeners ([\d.]+)$", fetch(port, "/metrics").decode(), re.MULTILINE)
+            assert value is not None
+            cost = pod["metadata"]["annotations"].get("controller.kubernetes.io/pod-deletion-cost")
+            seen[name] = (float(value[1]), None if cost is None else int(cost))
+        pairs = sorted(seen.values(), key=lambda pair: pair[0])
+        costs = [cost for _, cost in pairs]
+        if None not in costs and sum(count for count, _ in pairs) == 9 and costs == sorted(costs) and costs[-1] > 0:
+            break
+        assert time.monotonic() < deadline_s, f"listeners and deletion costs: {seen}"
+        time.sleep(2)
+    print(f"listeners and deletion costs: {seen}")  # noqa: T201 - figures for the report
+    crowd.end()
+
+
 def test_services_do_nothing_that_the_bus_forbids(installed: Installed) -> None:
     said = installed.cluster.logs("nats")
     assert [line for line in said.splitlines() if "iolation" in line or "uthorization" in line] == []

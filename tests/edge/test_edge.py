@@ -307,7 +307,7 @@ async def test_dragging_a_slider_leaves_one_stream_and_the_last_value(fleet: Fle
 
 
 async def test_a_drained_edges_listener_goes_on_at_another_without_gap_or_repeat() -> None:
-    async with playing(secret=SECRET) as (one, _, broker), running_edge(broker, secret=SECRET) as other:
+    async with playing(secret=SECRET, drain_s=0.3) as (one, _, broker), running_edge(broker, secret=SECRET) as other:
         async with connect(one, PCM_V1) as ws:
             await say(ws, "start")
             heard = await hear_audio(ws, 15)
@@ -410,14 +410,14 @@ async def test_without_nats_the_edge_starts_says_so_and_lets_listeners_wait() ->
 
 
 async def test_a_rolling_upgrade_is_one_crossfade(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.edge.demand.LEAD_S", 3.5)
+    monkeypatch.setattr("services.edge.demand.LEAD_S", 2.5)
     async with playing() as (edge, _, broker), connect(edge) as ws:
         await say(ws, "start")
         heard = await hear_audio(ws, 12)
         async with renderer(broker, revision="r2", sound_version=2) as new:
             # So much capacity that every stream moves.
             new.presence = replace(new.presence, capacity_streams=1e9)
-            heard += await hear_audio(ws, 50)
+            heard += await hear_audio(ws, 40)
         assert unbroken(heard)
         kinds = "".join(
             "1"

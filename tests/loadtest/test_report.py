@@ -125,6 +125,14 @@ def test_the_tables_have_a_row_for_each_pod_and_the_verdict() -> None:
     assert "NOT kept" in said
 
 
+def test_a_pod_that_was_ended_early_shows_how_far_it_came() -> None:
+    found = report(read_output(lines(0, None), 0), PodOutput(1), interrupted=True)
+    rows = found.rows()
+    assert rows[0][:5] == ("0", "5 so far", "500", "0", "0")
+    assert rows[1][1] == "no result"
+    assert {len(row) for row in rows} == {len(HEADINGS)}
+
+
 def test_a_picture_is_drawn_even_of_nothing(tmp_path: Path) -> None:
     for number, pods in enumerate(([read_output(lines(0, tally(5)), 0)], [PodOutput(0)])):
         path = tmp_path / f"{number}.png"

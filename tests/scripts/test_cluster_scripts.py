@@ -91,6 +91,15 @@ def test_the_cluster_is_stopped_also_when_the_tests_fail(kit: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the kit needs root, and so the script asks for it")
+def test_what_there_is_no_time_for_is_named(kit: Path) -> None:
+    path = f"{kit / 'bin'}:/usr/bin:/bin"
+    quick = run("ci-cluster", AURALIS_CLUSTER_KIT=str(kit / "kit"), PATH=path, AURALIS_CI_CLUSTER_SECONDS="600")
+    assert "tests of upgrades, kills and scaling are left out" in quick.stdout
+    whole = run("ci-cluster", AURALIS_CLUSTER_KIT=str(kit / "kit"), PATH=path)
+    assert "left out" not in whole.stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the kit needs root, and so the script asks for it")
 def test_images_that_cannot_be_built_start_no_cluster(kit: Path) -> None:
     with (kit / "bin" / "buildah").open("a") as file:
         file.write('\n[ "$1" != build ]\n')
