@@ -214,7 +214,7 @@ def write_arrival(sheet: Sheet, plan: Plan) -> None:
     side = -1.0 if dice.chance(0.5, 0) else 1.0
     for number, pitch in enumerate(run):
         place = number / max(len(run) - 1, 1)
-        onset_s = chord.begin_s + (number + 0.12 * (dice.unit(1, number) - 0.5)) * step_s
+        onset_s = chord.begin_s + (number + 0.1 * dice.unit(1, number)) * step_s
         if onset_s < chord.end_s:
             sheet.add(
                 Layer.SHIMMER,
