@@ -29,6 +29,7 @@ from torch import Tensor
 
 from services.synthesis.dsp import voices
 from services.synthesis.kernel_graphs import Expand, Finish, High, Low, Wet
+from services.synthesis.kernel_package import Package
 
 Progress = Callable[[str, float], None]
 
@@ -295,20 +296,9 @@ def find_compiler() -> str | None:
     return os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
 
 
-class _Package:
-    """A package opened by torch's loader itself: its Python wrapper imports the whole compiler, which takes seconds."""
-
-    def __init__(self, path: Path, threads: int) -> None:
-        loader = torch._C._aoti.AOTIModelPackageLoader  # noqa: SLF001 - see the class
-        self._loader = loader(str(path), "model", False, threads, -1)  # noqa: FBT003 - the binding takes no names
-
-    def __call__(self, *tensors: Tensor) -> list[Tensor]:
-        return self._loader.run(list(tensors))
-
-
 def _open(path: Path, threads: int = 1) -> Kernel:
     try:
-        return _Package(path, threads)
+        return Package(path, threads)
     except Exception as error:
         # A torn file on disk or a folder for temporary files that does not allow execution.
         raise KernelError(
