@@ -41,7 +41,7 @@ from services.synthesis.sends import Key, SendStore
 SOUND_VERSION: Final = 2
 """Raise it when the music changes: edges move to the highest (SOUND_VERSION, render_revision)."""
 
-_CPU_ROWS: Final = 16
+_CPU_ROWS: Final = 24
 """Rows of a kernel call on a CPU: what they write between two kernels stays in a cache of a few MB."""
 _GPU_ROWS: Final = (16, 256)
 """Rows of a kernel call on a GPU, at least and at most: as many as fit."""

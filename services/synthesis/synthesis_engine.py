@@ -27,7 +27,7 @@ from services.synthesis.dsp.voices import sent
 from services.synthesis.kernels import Kernel, load_kernels
 from services.synthesis.pack import Table, pack_partials, prepare_section
 from services.synthesis.patches import SOUNDS
-from services.synthesis.render import usable_cores, use_one_core
+from services.synthesis.render import use_one_core
 from services.synthesis.score.events import Layer, Notes, Section
 from services.synthesis.sends import SendStore
 
@@ -44,8 +44,8 @@ QUALITIES: Final = {
 }
 """Chord qualities: semitones above the root."""
 
-VOICE_PARTIALS: Final = 8
-"""Partials of a voice row: two simple tones or one rich one."""
+VOICE_PARTIALS: Final = 4
+"""Partials of a voice row: a simple tone, or a part of a rich one."""
 
 _STREAM: Final = "phrase"
 
@@ -86,13 +86,10 @@ class OptimizedSynthesisEngine:
         self.device = AutoDeviceSelector().select_device() if device is None else torch.device(device)
         self.batch_size = batch_size
         self._spec = StreamSpec(preset=preset)
-        threads = usable_cores() if self.device.type == "cpu" else 1
-        # One thread leads, the others take their part of each batch. Kernels run in one thread each, as the renderer's:
-        # those that wait for each other's cores take many times as long as soon as anything else runs.
-        self._lead = ThreadPoolExecutor(1, thread_name_prefix="phrase", initializer=use_one_core)
-        self._others = ThreadPoolExecutor(max(1, threads - 1), thread_name_prefix="voices", initializer=use_one_core)
-        self._threads = threads
-        self._kernels = load_kernels(self.device, enable_compile=enable_compile, cache=kernel_cache, threads=threads)
+        # A thread of its own, in which kernels take one core: those that share cores wait for each other, which takes
+        # many times as long as soon as anything else runs. More threads gain nothing: a phrase's calls are too small.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="phrase", initializer=use_one_core)
+        self._kernels = load_kernels(self.device, enable_compile=enable_compile, cache=kernel_cache)
         response = response_spectra(impulse_response(SOUNDS[preset].room))
         # Two rooms, because one alone would be a special case to a compiler.
         self._responses = torch.from_numpy(np.stack((response, response))).to(self.device)
@@ -122,7 +119,7 @@ class OptimizedSynthesisEngine:
         if not 0.0 < duration_sec <= BLOCKS_PER_SECTION:
             raise ValueError(f"duration_sec: got {duration_sec}, expected more than 0 and at most {BLOCKS_PER_SECTION}")
         section = _section(chords, melody, duration_sec)
-        return self._lead.submit(self._render, section, duration_sec).result()
+        return self._thread.submit(self._render, section, duration_sec).result()
 
     def _render(self, section: Section, duration_s: float) -> NDArray[np.float32]:
         blocks = math.ceil(duration_s)
@@ -145,14 +142,8 @@ class OptimizedSynthesisEngine:
             rows += [(block, active[i : i + VOICE_PARTIALS]) for i in range(0, len(active), VOICE_PARTIALS)]
         for i in range(0, len(rows), self.batch_size):
             batch = rows[i : i + self.batch_size]
-            size = -(-len(batch) // self._threads)
-            parts = [batch[first : first + size] for first in range(0, len(batch), size)]
-            others = [self._others.submit(self._voices, table, part, kernel) for part in parts[1:]]
-            # Added in the order of the rows, so that the batch size and the number of threads do not change the sound.
-            for part, sound in zip(
-                parts, [self._voices(table, parts[0], kernel), *(other.result() for other in others)], strict=True
-            ):
-                total.index_add_(0, torch.tensor([block for block, _ in part], device=self.device), sound)
+            index = torch.tensor([block for block, _ in batch], device=self.device)
+            total.index_add_(0, index, self._voices(table, batch, kernel))
         return total
 
     def _voices(self, table: Table, rows: list[_VoiceRow], kernel: Kernel) -> Tensor:
@@ -164,11 +155,10 @@ class OptimizedSynthesisEngine:
             [block for block, _ in padded],
             least=VOICE_PARTIALS,
         )
-        with torch.inference_mode():
-            points = self._kernels.expand(
-                torch.from_numpy(packed.parameters).to(self.device), torch.from_numpy(packed.phases).to(self.device)
-            )
-            return kernel(*points)[0][: len(rows)]
+        points = self._kernels.expand(
+            torch.from_numpy(packed.parameters).to(self.device), torch.from_numpy(packed.phases).to(self.device)
+        )
+        return kernel(*points)[0][: len(rows)]
 
     def _finish(self, voices: Tensor, bright: Tensor) -> NDArray[np.int16]:
         blocks = voices.shape[0]
