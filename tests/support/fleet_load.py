@@ -57,8 +57,8 @@ def process_of(parent: int, module: str) -> psutil.Process:
 
 
 @contextlib.contextmanager
-def slowed(process: psutil.Process, *, stopped_s: float = 0.3, running_s: float = 0.1) -> Iterator[None]:
-    """A process that stands still most of the time, as one that has to share its processor."""
+def slowed(process: psutil.Process, *, stopped_s: float = 0.15, running_s: float = 0.012) -> Iterator[None]:
+    """A process that stands still most of the time, and runs for less than a few blocks take in between."""
     ending = threading.Event()
 
     def stop_and_go() -> None:
