@@ -36,7 +36,7 @@ from services.synthesis.pack import Compose, Packer, Placement
 from services.synthesis.patches import SOUNDS
 from services.synthesis.readback import Readback
 from services.synthesis.score.compose import SectionCache
-from services.synthesis.sends import Key, SendStore
+from services.synthesis.sends import SLOT_BYTES, Key, SendStore
 
 SOUND_VERSION: Final = 2
 """Raise it when the music changes: edges move to the highest (SOUND_VERSION, render_revision)."""
@@ -45,6 +45,10 @@ _CPU_ROWS: Final = 24
 """Rows of a kernel call on a CPU: what they write between two kernels stays in a cache of a few MB."""
 _GPU_ROWS: Final = (16, 256)
 """Rows of a kernel call on a GPU, at least and at most: as many as fit."""
+_CPU_STREAMS: Final = 2_048
+_GPU_STREAMS: Final = (1_024, 16_384)
+SENDS_PER_STREAM: Final = 4
+"""Seconds of send that are kept of a stream while its next one is rendered."""
 _ROW_BYTES: Final = 8 * 2**20
 """What the kernels need for a row of two hundred partials, at most."""
 
@@ -106,7 +110,8 @@ class Renderer:
         enable_compile: False runs eagerly.
         kernel_cache: folder of compiled kernels; None is the user's.
         compose: the score; for tests.
-        max_streams: for how many streams sends and sections are kept.
+        max_streams: for how many streams sends and sections are kept; None is chosen by device. More are rendered too,
+            but each of their blocks makes the sends of the seconds before it again.
         threads: on a CPU; None is one for each core that this process may use.
     """
 
@@ -118,7 +123,7 @@ class Renderer:
         enable_compile: bool = True,
         kernel_cache: Path | None = None,
         compose: Compose | None = None,
-        max_streams: int = 1024,
+        max_streams: int | None = None,
         threads: int | None = None,
     ) -> None:
         # Decaying tails reach numbers so small that a CPU needs a hundred times as long for them.
@@ -126,10 +131,11 @@ class Renderer:
         self.device = device
         self.batch_size = batch_size or default_batch_size(device)
         self._readback = Readback(device)
+        max_streams = max_streams or default_max_streams(device)
         self._enable_compile = enable_compile
         self._kernel_cache = kernel_cache
         self.packer = Packer(compose or SectionCache(2 * max_streams).get, max_sections=3 * max_streams)
-        self._sends = SendStore(4 * max_streams + 64, device)
+        self._sends = SendStore(SENDS_PER_STREAM * max_streams + 64, device)
         self._kernels: Kernels | None = None
         self._stop = threading.Event()
         self.threads = (threads or usable_cores()) if device.type == "cpu" else 1
@@ -363,6 +369,15 @@ def default_batch_size(device: torch.device) -> int:
         return least
     free, _ = torch.cuda.mem_get_info(device)
     return max(least, min(most, free // 4 // _ROW_BYTES))
+
+
+def default_max_streams(device: torch.device) -> int:
+    """How many streams `device` may well render in real time; on CUDA a quarter of the memory that is free now."""
+    if device.type != "cuda":
+        return _CPU_STREAMS
+    least, most = _GPU_STREAMS
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(least, min(most, free // 4 // (SENDS_PER_STREAM * SLOT_BYTES)))
 
 
 def usable_cores() -> int:

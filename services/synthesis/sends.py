@@ -8,6 +8,7 @@ from __future__ import annotations
 from threading import Lock
 from typing import Final
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,6 +19,7 @@ KEEP_SECONDS: Final = PARTS
 """Seconds kept for a stream after its latest block was rendered."""
 FORGET_SECONDS: Final = 30
 """A stream whose seconds lie this far behind the newest has no listener any more."""
+SLOT_BYTES: Final = 4 * (QUARTER_BLOCK + 2 * PADDED_BINS)
 SILENCE: Final = 0
 """The slot that is always silent."""
 
@@ -39,8 +41,8 @@ class SendStore:
     def __init__(self, slots: int, device: torch.device) -> None:
         if slots < 2 * (PARTS + 2):
             raise ValueError(f"slots: got {slots}, expected at least {2 * (PARTS + 2)}")
-        self.sends = torch.zeros((slots, QUARTER_BLOCK), device=device)
-        self.spectra = torch.zeros((slots, 2, PADDED_BINS), device=device)
+        self.sends = _zeros((slots, QUARTER_BLOCK), device)
+        self.spectra = _zeros((slots, 2, PADDED_BINS), device)
         self.evictions = 0
         self._lock = Lock()
         self._slots: dict[Key, int] = {}
@@ -143,3 +145,10 @@ class SendStore:
         self._stored.discard(key)
         self._with_spectrum.discard(key)
         self._free.append(self._slots.pop(key))
+
+
+def _zeros(shape: tuple[int, ...], device: torch.device) -> Tensor:
+    if device.type == "cpu":
+        # Numpy leaves it to the system to bring the pages when they are written; torch writes them all.
+        return torch.from_numpy(np.zeros(shape, dtype=np.float32))
+    return torch.zeros(shape, device=device)

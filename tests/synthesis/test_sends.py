@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import psutil
 import pytest
 import torch
 
@@ -34,6 +35,15 @@ def test_a_slot_is_found_again_and_claimed_once() -> None:
     assert ("a", 5) in store
     assert ("a", 6) not in store
     assert len(store) == 1
+
+
+def test_memory_is_taken_only_for_what_is_kept() -> None:
+    process = psutil.Process()
+    before = process.memory_info().rss
+    store = SendStore(8_000, CPU)
+    _store(store, ("a", 5))
+    # All slots together would be more than a gigabyte.
+    assert process.memory_info().rss - before < 50 * 2**20
 
 
 def test_seconds_before_the_epoch_are_silent() -> None:
