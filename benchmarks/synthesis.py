@@ -243,6 +243,9 @@ def main() -> None:
         found[part] = rows
         table(title, rows)
 
+    if "memory" in parts:
+        # Before anything else has filled what the renderer keeps.
+        show("memory", "Memory", [memory(renderer, options.memory_blocks)])
     batches = [int(text) for text in options.batches.split(",")]
     rows = [streams(renderer, batch, intensity, options.blocks) for intensity in INTENSITIES for batch in batches]
     show("streams", f"Streams in real time ({renderer.mode}, {renderer.threads} threads)", rows)
@@ -277,8 +280,6 @@ def main() -> None:
                 }
             )
         show("peers", "The same work elsewhere, per core", peers)
-    if "memory" in parts:
-        show("memory", "Memory", [memory(renderer, options.memory_blocks)])
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"],  # noqa: S607 - git from PATH, for a label
         capture_output=True,
