@@ -13,7 +13,7 @@ import json
 import random
 import re
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, override
 from urllib.parse import urlsplit
 
@@ -132,6 +132,9 @@ class NatsBus:
         if self._closing:
             return
         self._closing = True
+        await _uninterrupted(self._end())
+
+    async def _end(self) -> None:
         for source in list(self._sources):
             await source.close()
         if self._supervisor is not None:
@@ -730,7 +733,7 @@ class _ApiError(BusError):
 
 
 class _Client(Client):
-    """nats-py's client, which for one reason is not used as it is."""
+    """nats-py's client, and what it leaves undone when it closes."""
 
     @property
     def reader_ended(self) -> bool:
@@ -755,6 +758,19 @@ class _Client(Client):
         self._pending.clear()
         self._pending_data_size = 0
         await super()._close(status, do_cbs)
+
+    async def abandon(self) -> None:
+        """End whatever a close that did not come to its end has left: tasks and the socket."""
+        writer = getattr(self._transport, "_io_writer", None)
+        if writer is not None:
+            writer.transport.abort()
+        tasks = {self._reading_task, self._flusher_task, self._ping_interval_task}
+        tasks |= {subscription._wait_for_msgs_task for subscription in self._subs.values()}  # noqa: SLF001 - no other way
+        left = {task for task in tasks if task is not None and not task.done() and task is not asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=1)
 
 
 class _NatsSubscription:
@@ -847,7 +863,24 @@ def _object(data: bytes) -> dict[str, Any]:
 
 
 async def _close_client(client: _Client) -> None:
-    """Flush where that is possible, and close; takes 2 s at most and never raises."""
+    """Flush where that is possible, and close; takes 3 s at most and never raises."""
+    await _uninterrupted(_flush_and_close(client))
+
+
+async def _uninterrupted(ending: Coroutine[Any, Any, None]) -> None:
+    """Run to the end; whoever is cancelled meanwhile leaves after it.
+
+    nats-py never ends a close that was cut short, since it counts as closed from its first line on.
+    """
+    task = asyncio.create_task(ending, name="bus closing")
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
+
+
+async def _flush_and_close(client: _Client) -> None:
     with contextlib.suppress(Exception):
         if client.is_connected:
             await client.flush(timeout=1)
@@ -855,6 +888,7 @@ async def _close_client(client: _Client) -> None:
         # nats-py waits without end for a transport whose TLS handshake failed.
         async with asyncio.timeout(1):
             await client.close()
+    await client.abandon()
 
 
 def _backoff_s(attempt: int) -> float:
