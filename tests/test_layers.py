@@ -26,6 +26,7 @@ PURE = (
     "runtime/health.py",
     "synthesis/score/*.py",
     "synthesis/dsp/*.py",
+    "synthesis/batching.py",
     "synthesis/render.py",
     "edge/listener.py",
     "edge/ring.py",

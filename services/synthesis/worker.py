@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -40,22 +39,25 @@ from services.runtime.audio_pool import AudioChunkPool
 from services.runtime.bus import Bus, BusError, Job, JobSource, Subscription
 from services.runtime.clock import Clock
 from services.runtime.logging import RepeatLimiter, get_logger
+from services.synthesis.batching import (
+    ACK_WAIT_S,
+    FIRST_BATCH,
+    IN_PROGRESS_S,
+    MAX_BATCH,
+    MAX_DELIVERIES,
+    Verdict,
+    batch_limit,
+    choose,
+    follow_speed,
+    judge,
+)
 from services.synthesis.metrics import MODES, SynthesisMetrics
 from services.synthesis.render import SOUND_VERSION, RenderedBatch, render_revision
 
 _log = get_logger(__name__)
 
-BATCH_S: Final = 0.125
-"""A batch is as large as renders in so long: larger ones gain nothing, and an urgent block waits for half of one."""
-MAX_BATCH: Final = 256
-FIRST_BATCH: Final = 8
-"""Until the speed is known."""
-IN_PROGRESS_S: Final = 0.4
-ACK_WAIT_S: Final = 1.0
 FETCH_WAIT_S: Final = 5.0
 MAX_FAILURES: Final = 3
-MAX_DELIVERIES: Final = 4
-"""A job delivered more often has cost several workers their lives, or none can finish it in time."""
 FAILURE_TTL_S: Final = 300.0
 MEASURE_BLOCKS: Final = 4
 """Batches from this size on say how fast the worker is: in smaller ones fixed costs hide it."""
@@ -168,10 +170,7 @@ class Worker:
     @property
     def batch_limit(self) -> int:
         """How many blocks the next batch may have."""
-        if self._fixed_batch is not None:
-            return min(self._fixed_batch, self._memory_limit)
-        wanted = int(self.capacity_streams * BATCH_S) if self.capacity_streams else FIRST_BATCH
-        return max(1, min(wanted, self._memory_limit, MAX_BATCH))
+        return batch_limit(self.capacity_streams, fixed=self._fixed_batch, memory_limit=self._memory_limit)
 
     async def warm_up(self, progress: Callable[[str, float], None]) -> None:
         """Open or build the kernels and measure the speed; `progress` is called in the render thread."""
@@ -289,7 +288,7 @@ class Worker:
                     ended, lane.fetch = lane.fetch, None
                     # Raises what the bus raised, where it did.
                     ended.result()
-            batch = self._choose(limit)
+            batch = choose([lane.held for lane in self._lanes], limit)
             for lane in self._lanes:
                 # Fetch while the batch renders; but take no more than one batch, others may be idle.
                 if lane.fetch is None and len(lane.held) < limit:
@@ -303,19 +302,6 @@ class Worker:
             await asyncio.wait([stopping, *fetches], return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
         return []
-
-    def _choose(self, limit: int) -> list[_Held]:
-        """Up to `limit` jobs in hand, `now` before `ahead`; one that has come back is alone."""
-        for lane in self._lanes:
-            for held in lane.held:
-                if held.job.deliveries > 1:
-                    lane.held.remove(held)
-                    return [held]
-        batch: list[_Held] = []
-        for lane in self._lanes:
-            while lane.held and len(batch) < limit:
-                batch.append(lane.held.popleft())
-        return batch
 
     async def _fetch(self, lane: _LaneState, jobs: int) -> None:
         # Kept at once, so that they are reported as in progress while a batch renders.
@@ -371,14 +357,15 @@ class Worker:
     async def _is_wanted(self, held: _Held) -> bool:
         """Whether it is worth rendering; settles it when it is not."""
         request, stream = held.request, held.request.spec.stream_id
-        if due_s(first_tick(request.block + 1)) <= self._clock.now():
+        verdict = judge(request.block, held.job.deliveries, self._clock.now())
+        if verdict is Verdict.LATE:
             self._metrics.late.inc()
             await self._settle(held, held.job.drop)
             return False
         if held.job.deliveries == 1:
             return True
         self._metrics.redelivered.inc()
-        if held.job.deliveries > MAX_DELIVERIES:
+        if verdict is Verdict.EXHAUSTED:
             await self._failed(held, RuntimeError(f"delivered {held.job.deliveries} times without an end"))
             return False
         if await self._bus.failures(subjects.POISON_BUCKET, stream) >= MAX_FAILURES:
@@ -473,10 +460,7 @@ class Worker:
         self._metrics.batch_blocks.observe(blocks)
         self._metrics.history_seconds.inc(rendered.history)
         if blocks >= min(MEASURE_BLOCKS, self._fixed_batch or MEASURE_BLOCKS):
-            speed = blocks / max(rendered.render_s, 1e-6)
-            # In the logarithm, so that one stall weighs no more than one lucky batch.
-            old = self.capacity_streams or speed
-            self.capacity_streams = math.exp(0.9 * math.log(old) + 0.1 * math.log(speed))
+            self.capacity_streams = follow_speed(self.capacity_streams, blocks, rendered.render_s)
             self._metrics.capacity.set(self.capacity_streams)
             self._metrics.realtime_factor.set(self.capacity_streams)
         self._metrics.batch_limit.set(self.batch_limit)

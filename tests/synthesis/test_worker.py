@@ -20,9 +20,10 @@ from services.contract.subjects import Lane
 from services.runtime.bus import Bus, BusError
 from services.runtime.bus.memory import MemoryBroker, MemoryBus
 from services.runtime.metrics import PrometheusMetrics, sample_value
+from services.synthesis.batching import FIRST_BATCH, MAX_BATCH
 from services.synthesis.metrics import SynthesisMetrics
 from services.synthesis.render import RenderedBatch
-from services.synthesis.worker import FIRST_BATCH, MAX_BATCH, MAX_FAILURES, Worker
+from services.synthesis.worker import MAX_FAILURES, Worker
 
 REVISION = "s1-test"
 NOW_S = 1_700_000_000.0

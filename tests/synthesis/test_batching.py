@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import pytest
+
+from services.synthesis.batching import (
+    FIRST_BATCH,
+    MAX_BATCH,
+    MAX_DELIVERIES,
+    Verdict,
+    batch_limit,
+    choose,
+    follow_speed,
+    judge,
+)
+
+
+@dataclass(frozen=True)
+class Message:
+    deliveries: int = 1
+
+
+@dataclass(frozen=True)
+class Held:
+    name: str
+    job: Message = Message()
+
+
+def lanes(now: list[Held], ahead: list[Held]) -> list[deque[Held]]:
+    return [deque(now), deque(ahead)]
+
+
+def test_urgent_jobs_come_first_and_the_rest_of_the_batch_is_filled_up() -> None:
+    both = lanes([Held("n1")], [Held("a1"), Held("a2"), Held("a3")])
+    assert [held.name for held in choose(both, 3)] == ["n1", "a1", "a2"]
+    assert [held.name for held in choose(both, 3)] == ["a3"]
+    assert choose(both, 3) == []
+
+
+def test_a_job_that_has_come_back_is_rendered_alone_and_before_all_others() -> None:
+    both = lanes([Held("n1")], [Held("a1"), Held("back", Message(2)), Held("a2")])
+    assert [held.name for held in choose(both, 8)] == ["back"]
+    assert [held.name for held in choose(both, 8)] == ["n1", "a1", "a2"]
+
+
+@pytest.mark.parametrize(
+    ("capacity", "fixed", "memory", "expected"),
+    [
+        (0.0, None, MAX_BATCH, FIRST_BATCH),
+        (80.0, None, MAX_BATCH, 10),
+        (3.0, None, MAX_BATCH, 1),
+        (1e6, None, MAX_BATCH, MAX_BATCH),
+        (80.0, None, 4, 4),
+        (80.0, 16, MAX_BATCH, 16),
+        (80.0, 16, 2, 2),
+    ],
+)
+def test_a_batch_is_what_renders_in_an_eighth_of_a_second_and_fits(
+    capacity: float, fixed: int | None, memory: int, expected: int
+) -> None:
+    assert batch_limit(capacity, fixed=fixed, memory_limit=memory) == expected
+
+
+def test_a_block_is_rendered_until_its_second_is_over() -> None:
+    assert judge(100, 1, 100.99) is Verdict.RENDER
+    assert judge(100, 1, 101.0) is Verdict.LATE
+    assert judge(100, MAX_DELIVERIES, 99.0) is Verdict.RENDER
+    assert judge(100, MAX_DELIVERIES + 1, 99.0) is Verdict.EXHAUSTED
+    # What is late is nobody's fault: it does not count against the stream.
+    assert judge(100, MAX_DELIVERIES + 1, 101.0) is Verdict.LATE
+
+
+def test_one_stall_hardly_changes_the_measured_speed() -> None:
+    assert follow_speed(0.0, 10, 0.1) == pytest.approx(100.0)
+    assert 75.0 < follow_speed(100.0, 10, 1.0) < 100.0
+    speed = 100.0
+    for _ in range(60):
+        speed = follow_speed(speed, 10, 1.0)
+    assert speed == pytest.approx(10.0, rel=0.01)
