@@ -217,6 +217,7 @@ EVERYTHING = merge(
     tree("nats.tls", ON),
     tree("priorityClasses", {"create": True}),
     tree("monitoring", {"monitors": "ServiceMonitor", "rules": {"enabled": True}, "dashboards": {"enabled": True}}),
+    tree("telemetry.prometheusUrl", "http://prometheus.monitoring.svc:9090"),
     tree("commonLabels", {"team": "music"}),
     tree("image", {"registry": "registry.example/music", "pullSecrets": ["puller"]}),
 )

@@ -177,6 +177,33 @@ def test_with_an_external_bus_its_ports_are_reached() -> None:
     assert not allowed(narrow, pod(narrow, "edge"), OUTSIDE, 4222)
 
 
+@pytest.mark.parametrize(
+    ("url", "port"), [("http://prometheus:9090", 9090), ("http://prometheus/base", 80), ("https://prometheus", 443)]
+)
+def test_telemetry_reaches_the_prometheus_that_it_is_to_ask(url: str, port: int) -> None:
+    without = render()
+    assert not allowed(without, pod(without, "telemetry"), PROMETHEUS, port) or port in (443, 6443)
+    asked = tree("telemetry", {"prometheusUrl": url, "podDeletionCost": OFF})
+    rendered = render(asked)
+    assert allowed(rendered, pod(rendered, "telemetry"), PROMETHEUS, port)
+    assert not allowed(rendered, pod(rendered, "telemetry"), PROMETHEUS, port + 1)
+    assert not allowed(rendered, pod(rendered, "edge"), PROMETHEUS, port)
+    there = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
+    narrow = render(merge(asked, tree("networkPolicy.prometheus", there)))
+    assert allowed(narrow, pod(narrow, "telemetry"), PROMETHEUS, port)
+    assert not allowed(narrow, pod(narrow, "telemetry"), STRANGER, port)
+
+
+def test_a_further_rule_lets_every_pod_reach_what_it_names() -> None:
+    rule = {"to": [{"ipBlock": {"cidr": "198.51.100.4/32"}}], "ports": [{"port": 4318, "protocol": "TCP"}]}
+    rendered = render(tree("networkPolicy.extraEgress", [rule]))
+    collector = Peer(address="198.51.100.4")
+    for part in ("synthesis", "edge", "telemetry"):
+        assert allowed(rendered, pod(rendered, part), collector, 4318)
+        assert not allowed(rendered, pod(rendered, part), collector, 4317)
+        assert not allowed(rendered, pod(rendered, part), OUTSIDE, 4318)
+
+
 def test_another_release_in_the_namespace_is_a_stranger() -> None:
     rendered = render()
     other = pod(render(release="second"), "edge")

@@ -174,8 +174,10 @@ def test_values_arrive_as_settings() -> None:
                 "jwt": {"enabled": True, "key": "a key of sixteen or more", "audience": "us"},
             },
             "synthesis": {"device": "cpu", "batchSize": 16, "enableCompile": False},
+            "telemetry": {"prometheusUrl": "https://prometheus.example:9443/base"},
         }
     )
+    assert settings_of(rendered, "telemetry").prometheus_url == "https://prometheus.example:9443/base"
     edge = settings_of(rendered, "edge")
     assert (edge.env, edge.log_level, edge.metrics_port, edge.port) == ("stage", "DEBUG", 9999, 8000)
     assert edge.edge.max_connections == 617283

@@ -33,6 +33,8 @@ from tests.charts.support import CHART, EXTERNAL, OFF, ON, PROFILES, ROOT, merge
         (tree("settings.internalPort", 8000), ["'/settings/internalPort'"]),
         (tree("monitoring", {"monitors": True}), ["'/monitoring/monitors'", "'PodMonitor'"]),
         (tree("image.registry", "https://registry.example"), ["'/image/registry'"]),
+        (tree("telemetry.prometheusUrl", "prometheus:9090"), ["'/telemetry/prometheusUrl'", "'prometheus:9090'"]),
+        (tree("telemetry.prometheusUrl", "http://me:secret@prometheus"), ["'/telemetry/prometheusUrl'"]),
     ],
 )
 def test_a_value_that_cannot_be_is_refused_by_name(values: dict[str, Any], words: list[str]) -> None:

@@ -22,6 +22,9 @@
 - name: POD_NAMESPACE
   valueFrom:
     fieldRef: {fieldPath: metadata.namespace}
+{{- with .values.prometheusUrl }}
+- {name: AURALIS_PROMETHEUS_URL, value: {{ . | quote }}}
+{{- end }}
 {{- end -}}
 
 {{- define "auralis.telemetry.resources" -}}
@@ -95,5 +98,19 @@ spec:
         {{- toYaml . | nindent 8 }}
       {{- end }}
     {{- end }}
+    {{- with .values.prometheusUrl }}
+    - ports:
+        - {port: {{ include "auralis.telemetry.prometheusPort" . }}, protocol: TCP}
+      {{- with $policy.prometheus }}
+      to:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+    {{- end }}
 {{- end }}
+{{- end -}}
+
+{{/* The port of an address, of its scheme where it names none. */}}
+{{- define "auralis.telemetry.prometheusPort" -}}
+{{- $parts := urlParse . -}}
+{{- regexFind ":[0-9]+$" $parts.host | trimPrefix ":" | default (eq $parts.scheme "https" | ternary "443" "80") -}}
 {{- end -}}
