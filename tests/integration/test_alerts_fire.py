@@ -15,7 +15,8 @@ import pytest
 from services.local import prometheus_server
 from services.local.prometheus_server import Prometheus
 from tests.support.fleet_load import listeners, process_of, slowed
-from tests.support.system import REPO, System, free_port
+from tests.support.ports import free_port
+from tests.support.system import REPO, System
 
 pytestmark = [
     pytest.mark.long,

