@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 PY := .venv/bin/python
 
-.PHONY: help setup up monitoring test test-long test-cluster check format constraints kernels bench-synthesis bench-edge clean
+.PHONY: help setup up monitoring test test-long test-faults test-cluster check format constraints kernels bench-synthesis bench-edge clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,10 +19,13 @@ monitoring: setup  ## Prometheus on 9190 (and Grafana where present) beside `mak
 	@exec .venv/bin/auralis monitoring
 
 test: setup  ## unit, contract, integration and short guide tests (under 5 minutes)
-	@$(PY) -m pytest -m "not long and not browser and not cluster"
+	@$(PY) -m pytest -m "not long and not browser and not cluster and not faults"
 
 test-long: setup  ## the guide's own durations, the browser, the whole music matrix
 	@$(PY) -m pytest -m "long or browser"
+
+test-faults: setup  ## kill, hang, part, starve and flood real processes, and listen (under 10 minutes)
+	@$(PY) -m pytest -m faults -s -o log_cli=false tests/faults
 
 test-cluster: setup  ## on the Kubernetes cluster that KUBECONFIG names: install, upgrade, kill, scale
 	@scripts/test-cluster

@@ -1,4 +1,4 @@
-"""A TCP proxy that delays, throttles, stalls and cuts: the bad line between an edge and a listener.
+"""A TCP proxy that delays, throttles, stalls, parts and cuts: a bad line between a listener, an edge and the bus.
 
 What it does by chance comes from a seed: the same test meets the same line.
 """
@@ -27,11 +27,13 @@ class BadLine:
         jitter_s: on top of it, from nothing up to this, drawn for each piece.
         bytes_per_s: how much goes to the client; None: all.
         stalled: nothing goes to the client, and nothing is read for it.
+        parted: nothing goes either way, and whoever connects meets silence: packets are lost, nobody is told.
+        target_port: where those are led who connect from now on.
     """
 
     def __init__(self, target_port: int, *, seed: int = 0) -> None:
         self._chance = random.Random(seed)
-        self._target_port = target_port
+        self.target_port = target_port
         self._links: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self.port = 0
@@ -39,6 +41,7 @@ class BadLine:
         self.jitter_s = 0.0
         self.bytes_per_s: float | None = None
         self.stalled = False
+        self.parted = False
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._link, "127.0.0.1", 0, limit=_PIECE_BYTES)
@@ -60,11 +63,12 @@ class BadLine:
         assert task is not None
         self._links.add(task)
         try:
+            await self._while_parted()
             # Small buffers all the way: what is held back is held back at the sender, as on a thin line.
             link = socket.socket()
             link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2 * _PIECE_BYTES)
             link.setblocking(False)  # noqa: FBT003 - the standard library's signature
-            await asyncio.get_running_loop().sock_connect(link, ("127.0.0.1", self._target_port))
+            await asyncio.get_running_loop().sock_connect(link, ("127.0.0.1", self.target_port))
             there, back = await asyncio.open_connection(sock=link, limit=_PIECE_BYTES)
             writer.transport.set_write_buffer_limits(high=_PIECE_BYTES)
             up = asyncio.ensure_future(self._copy(reader, back))
@@ -84,6 +88,7 @@ class BadLine:
 
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(_PIECE_BYTES):
+            await self._while_parted()
             writer.write(data)
             await writer.drain()
 
@@ -91,6 +96,7 @@ class BadLine:
         while True:
             while self.stalled:
                 await asyncio.sleep(0.01)
+            await self._while_parted()
             data = await reader.read(_PIECE_BYTES)
             if not data:
                 return
@@ -98,8 +104,13 @@ class BadLine:
                 await asyncio.sleep(self.delay_s + self._chance.random() * self.jitter_s)
             if self.bytes_per_s is not None:
                 await asyncio.sleep(len(data) / self.bytes_per_s)
+            await self._while_parted()
             writer.write(data)
             await writer.drain()
+
+    async def _while_parted(self) -> None:
+        while self.parted:
+            await asyncio.sleep(0.01)
 
 
 @contextlib.asynccontextmanager

@@ -1,0 +1,73 @@
+"""One fleet for all faults that leave it whole, and a file of what was measured."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.local import machine
+from tests.faults.support import Figures
+from tests.support.fleet import Fleet
+from tests.support.system import REPO
+
+RESULTS = Path(os.environ.get("AURALIS_FAULTS_JSON", REPO / "build" / "faults.json"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents and hasattr(getattr(item, "function", None), "row"):
+            item.add_marker(pytest.mark.faults)
+
+
+@pytest.fixture(scope="session")
+def _measured() -> Iterator[dict[str, Any]]:
+    rows: dict[str, Any] = {}
+    began_s = time.monotonic()
+    yield rows
+    if not rows:
+        return
+    asked = ["git", "-C", REPO, "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+    result = {
+        "commit": commit,
+        "machine": {"processor": machine.processor().observed, "system": platform.system()},
+        "seconds": round(time.monotonic() - began_s),
+        "rows": rows,
+    }
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    RESULTS.write_text(json.dumps(result, indent=2) + "\n")
+
+
+@pytest.fixture
+def figures(_measured: dict[str, Any], request: pytest.FixtureRequest) -> Iterator[Figures]:
+    """Where a test puts what it has measured."""
+    began_s = time.monotonic()
+    measured = Figures()
+    yield measured
+    if measured.verdict is not None or measured.more:
+        seconds = round(time.monotonic() - began_s, 1)
+        _measured[request.node.originalname] = {**measured.to_json(), "seconds": seconds}
+        print(f"\n{request.node.originalname}: {json.dumps(measured.to_json())}")  # noqa: T201 - figures for whoever runs it
+
+
+@pytest.fixture(scope="session")
+def _running_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    with Fleet(tmp_path_factory.mktemp("fleet")) as fleet:
+        for name in ("synthesis-1", "synthesis-2", "edge-1", "telemetry"):
+            fleet.add(name, AURALIS_DRAIN_SECONDS="2", WS_MAX_CONNECTIONS="5000")
+        yield fleet
+
+
+@pytest.fixture
+async def fleet(_running_fleet: Fleet) -> Fleet:
+    """Two renderers, an edge and telemetry at one bus; a test leaves it so, or what it struck is started again."""
+    await _running_fleet.well()
+    return _running_fleet

@@ -1,0 +1,186 @@
+"""A fleet as a cluster has it: real processes of the services on free ports, each of which can be struck by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.nats import NatsServer
+from tests.support.system import REPO, free_port
+
+READY_WITHIN_S = 120.0
+SECRET = "signs resume tokens: whoever was sent away by one edge is known to the next"  # noqa: S105 - of a test
+_NOT_OURS = ("AURALIS_", "NATS_", "BUFFER_", "WS_", "METRICS_", "GPU_")
+
+
+class Service:
+    """One process of a service; the ports stay the same over restarts.
+
+    Args:
+        module: to be run: "services.edge".
+        folder: for its log.
+        environ: its settings; ports are chosen.
+        name: of its log.
+    """
+
+    def __init__(self, module: str, folder: Path, environ: Mapping[str, str], *, name: str) -> None:
+        self.name = name
+        self.port, self.metrics_port = free_port(), free_port()
+        self.log_path = folder / f"{name}.log"
+        self._module = module
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(_NOT_OURS)}
+        ours = {
+            "AURALIS_HOST": "127.0.0.1",
+            "AURALIS_PORT": str(self.port),
+            "METRICS_PORT": str(self.metrics_port),
+            "AURALIS_LOG_FORMAT": "json",
+            "AURALIS_SECRET": SECRET,
+        }
+        self.environ = {**kept, **ours, **environ}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def ws_url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}/ws"
+
+    @property
+    def http_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, f"{self.name} is not running"
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace")
+
+    def start(self) -> None:
+        """Start it; see `ready`."""
+        assert not self.running, f"{self.name} is running already"
+        with self.log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", self._module], cwd=REPO, env=self.environ, stdout=log, stderr=log
+            )
+
+    async def ready(self, within_s: float = READY_WITHIN_S) -> float:
+        """Wait until it says that it is ready; returns the seconds."""
+        began_s = time.monotonic()
+        async with httpx.AsyncClient(timeout=2) as http:
+            while time.monotonic() - began_s < within_s:
+                assert self.running, f"{self.name} ended:\n{self.log[-2000:]}"
+                with contextlib.suppress(httpx.HTTPError):
+                    if (await http.get(f"http://127.0.0.1:{self.metrics_port}/readyz")).status_code == 200:
+                        return time.monotonic() - began_s
+                await asyncio.sleep(0.05)
+        raise AssertionError(f"{self.name} was not ready within {within_s:g} s:\n{self.log[-2000:]}")
+
+    async def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric's samples with these labels."""
+        async with httpx.AsyncClient(timeout=5) as http:
+            path = "/metrics?scope=self"
+            text = (await http.get(f"http://127.0.0.1:{self.metrics_port}{path}")).text
+        return sum(
+            sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
+
+    def signal(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
+    def pause(self) -> None:
+        """As a machine that hangs: connections stay, nothing is answered."""
+        self.signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self.signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End it at once, as a crash would; idempotent."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait(10)
+
+    async def ended(self, within_s: float = 30.0) -> int:
+        """Wait for its end; returns the exit status."""
+        process = self._process
+        assert process is not None
+        async with asyncio.timeout(within_s):
+            while (status := process.poll()) is None:
+                await asyncio.sleep(0.02)
+        self._process = None
+        return status
+
+
+class Fleet:
+    """A bus, and services at it.
+
+    Args:
+        folder: for logs.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.nats = NatsServer()
+        self.services: dict[str, Service] = {}
+
+    def __enter__(self) -> Self:
+        self.nats.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for service in self.services.values():
+            service.kill()
+        self.nats.stop()
+
+    def add(self, name: str, *, module: str = "", nats_url: str = "", **environ: str) -> Service:
+        """Start a service, named as in "edge-2", beside the others."""
+        kind = name.partition("-")[0]
+        nats_url = nats_url or self.nats.url
+        self.services[name] = service = Service(
+            module or f"services.{kind}", self.folder, {"NATS_URL": nats_url, **environ}, name=name
+        )
+        service.start()
+        return service
+
+    @contextlib.contextmanager
+    def besides(self, name: str, *, module: str = "", nats_url: str = "", **environ: str) -> Iterator[Service]:
+        """A service for the time of a `with` block."""
+        service = self.add(name, module=module, nats_url=nats_url, **environ)
+        try:
+            yield service
+        finally:
+            service.kill()
+            del self.services[name]
+
+    async def well(self) -> None:
+        """Wait until everything runs again, for the next test."""
+        for service in self.services.values():
+            if not service.running:
+                service.start()
+            with contextlib.suppress(ProcessLookupError):
+                service.resume()
+        for service in self.services.values():
+            await service.ready()
