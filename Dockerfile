@@ -92,8 +92,10 @@ RUN apt-get update -qq \
  && rm -rf /var/lib/apt/lists/*
 # Only what they are made from: a change anywhere else compiles nothing anew.
 COPY services/__init__.py /source/services/
-COPY services/contract /source/services/contract
-COPY services/synthesis /source/services/synthesis
+COPY services/contract/__init__.py services/contract/timebase.py /source/services/contract/
+COPY services/synthesis/__init__.py services/synthesis/build_kernels.py services/synthesis/kernel_graphs.py \
+     services/synthesis/kernel_package.py services/synthesis/kernels.py /source/services/synthesis/
+COPY services/synthesis/dsp /source/services/synthesis/dsp
 # First for every x86-64 processor with AVX2, then for what this machine has besides; a worker opens the best that its
 # own processor can run.
 RUN mkdir -p /opt/kernels && export PYTHONPATH=/source \

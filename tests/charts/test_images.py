@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from fnmatch import fnmatch
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,6 +60,38 @@ def test_dependencies_come_before_code_so_that_their_layers_stay(target: str) ->
     before = [line for line in lineage(f"{target}-dependencies") if line.startswith(("COPY", "ADD"))]
     expected = f"COPY --from=requirements /build/constraints.txt /build/{target}.txt ./"
     assert before == [expected], "code, or another line of pyproject.toml, would install them anew"
+
+
+def imported(path: Path, found: set[Path] | None = None) -> set[Path]:
+    """A module of ours, and all of ours that it imports, directly or not; packages with their `__init__`."""
+    found = set() if found is None else found
+    if path in found:
+        return found
+    found |= {path, *(ROOT / each / "__init__.py" for each in path.relative_to(ROOT).parents if each.name)}
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("services"):
+            folder = ROOT.joinpath(*str(node.module).split("."))
+            names = [folder / f"{each.name}.py" for each in node.names] if folder.is_dir() else [Path(f"{folder}.py")]
+            for each in names:
+                if each.exists():
+                    imported(each, found)
+    return found
+
+
+def test_kernels_are_compiled_from_what_makes_them_and_from_nothing_else() -> None:
+    """One more, and a change in it would compile for minutes; one less, and nothing is compiled at all."""
+    copied = {
+        path
+        for line in stages()["kernels"]
+        if line.startswith("COPY")
+        for name in line.split()[1:-1]
+        for path in ([ROOT / name] if name.endswith(".py") else sorted((ROOT / name).rglob("*.py")))
+    }
+    needed = imported(ROOT / "services" / "synthesis" / "build_kernels.py")
+    assert len(needed) > 5
+    assert needed <= copied
+    # The rest of a folder that is copied whole.
+    assert {path.parent.name for path in copied - needed} <= {"dsp"}
 
 
 @pytest.mark.parametrize("target", TARGETS)
