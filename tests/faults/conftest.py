@@ -16,6 +16,7 @@ import pytest
 from services.local import machine
 from tests.faults.support import Figures
 from tests.support.fleet import Fleet
+from tests.support.small_disk import small_disk
 from tests.support.system import REPO
 
 RESULTS = Path(os.environ.get("AURALIS_FAULTS_JSON", REPO / "build" / "faults.json"))
@@ -60,7 +61,10 @@ def figures(_measured: dict[str, Any], request: pytest.FixtureRequest) -> Iterat
 
 @pytest.fixture(scope="session")
 def _running_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    with Fleet(tmp_path_factory.mktemp("fleet")) as fleet:
+    with (
+        small_disk(tmp_path_factory.mktemp("disk")) as store,
+        Fleet(tmp_path_factory.mktemp("fleet"), store=store) as fleet,
+    ):
         for name in ("synthesis-1", "synthesis-2", "edge-1", "telemetry"):
             fleet.add(name, AURALIS_DRAIN_SECONDS="2", WS_MAX_CONNECTIONS="5000")
         yield fleet

