@@ -3,6 +3,8 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 PY := .venv/bin/python
+# Python keeps what it compiles, whatever the shell says: compiling torch anew costs each process that starts four seconds.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup up monitoring test test-long test-faults test-cluster check format constraints kernels bench-synthesis bench-edge clean
 

@@ -58,7 +58,7 @@ def test_control_frames_are_told_apart() -> None:
     [
         (b"\x02\x01x", "begins with 0x02"),
         (b"\x83\x01x", "begins with 0x83"),
-        (wire(Opcode.TEXT, b"x", mask=True), "masked"),
+        (bytes.fromhex("8181 01020304 79"), "masked"),
         (b"\x82\x7f" + (1 << 40).to_bytes(8), "1099511627776 bytes"),
     ],
 )
