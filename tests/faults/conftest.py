@@ -65,13 +65,13 @@ def _running_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
         small_disk(tmp_path_factory.mktemp("disk")) as store,
         Fleet(tmp_path_factory.mktemp("fleet"), store=store) as fleet,
     ):
-        for name in ("synthesis-1", "synthesis-2", "edge-1", "telemetry"):
+        for name in ("synthesis-1", "synthesis-2", "edge-1", "edge-2", "telemetry"):
             fleet.add(name, AURALIS_DRAIN_SECONDS="2", WS_MAX_CONNECTIONS="5000")
         yield fleet
 
 
 @pytest.fixture
 async def fleet(_running_fleet: Fleet) -> Fleet:
-    """Two renderers, an edge and telemetry at one bus; a test leaves it so, or what it struck is started again."""
+    """Two renderers, two edges and telemetry at one bus; a test leaves it so, or what it struck is started again."""
     await _running_fleet.well()
     return _running_fleet

@@ -30,7 +30,7 @@ class Service:
     """One process of a service; the ports stay the same over restarts.
 
     Args:
-        module: to be run: "services.edge".
+        module: to be run: "services.edge", and arguments of it, with blanks between.
         folder: for its log.
         environ: its settings; ports are chosen.
         name: of its log.
@@ -78,7 +78,7 @@ class Service:
         assert not self.running, f"{self.name} is running already"
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", self._module], cwd=REPO, env=self.environ, stdout=log, stderr=log
+                [sys.executable, "-m", *self._module.split()], cwd=REPO, env=self.environ, stdout=log, stderr=log
             )
 
     async def ready(self, within_s: float = READY_WITHIN_S) -> float:
@@ -93,11 +93,14 @@ class Service:
                 await asyncio.sleep(0.05)
         raise AssertionError(f"{self.name} was not ready within {within_s:g} s:\n{self.log[-2000:]}")
 
-    async def metric(self, name: str, **labels: str) -> float:
-        """The sum of a metric's samples with these labels."""
+    async def get(self, path: str) -> str:
+        """What its internal port answers."""
         async with httpx.AsyncClient(timeout=5) as http:
-            path = "/metrics?scope=self"
-            text = (await http.get(f"http://127.0.0.1:{self.metrics_port}{path}")).text
+            return (await http.get(f"http://127.0.0.1:{self.metrics_port}{path}")).text
+
+    async def metric(self, name: str, **labels: str) -> float:
+        """The sum of its own metric's samples with these labels."""
+        text = await self.get("/metrics?scope=self")
         return sum(
             sample.value
             for family in text_string_to_metric_families(text)
