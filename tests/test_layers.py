@@ -57,8 +57,8 @@ PURE = (
 )
 """The core: the same result for the same arguments, whatever the time and the network."""
 
-MAY_IMPORT_ANY_SERVICE = ("cli.py", "main.py", "local")
-"""What starts the services knows them."""
+MAY_IMPORT_ANY_SERVICE = ("cli.py", "main.py", "local", "simulation")
+"""What starts the services knows them, and what simulates them."""
 
 
 @dataclass(frozen=True)

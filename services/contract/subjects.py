@@ -30,9 +30,13 @@ POISON_BUCKET: Final = "auralis-poison"
 _TOKEN = re.compile(r"[a-z0-9-]+")
 
 
-def render(revision: str, lane: Lane, stream_id: str) -> str:
-    """Where a block of `stream_id` is asked for: `auralis.render.<revision>.<lane>.<stream id>`."""
-    return f"auralis.render.{_token(revision)}.{lane}.{_token(stream_id)}"
+def render(revision: str, lane: Lane, stream_id: str, block: int) -> str:
+    """Where a block of `stream_id` is asked for: `auralis.render.<revision>.<lane>.<stream id>.<block>`.
+
+    Each block has a subject of its own, of which the queue holds one message: what waits, or is being rendered, cannot
+    be asked for again. Without that, repeated asks would fill an overloaded queue with copies of what is late already.
+    """
+    return f"auralis.render.{_token(revision)}.{lane}.{_token(stream_id)}.{block:d}"
 
 
 def render_filter(revision: str, lane: Lane) -> str:

@@ -40,7 +40,7 @@ class Ask:
     @property
     def subject(self) -> str:
         """Where it goes."""
-        return subjects.render(self.revision, self.lane, self.job.spec.stream_id)
+        return subjects.render(self.revision, self.lane, self.job.spec.stream_id, self.job.block)
 
     @property
     def message_id(self) -> str:

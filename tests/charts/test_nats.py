@@ -44,7 +44,7 @@ def may(user: str, verb: str, subject: str) -> bool:
 
 @pytest.mark.parametrize("lane", subjects.LANES)
 def test_edges_ask_and_workers_take(lane: subjects.Lane) -> None:
-    ask = subjects.render(REVISION, lane, STREAM)
+    ask = subjects.render(REVISION, lane, STREAM, 7)
     assert [user for user in USERS if may(user, "publish", ask)] == ["edge"]
     assert [user for user in USERS if may(user, "subscribe", ask)] == [], "jobs come through the consumer"
     create = (
@@ -104,7 +104,7 @@ def test_every_permission_is_about_something_that_the_services_use() -> None:
     ]
     used = {
         *WORDS, subjects.audio(STREAM), *stream_api,
-        *(subjects.render(REVISION, lane, STREAM) for lane in subjects.LANES),
+        *(subjects.render(REVISION, lane, STREAM, 7) for lane in subjects.LANES),
         f"$JS.API.DIRECT.GET.{subjects.AUDIO_STREAM}", f"$JS.API.DIRECT.GET.KV_{subjects.POISON_BUCKET}",
         f"$KV.{subjects.POISON_BUCKET}.{STREAM}",
         f"$JS.API.CONSUMER.CREATE.{subjects.RENDER_STREAM}.now-r-1.{subjects.render_filter(REVISION, 'now')}",
@@ -206,7 +206,7 @@ async def test_the_services_do_all_their_work_with_their_rights(server: NatsServ
             source = await synthesis.jobs(
                 subjects.render_consumer(REVISION, lane), subjects.render_filter(REVISION, lane)
             )
-            subject = subjects.render(REVISION, lane, STREAM)
+            subject = subjects.render(REVISION, lane, STREAM, 7)
             assert await edge.ask(subject, b"a job", message_id=f"{lane}-1")
             assert not await edge.ask(subject, b"a job", message_id=f"{lane}-1")
             (job,) = await source.fetch(8, 5.0)
@@ -250,12 +250,12 @@ async def answer(bus: NatsBus, name: bytes) -> asyncio.Future[None]:
 @pytest.mark.parametrize(
     ("user", "subject"),
     [
-        ("telemetry", subjects.render(REVISION, "now", STREAM)),
+        ("telemetry", subjects.render(REVISION, "now", STREAM, 7)),
         ("telemetry", subjects.audio(STREAM)),
         ("edge", subjects.audio(STREAM)),
         ("edge", subjects.PRESENCE),
         ("edge", "$JS.API.STREAM.DELETE.AUDIO"),
-        ("synthesis", subjects.render(REVISION, "now", STREAM)),
+        ("synthesis", subjects.render(REVISION, "now", STREAM, 7)),
         ("synthesis", subjects.SCRAPE),
         ("synthesis", "$JS.API.STREAM.PURGE.RENDER"),
         ("synthesis", f"{subjects.inboxes('edge')}.abc.1"),

@@ -88,7 +88,7 @@ async def test_a_region_without_workers_asks_and_hears_over_one_connection(regio
         source = await synthesis.jobs(
             subjects.render_consumer(REVISION, "now"), subjects.render_filter(REVISION, "now")
         )
-        ask = subjects.render(REVISION, "now", STREAM)
+        ask = subjects.render(REVISION, "now", STREAM, 7)
         async with asyncio.timeout(20):
             assert await edge.ask(ask, b"a job", message_id="one")
             assert not await edge.ask(ask, b"a job", message_id="one"), "the same ask is kept once, over regions too"

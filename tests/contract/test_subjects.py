@@ -11,8 +11,8 @@ from tests.contract.strategies import revisions, specs
 
 
 def test_every_name_on_the_bus_is_literally_this() -> None:
-    assert subjects.render("a1b2-3", "now", "c-dorian-70-50-drift-0") == (
-        "auralis.render.a1b2-3.now.c-dorian-70-50-drift-0"
+    assert subjects.render("a1b2-3", "now", "c-dorian-70-50-drift-0", 1_700_000_000) == (
+        "auralis.render.a1b2-3.now.c-dorian-70-50-drift-0.1700000000"
     )
     assert subjects.render_filter("a1b2-3", "ahead") == "auralis.render.a1b2-3.ahead.>"
     assert subjects.render_consumer("a1b2-3", "now") == "now-a1b2-3"
@@ -33,7 +33,7 @@ def test_every_name_on_the_bus_is_literally_this() -> None:
 def test_a_jobs_subject_is_selected_by_its_own_lane_and_revision_only(
     spec: StreamSpec, revision: str, lane: subjects.Lane
 ) -> None:
-    subject = subjects.render(revision, lane, spec.stream_id)
+    subject = subjects.render(revision, lane, spec.stream_id, 1_700_000_000)
     other: subjects.Lane = "ahead" if lane == "now" else "now"
     assert subject_matches(subjects.RENDER_SUBJECTS, subject)
     assert subject_matches(subjects.render_filter(revision, lane), subject)
@@ -46,9 +46,9 @@ def test_a_jobs_subject_is_selected_by_its_own_lane_and_revision_only(
 @pytest.mark.parametrize("token", ["", "a.b", "a b", "*", ">", "a>", "UPPER", "a\n", "a\r\nPUB x 0\r\n", "ä", "a_b"])
 def test_a_token_that_would_be_somebody_elses_subject_is_refused(token: str) -> None:
     with pytest.raises(ValueError, match="subject token: got"):
-        subjects.render(token, "now", "s")
+        subjects.render(token, "now", "s", 1_700_000_000)
     with pytest.raises(ValueError, match="subject token: got"):
-        subjects.render("r", "now", token)
+        subjects.render("r", "now", token, 1_700_000_000)
     with pytest.raises(ValueError, match="subject token: got"):
         subjects.render_filter(token, "now")
     with pytest.raises(ValueError, match="subject token: got"):

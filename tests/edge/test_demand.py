@@ -90,11 +90,11 @@ def test_a_block_that_is_nearly_over_is_not_asked_for() -> None:
     assert 0 not in [block for _, block, _ in asks(late, NOW_S + 0.9, set())]
 
 
-def test_the_subject_names_revision_lane_and_stream() -> None:
+def test_the_subject_names_revision_lane_stream_and_block() -> None:
     demand = demand_of()
     demand.hurry(B)
     ask = next(iter(demand.due(NOW_S, "r1", lambda _: False)))
-    assert ask.subject == "auralis.render.r1.now.c-dorian-70-50-drift-0"
+    assert ask.subject == f"auralis.render.r1.now.c-dorian-70-50-drift-0.{B}"
     assert ask.message_id == f"now.c-dorian-70-50-drift-0.{B}.3"
     assert ask.job.encode() == b'{"v":1,"stream":"c-dorian-70-50-drift-0","block":%d,"attempt":3}' % B
 

@@ -104,7 +104,7 @@ class World:
     async def ask(self, spec: StreamSpec, block: int = BLOCK, lane: Lane = "ahead", attempt: int = 0) -> None:
         job = RenderJob(spec, block, attempt)
         message_id = subjects.ask_id(lane, spec.stream_id, block, attempt)
-        await self.edge.ask(subjects.render(REVISION, lane, spec.stream_id), job.encode(), message_id=message_id)
+        await self.edge.ask(subjects.render(REVISION, lane, spec.stream_id, block), job.encode(), message_id=message_id)
 
     def start(self) -> None:
         self.tasks.append(asyncio.create_task(self.worker.run()))
@@ -300,9 +300,9 @@ async def test_silenced_blocks_are_sent_and_counted(world: World) -> None:
 
 
 async def test_a_malformed_job_is_dropped_and_counted(world: World) -> None:
-    subject = subjects.render(REVISION, "ahead", SPECS[0].stream_id)
-    await world.edge.ask(subject, b'{"v":1,"stream":"nonsense"}', message_id="x")
-    await world.edge.ask(subject, b'{"v":9}', message_id="y")
+    one, other = (subjects.render(REVISION, "ahead", SPECS[0].stream_id, block) for block in (1, 2))
+    await world.edge.ask(one, b'{"v":1,"stream":"nonsense"}', message_id="x")
+    await world.edge.ask(other, b'{"v":9}', message_id="y")
     await world.ask(SPECS[1])
     world.start()
     await world.settled(1)

@@ -41,6 +41,8 @@ class MemoryBroker:
         self._buses: list[MemoryBus] = []
         self._asks: OrderedDict[int, _Ask] = OrderedDict()
         self._asks_bytes = 0
+        # subjects of `_asks`: each has one at most
+        self._asked: set[str] = set()
         self._ids: OrderedDict[str, float] = OrderedDict()
         self._consumers: dict[str, _Consumer] = {}
         # sequence -> message; subjects share it, so that the oldest of all can be dropped
@@ -53,6 +55,7 @@ class MemoryBroker:
         """As if the server had died: every bus is disconnected, and what it kept is lost."""
         self.available = False
         self._asks.clear()
+        self._asked.clear()
         self._asks_bytes = 0
         self._ids.clear()
         self._audio.clear()
@@ -115,11 +118,11 @@ class MemoryBroker:
         return count
 
     def ask(self, subject: str, data: bytes, message_id: str) -> bool:
-        """Put into RENDER; False for a duplicate."""
+        """Put into RENDER; False where the same message, or another one on the same subject, is there already."""
         if not subject_matches(subjects.RENDER_SUBJECTS, subject):
             raise BusError(f"no stream takes {subject!r}; asks go to {subjects.RENDER_SUBJECTS}")
         self._expire()
-        if message_id in self._ids:
+        if message_id in self._ids or subject in self._asked:
             return False
         size = len(subject) + len(data) + len(message_id)
         if self._asks_bytes + size > self.limits.render_max_bytes:
@@ -130,6 +133,7 @@ class MemoryBroker:
         sequence = next(self._sequence)
         self._ids[message_id] = now
         self._asks[sequence] = _Ask(subject, data, now, size)
+        self._asked.add(subject)
         self._asks_bytes += size
         for consumer in self._consumers.values():
             if subject_matches(consumer.subject_filter, subject):
@@ -174,6 +178,7 @@ class MemoryBroker:
         ask = self._asks.pop(sequence, None)
         if ask is not None:
             self._asks_bytes -= ask.size_bytes
+            self._asked.discard(ask.subject)
 
     def history(self, subject: str, max_messages: int) -> list[Message]:
         """The newest of what AUDIO keeps of `subject`, oldest first."""
@@ -219,7 +224,9 @@ class MemoryBroker:
         now = self.monotonic()
         oldest = now - self.limits.render_max_age_s
         for sequence in _until(self._asks, lambda ask: ask.born_s <= oldest):
-            self._asks_bytes -= self._asks.pop(sequence).size_bytes
+            expired = self._asks.pop(sequence)
+            self._asks_bytes -= expired.size_bytes
+            self._asked.discard(expired.subject)
         for message_id in _until(self._ids, lambda born_s: born_s <= oldest):
             del self._ids[message_id]
         for sequence in _until(self._audio, lambda kept: kept[1] <= now - self.limits.audio_max_age_s):
@@ -316,7 +323,7 @@ class MemoryBus:
             await subscription.close()
 
     async def ask(self, subject: str, data: bytes, *, message_id: str) -> bool:
-        """Put a job into RENDER. False: the same `message_id` is already there."""
+        """Put a job into RENDER. False: the same `message_id`, or a job on the same subject, is already there."""
         self._require()
         # A real answer takes a turn of the loop at least; code that forgets so would pass here only.
         await asyncio.sleep(0)

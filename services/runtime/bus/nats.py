@@ -409,7 +409,7 @@ class NatsBus:
     # --- RENDER ----------------------------------------------------------------------------------------------------
 
     async def ask(self, subject: str, data: bytes, *, message_id: str) -> bool:
-        """Put a job into RENDER. False: the same `message_id` is already there (somebody else asked).
+        """Put a job into RENDER. False: the same `message_id`, or a job on the same subject, is already there.
 
         Raises:
             BusFullError: the stream is full: the job was not taken.
@@ -420,6 +420,8 @@ class NatsBus:
         if error is None:
             return not answer.get("duplicate", False)
         description = error.get("description", "")
+        if error.get("err_code") == _STORE_FAILED and "per subject" in description:
+            return False
         if error.get("err_code") == _STORE_FAILED or "exceeded" in description or error.get("err_code") in _NO_ROOM:
             raise BusFullError(f"stream {subjects.RENDER_STREAM} is full ({description}); ask again in a second")
         raise BusError(f"stream {subjects.RENDER_STREAM} refused the job: {description}")
@@ -608,6 +610,9 @@ class NatsBus:
                 "storage": "memory",
                 "retention": "workqueue",
                 "discard": "new",
+                # One job a block (subjects.render), until it is acked.
+                "max_msgs_per_subject": 1,
+                "discard_new_per_subject": True,
                 "max_bytes": limits.render_max_bytes,
                 "max_age": int(limits.render_max_age_s * _NANO),
                 "duplicate_window": int(limits.render_max_age_s * _NANO),

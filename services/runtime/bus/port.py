@@ -120,7 +120,7 @@ class Bus(Protocol):
         ...
 
     async def ask(self, subject: str, data: bytes, *, message_id: str) -> bool:
-        """Put a job into RENDER. False: the same `message_id` is already there (somebody else asked).
+        """Put a job into RENDER. False: the same `message_id`, or a job on the same subject, is already there.
 
         Raises:
             BusFullError: the stream is full: the job was not taken.

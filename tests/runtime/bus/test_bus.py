@@ -182,19 +182,37 @@ async def test_more_answers_than_gather_holds_are_dropped_and_counted(world: Wor
 async def test_an_ask_is_taken_once_however_many_edges_ask(world: World) -> None:
     one, two = await world.bus(), await world.bus()
     revision = fresh("r")
-    subject = subjects.render(revision, "now", "s")
+    subject = subjects.render(revision, "now", "s", 7)
     assert await one.ask(subject, b"job", message_id=f"{revision}.1")
     assert not await two.ask(subject, b"job", message_id=f"{revision}.1")
-    assert await two.ask(subject, b"job", message_id=f"{revision}.2")
+    (job,) = await (await _jobs(one, revision=revision)).fetch(8, 1.0)
+    await job.ack()
+    assert not await two.ask(subject, b"job", message_id=f"{revision}.1"), "an id is remembered beyond the job"
+
+
+async def test_a_job_that_waits_or_is_being_done_cannot_be_asked_for_again(world: World) -> None:
+    edge, worker = await world.bus(), await world.bus()
+    revision = fresh("r")
+    subject = subjects.render(revision, "now", "s", 7)
+    assert await edge.ask(subject, b"job", message_id=f"{revision}.0")
+    assert not await edge.ask(subject, b"job", message_id=f"{revision}.1")
+    (job,) = await (await _jobs(worker, revision=revision)).fetch(8, 1.0)
+    assert not await edge.ask(subject, b"job", message_id=f"{revision}.2")
+    assert await edge.ask(subjects.render(revision, "now", "s", 8), b"job", message_id=f"{revision}.next")
+    assert await edge.ask(subjects.render(revision, "ahead", "s", 7), b"job", message_id=f"{revision}.ahead")
+    await job.ack()
+    async with asyncio.timeout(5):
+        # Its block was rendered, and lost on its way: a refused ask has not used up its id.
+        while not await edge.ask(subject, b"job", message_id=f"{revision}.1"):
+            await asyncio.sleep(0.01)
 
 
 async def test_a_burst_of_asks_pipelines_and_every_job_is_delivered_once(world: World) -> None:
     one, two = await world.bus(), await world.bus()
     revision = fresh("r")
-    subject = subjects.render(revision, "ahead", "s")
     taken = await asyncio.gather(
         *(
-            bus.ask(subject, b"%d" % number, message_id=f"{revision}.{number}")
+            bus.ask(subjects.render(revision, "ahead", "s", number), b"%d" % number, message_id=f"{revision}.{number}")
             for number in range(40)
             for bus in (one, two, one)
         )
@@ -215,14 +233,17 @@ async def test_a_burst_of_asks_pipelines_and_every_job_is_delivered_once(world: 
 async def test_a_full_queue_refuses_the_newest_ask_and_takes_asks_again_when_it_has_room(world: World) -> None:
     bus = await world.bus()
     revision = fresh("r")
-    subject = subjects.render(revision, "now", "s")
+
+    async def ask(number: int) -> bool:
+        subject = subjects.render(revision, "now", "s", number)
+        return await bus.ask(subject, b"x" * 500, message_id=f"{revision}.{number}")
 
     async def fill() -> None:
         for number in range(20, 1000):
-            await bus.ask(subject, b"x" * 500, message_id=f"{revision}.{number}")
+            await ask(number)
 
     for number in range(20):
-        assert await bus.ask(subject, b"x" * 500, message_id=f"{revision}.{number}")
+        assert await ask(number)
     with pytest.raises(BusFullError, match="RENDER is full"):
         await fill()
     source = await _jobs(bus, revision=revision)
@@ -230,7 +251,7 @@ async def test_a_full_queue_refuses_the_newest_ask_and_takes_asks_again_when_it_
         await job.ack()
     for attempt in range(100):
         with contextlib.suppress(BusFullError):
-            assert await bus.ask(subject, b"x" * 500, message_id=f"{revision}.again.{attempt}")
+            assert await ask(2000 + attempt)
             return
         await asyncio.sleep(0.01)
     pytest.fail("the queue took nothing although jobs were done")
@@ -247,12 +268,14 @@ async def test_a_fetch_takes_what_is_there_at_once_in_the_order_of_asking(world:
     revision = fresh("r")
     source = await _jobs(bus, revision=revision)
     for number in range(5):
-        await bus.ask(subjects.render(revision, "now", f"s{number}"), b"%d" % number, message_id=f"{revision}.{number}")
+        await bus.ask(
+            subjects.render(revision, "now", f"s{number}", 7), b"%d" % number, message_id=f"{revision}.{number}"
+        )
     began_s = asyncio.get_running_loop().time()
     jobs = await source.fetch(10, 30.0)
     assert asyncio.get_running_loop().time() - began_s < 10.0
     assert [(job.subject, job.data, job.deliveries) for job in jobs] == [
-        (subjects.render(revision, "now", f"s{number}"), b"%d" % number, 1) for number in range(5)
+        (subjects.render(revision, "now", f"s{number}", 7), b"%d" % number, 1) for number in range(5)
     ]
 
 
@@ -261,7 +284,7 @@ async def test_a_fetch_never_takes_more_than_it_asked_for(world: World) -> None:
     revision = fresh("r")
     source = await _jobs(bus, revision=revision)
     for number in range(5):
-        await bus.ask(subjects.render(revision, "now", "s"), b"%d" % number, message_id=f"{revision}.{number}")
+        await bus.ask(subjects.render(revision, "now", "s", number), b"%d" % number, message_id=f"{revision}.{number}")
     assert [job.data for job in await source.fetch(2, 1.0)] == [b"0", b"1"]
     assert [job.data for job in await source.fetch(2, 0)] == [b"2", b"3"]
     assert [job.data for job in await source.fetch(2, 0)] == [b"4"]
@@ -275,7 +298,7 @@ async def test_a_waiting_fetch_returns_with_the_first_job_and_does_not_wait_for_
     await asyncio.sleep(0.05)
     assert not fetch.done()
     began_s = asyncio.get_running_loop().time()
-    await edge.ask(subjects.render(revision, "now", "s"), b"job", message_id=revision)
+    await edge.ask(subjects.render(revision, "now", "s", 7), b"job", message_id=revision)
     assert [job.data for job in await fetch] == [b"job"]
     assert asyncio.get_running_loop().time() - began_s < 5.0
 
@@ -296,8 +319,8 @@ async def test_two_lanes_have_disjoint_jobs(world: World) -> None:
     bus = await world.bus()
     revision = fresh("r")
     now, ahead = await _jobs(bus, "now", revision=revision), await _jobs(bus, "ahead", revision=revision)
-    await bus.ask(subjects.render(revision, "now", "s"), b"now", message_id=f"{revision}.n")
-    await bus.ask(subjects.render(revision, "ahead", "s"), b"ahead", message_id=f"{revision}.a")
+    await bus.ask(subjects.render(revision, "now", "s", 7), b"now", message_id=f"{revision}.n")
+    await bus.ask(subjects.render(revision, "ahead", "s", 7), b"ahead", message_id=f"{revision}.a")
     assert [job.data for job in await now.fetch(8, 1.0)] == [b"now"]
     assert [job.data for job in await ahead.fetch(8, 1.0)] == [b"ahead"]
     assert not await now.fetch(8, 0)
@@ -307,7 +330,7 @@ async def test_a_revision_gets_only_its_own_jobs(world: World) -> None:
     bus = await world.bus()
     old, new = fresh("old"), fresh("new")
     source = await _jobs(bus, revision=old)
-    await bus.ask(subjects.render(new, "now", "s"), b"new", message_id=new)
+    await bus.ask(subjects.render(new, "now", "s", 7), b"new", message_id=new)
     assert not await source.fetch(8, 0.05)
     assert [job.data for job in await (await _jobs(bus, revision=new)).fetch(8, 1.0)] == [b"new"]
 
@@ -317,7 +340,7 @@ async def test_two_workers_share_the_jobs_of_one_consumer(world: World) -> None:
     revision = fresh("r")
     sources = [await _jobs(bus, revision=revision) for bus in (one, two)]
     for number in range(20):
-        await one.ask(subjects.render(revision, "now", "s"), b"%d" % number, message_id=f"{revision}.{number}")
+        await one.ask(subjects.render(revision, "now", "s", number), b"%d" % number, message_id=f"{revision}.{number}")
     seen: list[list[int]] = [[], []]
     for _ in range(5):
         for mine, source in zip(seen, sources, strict=True):
@@ -333,7 +356,7 @@ async def test_a_job_that_is_not_acked_comes_back_after_the_ack_wait_and_says_so
     revision = fresh("r")
     loop = asyncio.get_running_loop()
     source = await _jobs(dying, revision=revision, ack_wait_s=0.2)
-    await dying.ask(subjects.render(revision, "now", "s"), b"job", message_id=revision)
+    await dying.ask(subjects.render(revision, "now", "s", 7), b"job", message_id=revision)
     (job,) = await source.fetch(8, 1.0)
     began_s = loop.time()
     assert job.deliveries == 1
@@ -348,7 +371,7 @@ async def test_an_acked_job_does_not_come_back(world: World) -> None:
     bus = await world.bus()
     revision = fresh("r")
     source = await _jobs(bus, revision=revision, ack_wait_s=0.1)
-    await bus.ask(subjects.render(revision, "now", "s"), b"job", message_id=revision)
+    await bus.ask(subjects.render(revision, "now", "s", 7), b"job", message_id=revision)
     (job,) = await source.fetch(8, 1.0)
     await job.ack()
     assert not await source.fetch(8, 0.3)
@@ -358,7 +381,7 @@ async def test_a_job_in_progress_does_not_come_back_until_it_is_let_go(world: Wo
     bus = await world.bus()
     revision = fresh("r")
     source = await _jobs(bus, revision=revision, ack_wait_s=0.25)
-    await bus.ask(subjects.render(revision, "now", "s"), b"job", message_id=revision)
+    await bus.ask(subjects.render(revision, "now", "s", 7), b"job", message_id=revision)
     (job,) = await source.fetch(8, 1.0)
     for _ in range(4):
         assert not await source.fetch(8, 0.1)
@@ -370,7 +393,7 @@ async def test_a_job_given_back_comes_at_once(world: World) -> None:
     bus = await world.bus()
     revision = fresh("r")
     source = await _jobs(bus, revision=revision, ack_wait_s=30.0)
-    await bus.ask(subjects.render(revision, "now", "s"), b"job", message_id=revision)
+    await bus.ask(subjects.render(revision, "now", "s", 7), b"job", message_id=revision)
     (job,) = await source.fetch(8, 1.0)
     await job.give_back()
     (again,) = await source.fetch(8, 1.0)
@@ -381,7 +404,7 @@ async def test_a_dropped_job_never_comes_back(world: World) -> None:
     bus = await world.bus()
     revision = fresh("r")
     source = await _jobs(bus, revision=revision, ack_wait_s=0.1)
-    await bus.ask(subjects.render(revision, "now", "s"), b"job", message_id=revision)
+    await bus.ask(subjects.render(revision, "now", "s", 7), b"job", message_id=revision)
     (job,) = await source.fetch(8, 1.0)
     await job.drop()
     assert not await source.fetch(8, 0.3)
@@ -390,12 +413,12 @@ async def test_a_dropped_job_never_comes_back(world: World) -> None:
 async def test_a_job_that_nobody_takes_expires(world: World) -> None:
     bus = await world.bus()
     revision = fresh("r")
-    await bus.ask(subjects.render(revision, "now", "s"), b"late", message_id=revision)
+    await bus.ask(subjects.render(revision, "now", "s", 7), b"late", message_id=revision)
     await asyncio.sleep(LIMITS.render_max_age_s + 0.3)
     source = await _jobs(bus, revision=revision)
     assert not await source.fetch(8, 0.05)
     # Its id is free again, so the block can be asked for anew.
-    assert await bus.ask(subjects.render(revision, "now", "s"), b"late", message_id=revision)
+    assert await bus.ask(subjects.render(revision, "now", "s", 7), b"late", message_id=revision)
 
 
 async def test_a_cancelled_fetch_swallows_no_job(world: World) -> None:
@@ -408,7 +431,7 @@ async def test_a_cancelled_fetch_swallows_no_job(world: World) -> None:
         # From "before the request left" to "just as the job arrives".
         await asyncio.sleep(0.0005 * (number % 6))
         ask = asyncio.create_task(
-            bus.ask(subjects.render(revision, "now", "s"), b"%d" % number, message_id=f"{revision}.{number}")
+            bus.ask(subjects.render(revision, "now", "s", number), b"%d" % number, message_id=f"{revision}.{number}")
         )
         await asyncio.sleep(0.0004 * (number % 5))
         fetch.cancel()
@@ -433,12 +456,12 @@ async def test_a_worker_can_wait_for_two_lanes_at_once(world: World) -> None:
     sources = {lane: await _jobs(bus, lane, revision=revision) for lane in subjects.LANES}
     pending = {asyncio.create_task(source.fetch(8, 10.0)): lane for lane, source in sources.items()}
     await asyncio.sleep(0.02)
-    await bus.ask(subjects.render(revision, "now", "s"), b"quick", message_id=f"{revision}.1")
+    await bus.ask(subjects.render(revision, "now", "s", 7), b"quick", message_id=f"{revision}.1")
     done, _ = await asyncio.wait(pending, timeout=2.0, return_when=asyncio.FIRST_COMPLETED)
     (first,) = done
     assert pending.pop(first) == "now"
     assert [job.data for job in first.result()] == [b"quick"]
-    await bus.ask(subjects.render(revision, "ahead", "s"), b"later", message_id=f"{revision}.2")
+    await bus.ask(subjects.render(revision, "ahead", "s", 7), b"later", message_id=f"{revision}.2")
     ((second, lane),) = pending.items()
     assert lane == "ahead"
     assert [job.data for job in await asyncio.wait_for(second, 2.0)] == [b"later"]
@@ -454,7 +477,7 @@ async def test_closing_a_source_ends_its_fetch_and_leaves_the_jobs_to_others(wor
     await source.close()
     assert not await asyncio.wait_for(fetch, 2.0)
     assert not await source.fetch(8, 5.0)
-    await staying.ask(subjects.render(revision, "now", "s"), b"job", message_id=revision)
+    await staying.ask(subjects.render(revision, "now", "s", 7), b"job", message_id=revision)
     other = await _jobs(staying, revision=revision, ack_wait_s=30.0)
     assert [job.data for job in await other.fetch(8, 2.0)] == [b"job"]
 
@@ -563,7 +586,7 @@ async def test_everything_works_again_after_the_server_came_back_empty(world: Wo
 
     assert worker.connected
     assert edge.connected
-    assert await edge.ask(subjects.render(revision, "now", "s"), b"job", message_id=revision)
+    assert await edge.ask(subjects.render(revision, "now", "s", 7), b"job", message_id=revision)
     (job,) = await asyncio.wait_for(waiting, 5.0)
     await worker.publish(audio, b"block")
     await job.ack()

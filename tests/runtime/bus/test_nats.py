@@ -156,7 +156,7 @@ async def test_a_credentials_file_signs_in(fleet: Fleet, tmp_path: Path) -> None
     try:
         bus = fleet.bus(server.url, credentials_file=str(path))
         await asyncio.wait_for(bus.connect(), 10)
-        assert await bus.ask(subjects.render("r", "now", "s"), b"job", message_id="1")
+        assert await bus.ask(subjects.render("r", "now", "s", 7), b"job", message_id="1")
         await bus.close()
     finally:
         server.stop()
@@ -200,12 +200,17 @@ async def test_processes_that_start_together_make_each_stream_once(
     await asyncio.wait_for(asyncio.gather(*(fleet.bus(nats_server.url).connect() for _ in range(8))), 20)
     render = (await api(admin, "STREAM.INFO.RENDER"))["config"]
     audio = (await api(admin, "STREAM.INFO.AUDIO"))["config"]
-    assert {name: render[name] for name in ("subjects", "storage", "retention", "discard", "max_bytes")} == {
+    names = (
+        "subjects", "storage", "retention", "discard", "max_bytes", "max_msgs_per_subject", "discard_new_per_subject",
+    )  # fmt: skip
+    assert {name: render[name] for name in names} == {
         "subjects": ["auralis.render.>"],
         "storage": "memory",
         "retention": "workqueue",
         "discard": "new",
         "max_bytes": 16 * MIB,
+        "max_msgs_per_subject": 1,
+        "discard_new_per_subject": True,
     }
     assert render["max_age"] == render["duplicate_window"] == 5_000_000_000
     assert {name: audio[name] for name in ("subjects", "storage", "discard", "max_bytes", "max_msgs_per_subject")} == {
@@ -316,7 +321,7 @@ async def test_a_killed_server_is_noticed_at_once_and_a_fetch_just_waits(nats_se
     assert not waiting.done()
     await asyncio.to_thread(nats_server.start)
     await until(lambda: bus.connected)
-    assert await bus.ask(subjects.render("r", "now", "s"), b"job", message_id="1")
+    assert await bus.ask(subjects.render("r", "now", "s", 7), b"job", message_id="1")
     assert [job.data for job in await asyncio.wait_for(waiting, 5)] == [b"job"]
 
 
@@ -364,7 +369,7 @@ async def test_a_read_loop_that_ends_by_itself_is_noticed(nats_server: NatsServe
     client._reading_task.cancel()
     await asyncio.wait_for(reconnected.wait(), 5)
     assert bus._client is not client
-    assert await bus.ask(subjects.render("r", "now", "s"), b"job", message_id="1")
+    assert await bus.ask(subjects.render("r", "now", "s", 7), b"job", message_id="1")
 
 
 async def test_a_reconnect_callback_that_raises_does_not_stop_the_others(nats_server: NatsServer, fleet: Fleet) -> None:
@@ -396,11 +401,11 @@ async def test_streams_that_vanish_behind_a_live_connection_are_made_again(
     for name in ("RENDER", "AUDIO"):
         assert (await api(admin, f"STREAM.DELETE.{name}"))["success"]
     with pytest.raises(BusError, match="RENDER is missing"):
-        await bus.ask(subjects.render("r", "now", "s"), b"job", message_id="1")
+        await bus.ask(subjects.render("r", "now", "s", 7), b"job", message_id="1")
     async with asyncio.timeout(5):
         while True:
             try:
-                assert await bus.ask(subjects.render("r", "now", "s"), b"job", message_id="1")
+                assert await bus.ask(subjects.render("r", "now", "s", 7), b"job", message_id="1")
                 break
             except BusError:
                 await asyncio.sleep(0.02)
@@ -418,7 +423,7 @@ async def test_a_consumer_that_vanishes_under_a_waiting_fetch_is_made_again(
     await asyncio.sleep(0.1)
     assert (await api(admin, "CONSUMER.DELETE.RENDER.now-r"))["success"]
     await asyncio.sleep(0.1)
-    assert await bus.ask(subjects.render("r", "now", "s"), b"job", message_id="1")
+    assert await bus.ask(subjects.render("r", "now", "s", 7), b"job", message_id="1")
     assert [job.data for job in await asyncio.wait_for(waiting, 5)] == [b"job"]
 
 
@@ -456,7 +461,7 @@ async def test_audio_that_the_network_does_not_take_is_dropped_and_publishing_ne
         assert bus._client.backlog_bytes <= 2 * MIB + 1024
         assert 100 < dropped < 200
         with pytest.raises(BusError, match=r"no answer|slower"):
-            await bus.ask(subjects.render("r", "now", "s"), b"job", message_id="1")
+            await bus.ask(subjects.render("r", "now", "s", 7), b"job", message_id="1")
     finally:
         nats_server.resume()
 
@@ -483,7 +488,7 @@ async def test_a_job_that_arrived_and_was_not_fetched_is_given_back_when_the_wor
     fetch.cancel()
     await asyncio.wait({fetch})
     # The pull request is still at the server, so the job comes to us although nobody waits for it.
-    await staying.ask(subjects.render("r", "now", "s"), b"job", message_id="1")
+    await staying.ask(subjects.render("r", "now", "s", 7), b"job", message_id="1")
     await until(lambda: bool(source._arrived))  # type: ignore[attr-defined]
     await leaving.close()
     other = await staying.jobs("now-r", subjects.render_filter("r", "now"), ack_wait_s=30.0)
@@ -501,7 +506,10 @@ async def test_late_jobs_beyond_the_bound_are_given_back_and_counted(nats_server
     await asyncio.wait({fetch})
     # One pull request for 64 jobs waits at the server; 6 jobs are there before anybody fetches again.
     await asyncio.gather(
-        *(bus.ask(subjects.render("r", "now", "s"), b"%d" % number, message_id=str(number)) for number in range(6))
+        *(
+            bus.ask(subjects.render("r", "now", "s", number), b"%d" % number, message_id=str(number))
+            for number in range(6)
+        )
     )
     await asyncio.sleep(0.1)
     assert len(source._arrived) <= 2  # type: ignore[attr-defined]
@@ -524,7 +532,7 @@ async def test_a_job_that_waited_longer_than_its_ack_wait_is_not_handed_out_twic
     await asyncio.sleep(0.05)
     fetch.cancel()
     await asyncio.wait({fetch})
-    await bus.ask(subjects.render("r", "now", "s"), b"job", message_id="1")
+    await bus.ask(subjects.render("r", "now", "s", 7), b"job", message_id="1")
     await until(lambda: bool(source._arrived))  # type: ignore[attr-defined]
     await asyncio.sleep(0.3)
     jobs = await source.fetch(8, 2.0)
@@ -579,7 +587,7 @@ async def test_two_hundred_streams_asked_in_one_burst_are_delivered_within_a_sec
     async with asyncio.timeout(10):  # a second where the machine is idle
         taken = await asyncio.gather(
             *(
-                edge.ask(subjects.render(revision, "now", name), name.encode(), message_id=f"{revision}.{name}")
+                edge.ask(subjects.render(revision, "now", name, 7), name.encode(), message_id=f"{revision}.{name}")
                 for name in names
             )
         )

@@ -52,8 +52,8 @@ edge:
     allow:
       {{- toYaml $streams | nindent 6 }}
       - _INBOX.{{ $users.edge }}.>
-      - auralis.render.*.now.*
-      - auralis.render.*.ahead.*
+      - auralis.render.*.now.>
+      - auralis.render.*.ahead.>
       - auralis.roll-call
       - $JS.API.DIRECT.GET.AUDIO
       - $JS.API.DIRECT.GET.KV_auralis-poison
