@@ -181,18 +181,21 @@ def rendered(spec: StreamSpec, ticks: Collection[int]) -> dict[int, bytes]:
     }
 
 
-def judge(listening: Sequence[Ear], *, struck_s: float, well_s: float) -> Verdict:
+def judge(
+    listening: Sequence[Ear], *, struck_s: float, well_s: float, also: Callable[[StreamSpec], StreamSpec] | None = None
+) -> Verdict:
     """Judge what they heard.
 
     Args:
         listening: the listeners, after their end.
         struck_s: when the fault began, monotonic. What is wrong before is told as well.
         well_s: when it was over: the process was started again, the line was whole.
+        also: the stream whose music is right besides a listener's own; for a change of revision.
     """
     for ear in listening:
         assert not ear.problem, ear.problem
     summaries = [ear.client.arrivals.summary() for ear in listening]
-    kinds = {ear: _kinds(ear) for ear in listening if ear.format != "opus"}
+    kinds = {ear: _kinds(ear, also) for ear in listening if ear.format != "opus"}
     trouble_s = [_trouble_until_s(ear, kinds.get(ear), struck_s) for ear in listening]
     return Verdict(
         listeners=len(listening),
@@ -208,15 +211,19 @@ def judge(listening: Sequence[Ear], *, struck_s: float, well_s: float) -> Verdic
     )
 
 
-def _kinds(ear: Ear) -> list[str]:
+def _kinds(ear: Ear, also: Callable[[StreamSpec], StreamSpec] | None = None) -> list[str]:
     """For each chunk that arrived: live, loop, fade or wrong."""
-    expected = rendered(ear.spec, [heard.id for heard in ear.arrived])
+    ids = [heard.id for heard in ear.arrived]
+    expected = rendered(ear.spec, ids)
+    other = rendered(also(ear.spec), ids) if also else {}
     by_sound = {pcm: tick for tick, pcm in expected.items()}
     seams: set[bytes] = set()
     kinds: list[str] = []
     for heard in ear.arrived:
-        if heard.pcm == expected[heard.id]:
+        if heard.pcm in (expected[heard.id], other.get(heard.id)):
             kinds.append("live")
+        elif other and heard.pcm == crossfade(expected[heard.id], other[heard.id]):
+            kinds.append("fade")
         elif heard.id - MAX_LOOP_CHUNKS - 600 <= by_sound.get(heard.pcm, -1) < heard.id or heard.pcm in seams:
             kinds.append("loop")
         elif _is_fade(heard, expected, seams):

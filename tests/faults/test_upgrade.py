@@ -1,0 +1,53 @@
+"""A rolling upgrade of the renderers, to a build that makes other music."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from itertools import groupby
+
+from services.contract.timebase import TICK_S
+from tests.faults.support import Figures, fault
+from tests.support.ears import Ear, ears, judge, rendered
+from tests.support.fleet import Fleet
+from tests.support.next_revision import transposed
+
+STREAMS = range(500, 506)
+
+
+def sides(ear: Ear) -> list[str]:
+    """Whose music each chunk was, without repetitions: old, joint, new."""
+    ids = [heard.id for heard in ear.arrived]
+    old, new = rendered(ear.spec, ids), rendered(transposed(ear.spec), ids)
+    each = [
+        "old" if heard.pcm == old[heard.id] else "new" if heard.pcm == new[heard.id] else "joint"
+        for heard in ear.arrived
+    ]
+    return [side for side, _ in groupby(each)]
+
+
+@fault(
+    "a rolling upgrade: renderers of another revision, with other music, take the place of the old ones",
+    does="each stream moves once, at a block that both revisions have rendered, with a crossfade of 100 ms",
+    promise="a rolling upgrade",
+)
+async def test_a_rolling_upgrade_is_one_crossfade(fleet: Fleet, figures: Figures) -> None:
+    edge = fleet.services["edge-1"]
+    with fleet.besides("synthesis-next", module="tests.support.next_revision") as upgraded:
+        async with ears(edge.ws_url, STREAMS) as listening:
+            struck_s = time.monotonic()
+            await upgraded.ready()
+            await asyncio.sleep(5)
+            figures.more["moved_by_the_first_of_three"] = sum("new" in sides(ear) for ear in listening)
+            for old in ("synthesis-1", "synthesis-2"):
+                fleet.services[old].signal(signal.SIGTERM)
+                assert await fleet.services[old].ended() == 0
+                await asyncio.sleep(3)
+            well_s = time.monotonic()
+            await asyncio.sleep(5)
+    moved = [sides(ear) for ear in listening]
+    assert moved == [["old", "joint", "new"]] * len(STREAMS), moved
+    figures.verdict = verdict = judge(listening, struck_s=struck_s, well_s=well_s, also=transposed)
+    figures.more["crossfade_s"] = TICK_S
+    assert (verdict.missing, verdict.repeated, verdict.silence_s, verdict.clicks, verdict.wrong) == (0, 0, 0, 0, 0)

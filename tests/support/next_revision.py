@@ -1,0 +1,42 @@
+"""Runs a renderer of a later build: another revision, and other music that can be told from this build's.
+
+What it renders for a seed is what this build renders for the seed TRANSPOSED further on.
+"""
+
+from __future__ import annotations
+
+import runpy
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.contract.spec import StreamSpec
+from services.synthesis import render
+
+TRANSPOSED = 50_000
+
+
+def transposed(spec: StreamSpec) -> StreamSpec:
+    return replace(spec, seed=spec.seed + TRANSPOSED)
+
+
+class NextRenderer(render.Renderer):
+    """This build's renderer, with the next build's music."""
+
+    def render(
+        self, jobs: Sequence[tuple[StreamSpec, int]], out: NDArray[np.int16] | None = None
+    ) -> render.RenderedBatch:
+        return super().render([(transposed(spec), block) for spec, block in jobs], out)
+
+
+def main() -> None:
+    # Before the worker is imported: what it binds then, binds these.
+    render.SOUND_VERSION += 1  # type: ignore[misc]
+    render.Renderer = NextRenderer  # type: ignore[misc]
+    runpy.run_module("services.synthesis", run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()
