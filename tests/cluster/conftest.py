@@ -13,10 +13,12 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pytest
+from kubernetes import client, config
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CHART = ROOT / "charts" / "auralis"
@@ -126,6 +128,20 @@ class Cluster:
             finally:
                 process.terminate()
                 process.wait(10)
+
+    def fetch(self, pod: str, port: int, path: str) -> bytes:
+        """What a pod answers to GET, by way of the API server: nothing stays open that could break between looks."""
+        answer: Any = self._api.connect_get_namespaced_pod_proxy_with_path(
+            f"{pod}:{port}", self.namespace, path, _preload_content=False, _request_timeout=20
+        )
+        body: bytes = answer.data
+        return body
+
+    @cached_property
+    def _api(self) -> client.CoreV1Api:
+        settings = client.Configuration()
+        config.load_kube_config(client_configuration=settings)
+        return client.CoreV1Api(client.ApiClient(settings))
 
     def start_listeners(self, name: str, listeners: int, seconds: float, *, first_seed: int = 1) -> Listeners:
         """Listeners in a pod of their own; returns when each of them hears something."""

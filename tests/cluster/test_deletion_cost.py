@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import pytest
 import yaml
@@ -35,7 +36,7 @@ POD = {
 
 
 @pytest.fixture
-def pods(cluster: Cluster) -> KubernetesPods:
+def pods(cluster: Cluster) -> Iterator[KubernetesPods]:
     """The API as telemetry's own service account may use it, with the chart's own Role."""
     rendered = cluster.helm("template", "auralis", str(CHART), "--kube-version=1.34")
     wanted = [
@@ -44,7 +45,8 @@ def pods(cluster: Cluster) -> KubernetesPods:
         if each and each["kind"] in ("ServiceAccount", "Role", "RoleBinding") and each["metadata"]["name"] == ACCOUNT
     ]
     assert {each["kind"] for each in wanted} == {"ServiceAccount", "Role", "RoleBinding"}
-    cluster.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": wanted}))
+    manifest = json.dumps({"apiVersion": "v1", "kind": "List", "items": wanted})
+    cluster.kubectl("apply", "-f", "-", stdin=manifest)
     token = cluster.kubectl("create", "token", ACCOUNT).strip()
     settings = client.Configuration()
     config.load_kube_config(client_configuration=settings)
@@ -53,7 +55,9 @@ def pods(cluster: Cluster) -> KubernetesPods:
     settings.api_key = {"BearerToken": token}
     settings.api_key_prefix = {"BearerToken": "Bearer"}
     settings.refresh_api_key_hook = None
-    return KubernetesPods(client.CoreV1Api(client.ApiClient(settings)), cluster.namespace)
+    yield KubernetesPods(client.CoreV1Api(client.ApiClient(settings)), cluster.namespace)
+    # Helm installs nothing over objects that it did not make.
+    cluster.kubectl("delete", "-f", "-", stdin=manifest)
 
 
 def annotation(cluster: Cluster, pod: str) -> str | None:

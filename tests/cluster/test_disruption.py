@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import time
-import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -96,14 +94,13 @@ def test_a_drained_edge_sends_its_listeners_elsewhere_before_it_ends(installed: 
     assert report["reconnects"] == report["recovered"] >= 1
 
 
-def revisions(ports: list[int]) -> dict[tuple[int, str], str]:
-    """(edge's port, stream) -> the revision that it plays."""
-    found = {}
-    for port in ports:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/streams", timeout=5) as answer:
-            for stream in json.load(answer)["streams"]:
-                found[port, stream["stream_id"]] = stream["revision"]
-    return found
+def revisions(cluster: Cluster, edges: list[str]) -> dict[tuple[str, str], str]:
+    """(edge, stream) -> the revision that it plays."""
+    return {
+        (edge, stream["stream_id"]): stream["revision"]
+        for edge in edges
+        for stream in json.loads(cluster.fetch(edge, 8000, "api/streams"))["streams"]
+    }
 
 
 def another_revision(cluster: Cluster) -> list[str]:
@@ -133,20 +130,17 @@ def another_revision(cluster: Cluster) -> list[str]:
     ]  # fmt: skip
 
 
-def watch_revisions(cluster: Cluster, change: Callable[[], object]) -> dict[tuple[int, str], list[str]]:
-    """(edge's port, stream) -> its revisions one after the other, from before a change until all have moved."""
-    with contextlib.ExitStack() as stack:
-        ports = [
-            stack.enter_context(cluster.forwarded(f"pod/{pod['metadata']['name']}", 8000))
-            for pod in cluster.pods("edge")
-        ]
-        seen: dict[tuple[int, str], list[str]] = {key: [name] for key, name in revisions(ports).items()}
-        assert len({names[0] for names in seen.values()}) == 1, "one revision at first"
-        (old,) = {names[0] for names in seen.values()}
-        changing = stack.enter_context(ThreadPoolExecutor(1)).submit(change)
+def watch_revisions(cluster: Cluster, change: Callable[[], object]) -> dict[tuple[str, str], list[str]]:
+    """(edge, stream) -> its revisions one after the other, from before a change until all have moved."""
+    edges = [pod["metadata"]["name"] for pod in cluster.pods("edge")]
+    seen = {key: [name] for key, name in revisions(cluster, edges).items()}
+    assert len({names[0] for names in seen.values()}) == 1, "one revision at first"
+    (old,) = {names[0] for names in seen.values()}
+    with ThreadPoolExecutor(1) as other:
+        changing = other.submit(change)
         end_s = time.monotonic() + 120
         while time.monotonic() < end_s and not (changing.done() and all(names[-1] != old for names in seen.values())):
-            for key, name in revisions(ports).items():
+            for key, name in revisions(cluster, edges).items():
                 names = seen.setdefault(key, [])
                 if name and names[-1:] != [name]:
                     names.append(name)
