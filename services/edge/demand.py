@@ -20,9 +20,14 @@ from services.contract.spec import StreamSpec
 from services.contract.subjects import Lane
 
 LEAD_S: Final = 5.0
-"""Deepest tier 3.0, redelivery 1.0, rendering 0.5, jitter 0.5."""
-REASK_S: Final = 1.5
-MAX_DELAY_S: Final = 0.5
+"""Deepest tier 2.5, redelivery 1.0, rendering 0.5, and the longest delay before an edge asks 1.0."""
+REASK_S: Final = 1.0
+"""Four chances before a listener of the deepest tier, with his reserve, has nothing left. What waits in the queue or is
+being rendered cannot be asked for again, so a repeated ask costs a message and nothing else."""
+MAX_DELAY_S: Final = 1.0
+CROWD: Final = 1_000
+"""With so many edges for one stream one of them asks at once. Larger is better for larger crowds, and worse where an
+answer takes long."""
 URGENT_BLOCKS: Final = 2
 """A new listener's block, and the one after it."""
 USEFUL_S: Final = 0.2
@@ -49,9 +54,15 @@ class Ask:
 
 
 def ask_delay_s(edge: str, stream_id: str) -> float:
-    """0 to 0.5 s, spread evenly: of many edges with the same stream one asks first, and the others see its block."""
+    """0 to 1 s: of many edges with the same stream a few ask first, and the others see the block that they are sent.
+
+    Spread exponentially, as feedback to multicast is: in each 0.1 s twice as many would ask as in the 0.1 s before. So
+    about as many ask before the first is answered where a thousand edges want a stream as where fifty do. Spread evenly
+    it would be a share of them all.
+    """
     digest = hashlib.sha256(f"{edge}\0{stream_id}".encode()).digest()
-    return int.from_bytes(digest[:4]) / 2**32 * MAX_DELAY_S
+    place = (int.from_bytes(digest[:4]) + 1) / 2**32
+    return MAX_DELAY_S * max(0.0, 1.0 + math.log(place) / math.log(CROWD))
 
 
 class StreamDemand:

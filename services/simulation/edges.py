@@ -188,7 +188,7 @@ class Seat:
         self._tally.blocks[added] += 1
         if added is not Added.KEPT:
             return
-        self._tally.arrived(due_s(block.first_tick) - now_s)
+        self._tally.arrived(due_s(block.first_tick) - now_s, now_s)
         asked_s = self._demand.asked_at(block_of(block.first_tick), block.revision)
         if asked_s is not None:
             self._edge.load.answered(now_s - asked_s, now_s)

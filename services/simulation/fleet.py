@@ -14,7 +14,7 @@ from services.edge.demand import Presences
 from services.simulation.edges import Edge, Seat
 from services.simulation.network import Network
 from services.simulation.plan import Outage, Plan
-from services.simulation.report import WARM_UP_S, Result, Tally, result
+from services.simulation.report import JOINING_S, Result, Tally, result
 from services.simulation.timeline import START_S, Timeline
 from services.simulation.workers import RESTART_S, Worker
 
@@ -58,7 +58,7 @@ class Fleet:
         for edge in self._edges:
             for _ in range(plan.streams_per_edge):
                 self._seats.append((edge, None))
-                time.after(self._chance.uniform(0.5, WARM_UP_S - 1), self._join, len(self._seats) - 1)
+                time.after(self._chance.uniform(0.5, JOINING_S - 1), self._join, len(self._seats) - 1)
         self._every(plan.churn * len(self._seats) / 60.0, self._change)
         self._every(plan.deaths * plan.workers / 60.0, self._kill_one)
         for outage in plan.outages:

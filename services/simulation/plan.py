@@ -7,8 +7,9 @@ from typing import Final, Literal
 
 OutageKind = Literal["workers", "bus"]
 
-SETTLE_S: Final = 10.0
-"""After an outage has ended: loops fade back when blocks arrive, and those are asked for first."""
+SETTLE_S: Final = 15.0
+"""After an outage has ended: five blocks of every stream are missing, and are rendered with what is left of the
+capacity beside the new ones: 7.5 s at 60 % load, and as long again for workers that are slow to come back."""
 
 
 @dataclass(frozen=True, slots=True)

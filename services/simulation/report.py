@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Final
 
 from services.edge.ring import Added
-from services.simulation.plan import Plan
+from services.simulation.plan import SETTLE_S, Plan
 from services.simulation.timeline import START_S
 
-WARM_UP_S = 10.0
-"""Everybody joins in these seconds; asks are counted from their end on."""
+JOINING_S: Final = 10.0
+"""Everybody joins in these seconds, as nobody ever does."""
+SETTLED_S: Final = JOINING_S + SETTLE_S
+"""What is said of asks, renders and blocks is counted from here on."""
 
 
 class Tally:
@@ -64,9 +67,10 @@ class Tally:
         """So many jobs wait."""
         self.most_waiting = max(self.most_waiting, jobs)
 
-    def arrived(self, margin_s: float) -> None:
+    def arrived(self, margin_s: float, now_s: float) -> None:
         """A block has arrived so long before it is due."""
-        self.margins[round(margin_s * 100)] += 1
+        if now_s >= START_S + SETTLED_S:
+            self.margins[round(margin_s * 100)] += 1
 
     def began(self, waited_s: float) -> None:
         """A stream has its first sound."""
@@ -74,7 +78,8 @@ class Tally:
 
     def patched(self, due: float) -> None:
         """A chunk is a loop's, or fades into or out of one."""
-        if self._plan.disturbed(due - START_S):
+        second = due - START_S
+        if second < SETTLED_S or self._plan.disturbed(second):
             self.patched_disturbed += 1
         else:
             self.patched_quiet += 1
@@ -90,13 +95,13 @@ class Result:
 
     Attributes:
         listened_ticks: of all streams on all edges.
-        missing: share of these for which rendered music was not there in time outside of outages: a loop played.
+        missing: share of these for which rendered music was not there in time and nothing explains it: a loop played.
         silent: share of these for which there was nothing at all.
-        disturbed: share that a loop played during outages, and in the 10 s after.
+        disturbed: share that a loop played during outages and in the 15 s after, or while everybody joined at once.
         asks_per_block: asks that edges sent for a block (of a stream that somebody hears), on average.
         asks_per_seat_s: the same for each stream of each edge and second: what an edge sends.
-        peak_asks_per_seat_s: the same in the worst second after the beginning.
-        asks_after_outage: asks in the minute after the last outage against as many seconds before the first one.
+        peak_asks_per_seat_s: the same in the worst second.
+        asks_after_outage: asks from 15 s to a minute after the last outage, as a multiple of those before the first.
         jobs_per_block, renders_per_block: how often the queue took a block and workers rendered it.
         margin_p001_s, margin_median_s: how long before it is due a block arrives: one in a thousand, half of them.
         first_sound_median_s, first_sound_p99_s: from joining to the first chunk.
@@ -125,7 +130,7 @@ class Result:
 
 def result(plan: Plan, tally: Tally) -> Result:
     """What the counts come to."""
-    seconds = range(int(WARM_UP_S), int(plan.seconds))
+    seconds = range(int(SETTLED_S), int(plan.seconds))
     asks = _sum(tally.asks, seconds)
     needed = max(1, _sum(tally.needed, seconds))
     per_seat = {second: tally.asks[second] / max(1, tally.seats[second]) for second in seconds}
@@ -165,13 +170,13 @@ def result(plan: Plan, tally: Tally) -> Result:
 
 
 def _after_outages(plan: Plan, per_seat: Mapping[int, float]) -> float | None:
-    """Asks of a stream on an edge in the minute after the outages, as a multiple of those before."""
+    """Asks of a stream on an edge once outages are over, as a multiple of those before."""
     if not plan.outages:
         return None
     begin = int(min(outage.begin_s for outage in plan.outages))
     end = int(max(outage.begin_s + outage.length_s for outage in plan.outages))
     before = [asks for second, asks in per_seat.items() if second < begin]
-    after = [asks for second, asks in per_seat.items() if end <= second < end + 60]
+    after = [asks for second, asks in per_seat.items() if end + SETTLE_S <= second < end + 60]
     if not before or not after:
         return None
     return (sum(after) / len(after)) / max(1e-9, sum(before) / len(before))
