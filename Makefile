@@ -21,7 +21,7 @@ monitoring: setup  ## Prometheus on 9190 (and Grafana where present) beside `mak
 	@exec .venv/bin/auralis monitoring
 
 test: setup  ## unit, contract, integration and short guide tests (under 5 minutes)
-	@$(PY) -m pytest -m "not long and not browser and not cluster and not faults"
+	@scripts/test
 
 test-long: setup  ## the guide's own durations, the browser, the whole music matrix
 	@$(PY) -m pytest -m "long or browser"

@@ -413,16 +413,16 @@ def test_a_section_says_once_that_it_has_arrived(preset: str, first_section: int
 
 def test_sections_rise_and_fall_in_loudness(preset: str, first_section: int) -> None:
     """The same layer is played louder where the arc is full than where it is thin."""
-    notes = [composed(StreamSpec(preset=preset), first_section + number).notes for number in range(8)]
+    numbers = range(first_section, first_section + 8)
+    parts = [
+        (plan_section(StreamSpec(preset=preset), number), composed(StreamSpec(preset=preset), number).notes)
+        for number in numbers
+    ]
     for layer in (Layer.DRONE, Layer.PAD):
-        gains = np.concatenate([part.gain[part.layer == layer] for part in notes])
+        gains = np.concatenate([notes.gain[notes.layer == layer] for _, notes in parts])
         levels = np.concatenate(
-            [
-                [plan_section(StreamSpec(preset=preset), first_section + number).level(at_s) for at_s in
-                 part.onset_s[part.layer == layer]]
-                for number, part in enumerate(notes)
-            ]
-        )  # fmt: skip
+            [[plan.level(at_s) for at_s in notes.onset_s[notes.layer == layer]] for plan, notes in parts]
+        )
         full, thin = gains[levels >= np.quantile(levels, 0.8)], gains[levels <= np.quantile(levels, 0.2)]
         assert full.mean() > 1.08 * thin.mean(), layer.name
 
