@@ -159,7 +159,9 @@ class Connection(asyncio.BufferedProtocol):
             raise _refusal(None, head)
         self._open = True
         self._answer.clear()
-        self.opened.set_result(None)
+        if not self.opened.done():
+            # Whoever has waited for too long has given up.
+            self.opened.set_result(None)
         self._tally.bytes += len(rest)
         if rest:
             self._take(memoryview(rest))

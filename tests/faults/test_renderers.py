@@ -8,6 +8,8 @@ import time
 from tests.faults.support import Figures, fault, unheard, whole
 from tests.support.ears import ears, judge
 from tests.support.fleet import Fleet
+from tests.support.newcomer import Newcomer
+from tests.support.poisoned_renderer import POISON
 
 STREAMS = range(100, 104)
 
@@ -66,3 +68,21 @@ async def test_without_renderers_the_music_goes_on(fleet: Fleet, figures: Figure
         states = [state for state, _ in ear.states]
         assert "degraded" in states
         assert states[-1] == "playing"
+
+
+@fault(
+    "a spec that no renderer can render (a bug that it has found), wanted by three listeners",
+    does="failures are counted by stream; after three it is refused with 1008; what shared its batch is rendered",
+    promise="a spec cannot be rendered",
+)
+async def test_a_stream_that_cannot_be_rendered_is_refused_alone(fleet: Fleet, figures: Figures) -> None:
+    edge = fleet.services["edge-1"]
+    unlucky = [Newcomer(edge.ws_url, POISON) for _ in range(3)]
+    async with ears(edge.ws_url, STREAMS) as listening:
+        struck_s = time.monotonic()
+        await asyncio.gather(*(newcomer.listen(15) for newcomer in unlucky))
+        figures.more["refused_after_s"] = round(time.monotonic() - struck_s, 1)
+        await asyncio.sleep(1)
+    figures.verdict = verdict = judge(listening, struck_s=struck_s, well_s=struck_s)
+    assert unheard(verdict)
+    assert [(newcomer.code, newcomer.chunks) for newcomer in unlucky] == [(1008, 0)] * 3

@@ -1,0 +1,86 @@
+"""The judge of the fault suite, on recordings with troubles planted in them: what it cannot find it cannot deny."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from services.client.session import Chunk
+from services.contract.spec import StreamSpec
+from services.contract.timebase import CHUNK_BYTES, TICK_S
+from services.edge.mixing import Loop
+from tests.faults.support import unheard
+from tests.support.ears import Ear, Verdict, judge, rendered
+
+SPEC = StreamSpec(seed=900)
+FIRST = 17_950_000_000
+COUNT = 40
+Said = list[tuple[int, bytes, float]]
+"""Id, sound, seconds of arrival."""
+
+
+@pytest.fixture(scope="module")
+def music() -> dict[int, bytes]:
+    return rendered(SPEC, range(FIRST, FIRST + COUNT))
+
+
+@pytest.fixture
+def said(music: dict[int, bytes]) -> Said:
+    """Everything as it should be: the first chunks at once, the others in time."""
+    return [(FIRST + number, music[FIRST + number], max(0, number - 8) * TICK_S) for number in range(COUNT)]
+
+
+def verdict(said: Sequence[tuple[int, bytes, float]]) -> Verdict:
+    ear = Ear("ws://nowhere/ws", SPEC)
+    for chunk_id, pcm, at_s in said:
+        ear.client._note(Chunk(chunk_id, pcm, 1, "normal", at_s, at_s, at_s))
+        ear.played.append((chunk_id, pcm))
+    return judge([ear], struck_s=0.5, well_s=1.0)
+
+
+def test_what_is_as_it_should_be_is_unheard(said: Said) -> None:
+    assert unheard(verdict(said))
+    assert verdict(said).recovered_s == 0
+
+
+def test_chunks_that_never_came_are_missing(said: Said) -> None:
+    found = verdict(said[:20] + said[23:])
+    assert found.missing == 3
+    assert found.recovered_s == pytest.approx(23 * TICK_S - 0.8 - 1.0)
+
+
+def test_a_chunk_that_came_twice_is_repeated(said: Said) -> None:
+    assert verdict([*said[:20], said[19], *said[20:]]).repeated == 1
+
+
+def test_chunks_that_came_too_late_leave_silence(said: Said) -> None:
+    late = [(chunk_id, pcm, at_s + (2.0 if number >= 20 else 0)) for number, (chunk_id, pcm, at_s) in enumerate(said)]
+    # The player held eight chunks and has begun with the first.
+    assert verdict(late).silence_s == pytest.approx(2.0 - 0.8 - 0.1, abs=0.11)
+
+
+def test_a_step_in_the_sound_is_a_click(said: Said) -> None:
+    chunk_id, pcm, at_s = said[20]
+    broken = pcm[: CHUNK_BYTES // 2] + said[5][1][CHUNK_BYTES // 2 :]
+    found = verdict([*said[:20], (chunk_id, broken, at_s), *said[21:]])
+    assert found.clicks >= 1
+    assert found.wrong == 1
+
+
+def test_another_streams_sound_is_wrong(said: Said) -> None:
+    other = rendered(StreamSpec(seed=901), [FIRST])[FIRST + 5]
+    assert verdict([*said[:20], (said[20][0], other, said[20][2]), *said[21:]]).wrong == 1
+
+
+def test_one_wrong_bit_is_wrong(said: Said) -> None:
+    chunk_id, pcm, at_s = said[20]
+    broken = bytes((pcm[0] ^ 1,)) + pcm[1:]
+    assert verdict([*said[:20], (chunk_id, broken, at_s), *said[21:]]).wrong == 1
+
+
+def test_the_edges_loop_is_no_wrong_stream(said: Said) -> None:
+    loop = Loop([pcm for _, pcm, _ in said[:20]])
+    looped = [(chunk_id, bytes(loop.take()), at_s) for chunk_id, _, at_s in said[19:34]]
+    found = verdict([*said[:19], *looped])
+    assert (found.wrong, found.looped_s) == (0, 1.5)

@@ -1,0 +1,35 @@
+"""Runs a renderer that fails at one stream, and at no other: whatever a bug may make of a spec."""
+
+from __future__ import annotations
+
+import runpy
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.contract.spec import StreamSpec
+from services.synthesis import render
+
+POISON = 666_666
+
+
+class PoisonedRenderer(render.Renderer):
+    """The renderer, with one seed that it cannot render."""
+
+    def render(
+        self, jobs: Sequence[tuple[StreamSpec, int]], out: NDArray[np.int16] | None = None
+    ) -> render.RenderedBatch:
+        if any(spec.seed == POISON for spec, _ in jobs):
+            raise ValueError(f"a bug that seed {POISON} has found")
+        return super().render(jobs, out)
+
+
+def main() -> None:
+    # Before the worker is imported: what it binds then, binds this.
+    render.Renderer = PoisonedRenderer  # type: ignore[misc]
+    runpy.run_module("services.synthesis", run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()
