@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qs, urlencode
 
-from services.contract.errors import FieldError
+from services.contract.errors import FieldError, shorten
 from services.contract.spec import SPEC_FIELDS, StreamSpec
 
 _NUMBERS: Final[Mapping[str, Callable[[str], float]]] = {"bpm": int, "seed": int, "intensity": float}
@@ -19,13 +19,17 @@ def spec_from_query(query_string: str) -> StreamSpec:
 
     Raises:
         FieldError: a field is unknown, given twice, or has a value that cannot be used.
+        ValueError: more than 32 fields.
     """
     params: dict[str, Any] = {}
     for name, values in parse_qs(query_string, keep_blank_values=True, max_num_fields=32).items():
         if name in _NOT_OURS:
             continue
         if name not in SPEC_FIELDS:
-            raise FieldError(name, values[0], f"only {', '.join(SPEC_FIELDS)}")
+            # The name is a stranger's: it must not fill an answer or a log.
+            raise FieldError(
+                name if len(name) <= 40 else shorten(name, 40), values[0], f"only {', '.join(SPEC_FIELDS)}"
+            )
         if len(values) > 1:
             raise FieldError(name, values, "one value")
         params[name] = _number(name, values[0]) if name in _NUMBERS else values[0]

@@ -1,0 +1,258 @@
+"""Every decoder of the contract, and what reads a stranger's credentials, against messages that are nearly right.
+
+A decoder answers with a value or with the contract's own error, whatever it is given; what it takes, it writes and
+takes again as the same. `pytest -m long tests/fuzz` throws a hundred thousand messages at each.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+import pkgutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import jwt
+import pytest
+
+import services.contract
+from services.contract.block import Block, Chord, stream_hash
+from services.contract.errors import ContractError
+from services.contract.job import RenderJob
+from services.contract.messages import read_object, read_versioned
+from services.contract.presence import Presence
+from services.contract.scrape import ScrapeAnswer
+from services.contract.spec import StreamSpec
+from services.contract.timebase import BLOCK_BYTES, CHUNK_BYTES
+from services.contract.websocket import FRAME_OPUS, AudioFrame, pack_opus, parse_client_message, unpack_opus
+from services.edge import resume
+from services.edge.auth import Permit, TokenChecker, TokenError, find_token
+from services.edge.query import spec_from_query
+from services.edge.resume import ResumePoint
+from tests.fuzz.mutation import mutations
+
+SPEC = StreamSpec(key="F#", mode="dorian", bpm=64, intensity_steps=9, seed=7)
+SPECS = (StreamSpec(), SPEC, StreamSpec(seed=2**31 - 1))
+SECRET = b"fuzz" * 8
+NOW_S = 1_763_900_000.0
+CHECKER = TokenChecker("k" * 32, "listeners")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A decoder.
+
+    Attributes:
+        decode: takes any bytes.
+        seeds: messages that it takes.
+        again: writes what was read and reads that; None: it is not written anywhere.
+        errors: what it may raise.
+        covers: the functions of the contract that it stands for.
+    """
+
+    decode: Callable[[bytes], Any]
+    seeds: tuple[bytes, ...]
+    again: Callable[[Any], Any] | None = None
+    errors: tuple[type[Exception], ...] = (ContractError,)
+    covers: tuple[str, ...] = ()
+
+
+def text(data: bytes) -> str:
+    # As a path or a query arrives: any bytes, made text.
+    return data.decode("utf-8", "surrogateescape")
+
+
+def params(data: bytes) -> StreamSpec:
+    return StreamSpec.from_params(read_object("params", data, limit_bytes=4096))
+
+
+def control(action: str, **fields: Any) -> bytes:
+    return json.dumps({"type": "control", "action": action, "params": fields}).encode()
+
+
+def opus_again(parts: tuple[list[bytes], list[bytes]]) -> tuple[list[bytes], list[bytes]]:
+    preroll, packets = parts
+    return unpack_opus(pack_opus(packets, preroll))
+
+
+PCM = bytes(BLOCK_BYTES)
+PACKETS = [b"\xfc\xff\xfe", b"x" * 120, b"y" * 1275, b"z", b"w" * 60]
+TARGETS: dict[str, Target] = {
+    "block": Target(
+        Block.decode,
+        (
+            Block(stream_hash("a"), "s1-abc", 17_639_000_000, PCM).encode(),
+            Block(stream_hash("b"), "x", 0, PCM, 1.0, 0.25, 0.1, (Chord(0, "Am9"), Chord(5, "C△7"))).encode(),
+        ),
+        lambda block: Block.decode(block.encode()),
+        covers=("block.Block.decode",),
+    ),
+    "job": Target(
+        RenderJob.decode,
+        tuple(RenderJob(spec, 1_763_900_000, attempt).encode() for attempt, spec in enumerate(SPECS)),
+        lambda job: RenderJob.decode(job.encode()),
+        covers=("job.RenderJob.decode", "messages.read_versioned"),
+    ),
+    "presence": Target(
+        Presence.decode,
+        (
+            Presence("worker-1", "s1-abc", 3, "ready", 812.5, "compiled", "cpu").encode(),
+            Presence("w", "x", 0, "warming", 0.0, "eager", "cuda").encode(),
+        ),
+        lambda presence: Presence.decode(presence.encode()),
+        covers=("presence.Presence.decode",),
+    ),
+    "scrape": Target(
+        ScrapeAnswer.decode,
+        (ScrapeAnswer("edge", "edge-1", b"# TYPE a counter\na 1\n").encode(), ScrapeAnswer("edge", "e", b"").encode()),
+        lambda answer: ScrapeAnswer.decode(answer.encode()),
+        covers=("scrape.ScrapeAnswer.decode",),
+    ),
+    "client message": Target(
+        parse_client_message,
+        (
+            control("start", key="C", bpm=70, intensity=0.5),
+            control("start", key="Bb", mode="dorian", seed=3, events=True, resume="abc.def", chunk_id=17_639_000_000),
+            control("update", intensity=0.8),
+            control("stop"),
+            b'{"type":"report","chunk_id":17639000000,"buffer_ms":900,"underruns":2,"jitter_ms":3.5}',
+        ),
+        covers=("websocket.parse_client_message", "messages.read_object"),
+    ),
+    "client message as text": Target(
+        lambda data: parse_client_message(text(data)), (control("start", key="C", bpm=70), control("update", bpm=60))
+    ),
+    "audio frame": Target(
+        AudioFrame.decode,
+        (
+            AudioFrame(17_639_000_000, NOW_S, 10, "normal", bytes(CHUNK_BYTES)).encode(),
+            AudioFrame(1, NOW_S, 1, "defensive", pack_opus(PACKETS), FRAME_OPUS).encode(),
+        ),
+        lambda frame: AudioFrame.decode(frame.encode()),
+        covers=("websocket.AudioFrame.decode",),
+    ),
+    "opus payload": Target(
+        unpack_opus,
+        (pack_opus(PACKETS), pack_opus(PACKETS, PACKETS[:4])),
+        opus_again,
+        covers=("websocket.unpack_opus",),
+    ),
+    "stream id": Target(
+        lambda data: StreamSpec.from_id(text(data)),
+        tuple(spec.stream_id.encode() for spec in SPECS),
+        lambda spec: StreamSpec.from_id(spec.stream_id),
+        covers=("spec.StreamSpec.from_id",),
+    ),
+    "stream parameters": Target(
+        params,
+        tuple(json.dumps(spec.to_params()).encode() for spec in SPECS),
+        lambda spec: StreamSpec.from_params(spec.to_params()),
+        covers=("spec.StreamSpec.from_params",),
+    ),
+    "query": Target(
+        lambda data: spec_from_query(text(data)),
+        (b"key=C&bpm=70", b"key=F%23&mode=dorian&bpm=64&intensity=0.45&seed=7&preset=drift"),
+        lambda spec: StreamSpec.from_id(spec.stream_id),
+        errors=(ValueError,),
+    ),
+    "resume token": Target(
+        lambda data: resume.read(SECRET, text(data), NOW_S),
+        (resume.issue(SECRET, ResumePoint(SPEC.stream_id, 17_639_000_000), NOW_S).encode(),),
+        errors=(),
+    ),
+    "listening token": Target(
+        # Headers are Latin-1.
+        lambda data: CHECKER.read(find_token({"authorization": f"Bearer {data.decode('latin-1')}"}, "")),
+        (jwt.encode({"exp": 2e9, "aud": "listeners", "streams": ["c-*"]}, "k" * 32, "HS256").encode(),),
+        errors=(TokenError,),
+    ),
+}
+
+
+def throw(target: Target, count: int, seed: int) -> tuple[int, float]:
+    """How many of `count` messages were taken, and the longest that one took in milliseconds."""
+    taken, longest_s = 0, 0.0
+    for message in mutations(target.seeds, count, seed=seed):
+        began_s = time.thread_time()
+        try:
+            value = target.decode(message)
+        except target.errors as error:
+            # Shown to whoever sent it, and in logs: a sentence, and not what a hostile sender fills them with.
+            said = str(error)
+        else:
+            said = ""
+            taken += 1
+        longest_s = max(longest_s, time.thread_time() - began_s)
+        if not said:
+            assert target.again is None or _same(target.again(value), value), message[:500]
+            continue
+        assert 0 < len(said) < 1000, (message[:200], said[:2000])
+    return taken, longest_s * 1000.0
+
+
+def _same(first: Any, second: Any) -> bool:
+    return bool(first == second) or (isinstance(first, float) and math.isnan(first) and math.isnan(second))
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_decoder_takes_its_own_messages(name: str) -> None:
+    target = TARGETS[name]
+    for message in target.seeds:
+        value = target.decode(message)
+        assert value is not None
+        assert target.again is None or _same(target.again(value), value)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_decoder_answers_nearly_right_messages_with_a_value_or_its_own_error(name: str) -> None:
+    throw(TARGETS[name], 300, seed=1)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_hundred_thousand_messages_break_no_decoder(
+    name: str, record_property: Callable[[str, object], None]
+) -> None:
+    taken, longest_ms = throw(TARGETS[name], 100_000, seed=2)
+    record_property("taken", taken)
+    record_property("longest_ms", longest_ms)
+    assert longest_ms < 100
+
+
+def test_no_changed_token_is_accepted() -> None:
+    for name in ("resume token", "listening token"):
+        target = TARGETS[name]
+        right = target.decode(target.seeds[0])
+        for message in mutations(target.seeds, 2_000, seed=3):
+            try:
+                value = target.decode(message)
+            except TokenError:
+                continue
+            # Base64 and JSON have several ways to write the same; nothing else is let in.
+            assert value is None or value == right, (name, message)
+            assert not isinstance(value, Permit) or value.patterns == ("c-*",)
+
+
+def test_every_decoder_of_the_contract_is_a_target() -> None:
+    covered = {name for target in TARGETS.values() for name in target.covers}
+    found = set()
+    for module in pkgutil.iter_modules(services.contract.__path__):
+        namespace = import_module(f"services.contract.{module.name}")
+        for name, value in vars(namespace).items():
+            if getattr(value, "__module__", "") != namespace.__name__ or name.startswith("_"):
+                continue
+            if inspect.isclass(value):
+                found |= {
+                    f"{module.name}.{name}.{method}"
+                    for method in vars(value)
+                    if method == "decode" or method.startswith("from_")
+                }
+            elif name.startswith(("read_", "parse_", "unpack_", "decode_")):
+                found.add(f"{module.name}.{name}")
+    assert found == covered
+    assert read_versioned.__name__ in str(covered)
