@@ -32,11 +32,12 @@ test-faults: setup  ## kill, hang, part, starve and flood real processes, and li
 test-cluster: setup  ## on the Kubernetes cluster that KUBECONFIG names: install, upgrade, kill, scale
 	@scripts/test-cluster
 
-check: setup  ## format, lint, types, spelling
+check: setup  ## format, lint, types, spelling, known vulnerabilities
 	@$(PY) -m ruff format --check .
 	@$(PY) -m ruff check .
 	@$(PY) -m mypy
 	@.venv/bin/codespell
+	@scripts/audit
 
 format: setup  ## let ruff format and fix
 	@$(PY) -m ruff format .

@@ -1,0 +1,84 @@
+"""Fail where a pinned dependency has a known vulnerability (pip-audit).
+
+Where the database cannot be reached this says so in one line and fails nothing; with AURALIS_AUDIT_REQUIRED set it
+fails there too. A vulnerability that does not concern Auralis is named in ACCEPTED, with the reason.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+REPO: Final = Path(__file__).parents[1]
+LIMIT_S: Final = 120.0
+MOST_UNKNOWN: Final = 0.5
+"""pip-audit takes a package that its database does not answer about for one that is not there. So many cannot be."""
+ACCEPTED: Final[Mapping[str, str]] = {}
+"""Id of a vulnerability -> why it does not concern us."""
+
+
+def verdict(report: Mapping[str, Any]) -> tuple[list[str], int, int]:
+    """Read pip-audit's JSON.
+
+    Returns:
+        A line for each vulnerability, how many packages were looked up, and how many the database did not know.
+    """
+    lines: list[str] = []
+    unknown = 0
+    dependencies = report["dependencies"]
+    for dependency in dependencies:
+        if "skip_reason" in dependency:
+            unknown += 1
+            continue
+        for found in dependency["vulns"]:
+            names = {found["id"], *found.get("aliases", ())}
+            if names & set(ACCEPTED):
+                continue
+            mended = ", ".join(found["fix_versions"]) or "no version yet"
+            lines.append(f"{dependency['name']} {dependency['version']}: {found['id']}; mended in {mended}")
+    return lines, len(dependencies), unknown
+
+
+def not_done(why: str) -> int:
+    """Say that nothing was looked up."""
+    required = bool(os.environ.get("AURALIS_AUDIT_REQUIRED"))
+    print(f"audit: not done: {why}" + ("" if required else " (dependencies were not checked for vulnerabilities)"))
+    return 1 if required else 0
+
+
+def main() -> int:
+    """Run it; the exit status."""
+    command = [sys.executable, "-m", "pip_audit", "--requirement", str(REPO / "constraints.txt")]
+    options = ["--no-deps", "--disable-pip", "--format", "json", "--progress-spinner", "off", "--timeout", "10"]
+    try:
+        done = subprocess.run(  # noqa: S603 - our own interpreter and arguments
+            [*command, *options], capture_output=True, text=True, timeout=LIMIT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return not_done(f"the database did not answer within {LIMIT_S:.0f} s")
+    try:
+        lines, looked_up, unknown = verdict(json.loads(done.stdout))
+    except (ValueError, KeyError):
+        reason = done.stderr.strip().splitlines()
+        return not_done(f"pip-audit ended with {done.returncode}: {reason[-1][:200] if reason else 'it said nothing'}")
+    if lines:
+        print("\n".join(lines))
+        print(
+            f"audit: {len(lines)} known vulnerabilities; raise the version in constraints.txt, or name it in ACCEPTED"
+        )
+        return 1
+    if unknown > MOST_UNKNOWN * looked_up:
+        return not_done(
+            f"the database does not know {unknown} of {looked_up} packages, so it cannot be reached from here"
+        )
+    print(f"audit: {looked_up - unknown} packages without a known vulnerability, {unknown} not in the database")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
