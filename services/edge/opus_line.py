@@ -18,6 +18,9 @@ from services.edge.ring import Chunk, Ring
 
 JOB_CHUNKS: Final = 3
 """Encoded in one go: the first sound of somebody who joins should not wait for a whole buffer."""
+MAX_JOB_CHUNKS: Final = 24
+"""Encoded in one go where more and more waits. Each job costs a turn of the loop: one whose turns take longer than a
+job's chunks last, because a crowd comes in, would never catch up, and would look at everybody one by one for ever."""
 WARM_UP_CHUNKS: Final = 2
 """Encoded before a run's first chunk, so that codec and resampler have settled when it comes."""
 BACK_CHUNKS: Final = 10
@@ -36,6 +39,8 @@ class _Run:
         self.encoder: OpusEncoder | None = None
         self.before: tuple[bytes, ...] = ()
         self.first = True
+        self.most = JOB_CHUNKS
+        """Chunks of the next job."""
 
     def encode(self, warm_up: list[Chunk], chunks: list[Chunk]) -> list[OpusChunk]:
         """In a thread: the packets of `chunks`, which continue what was encoded before."""
@@ -97,13 +102,14 @@ class OpusLine:
         if run is None:
             return
         chunks: list[Chunk] = []
-        while len(chunks) < JOB_CHUNKS and run.next + len(chunks) != run.until:
+        while len(chunks) < run.most and run.next + len(chunks) != run.until:
             chunk = self._ring.chunk(run.next + len(chunks))
             if chunk is None:
                 break
             chunks.append(chunk)
         if not chunks:
             return
+        run.most = min(2 * run.most, MAX_JOB_CHUNKS) if len(chunks) == run.most else JOB_CHUNKS
         warm_up = []
         if run.last is None:
             before = (self._ring.chunk(run.next - back) for back in range(WARM_UP_CHUNKS, 0, -1))

@@ -161,6 +161,18 @@ async def test_from_the_first_wish_on_everything_that_is_drawn_is_encoded_once()
     assert [len(before) for before, _ in sent] == [4] + [0] * 19
 
 
+async def test_the_more_waits_the_more_is_encoded_in_one_go() -> None:
+    studio = Studio()
+    await studio.until_there(LIVE + 19)
+    first = studio.done
+    for number in range(LIVE // 10 + 4, LIVE // 10 + 6):
+        studio.ring.add(block(number, marked=False), LIVE)
+    studio.ring.advance(LIVE, 50)
+    await studio.until_there(LIVE + 49)
+    # 3, 6, 12 and what is left: a loop whose turns take long must not fall further and further behind.
+    assert studio.done - first <= 4
+
+
 async def test_who_resumes_further_back_gets_a_run_of_his_own_and_preroll_where_it_meets_the_other() -> None:
     studio = Studio()
     await studio.until_there(LIVE + 5)
