@@ -168,7 +168,7 @@ class Cluster:
                         "imagePullPolicy": edge["imagePullPolicy"],
                         "securityContext": edge["securityContext"],
                         "command": ["python", "-c", script, url, str(listeners), str(seconds), str(first_seed)],
-                        "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
+                        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
                     }
                 ],
             },
@@ -177,6 +177,20 @@ class Cluster:
         found = Listeners(self, name)
         found.wait_for("all listening", 120)
         return found
+
+    def describe_edges(self) -> str:
+        """What edges count and say about chunks that came late or not at all."""
+        lines = []
+        for pod in self.pods("edge"):
+            name = pod["metadata"]["name"]
+            text = self.fetch(name, 9090, "metrics").decode()
+            lines += [
+                f"{name} {line}"
+                for line in text.splitlines()
+                if re.match(r"auralis_(skip|degraded|asks|tick_lateness)", line) and not line.endswith(" 0.0")
+            ]
+            lines += [f"{name} {line}" for line in self.kubectl("logs", name, "--tail=60").splitlines()]
+        return "\n".join(lines)
 
     def describe_trouble(self) -> str:
         """What to look at when something did not come up."""
@@ -244,6 +258,15 @@ def cluster() -> Iterator[Cluster]:
         yield cluster
     finally:
         cluster.kubectl("delete", "namespace", namespace, "--wait=false")
+
+
+@pytest.fixture(autouse=True)
+def nobody_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Listeners of a test that failed are not there for the next one, which counts its own."""
+    yield
+    if "cluster" in request.fixturenames:
+        cluster: Cluster = request.getfixturevalue("cluster")
+        cluster.kubectl("delete", "pod", "-l", "listeners", "--wait=true", "--timeout=60s")
 
 
 def image_values() -> list[str]:

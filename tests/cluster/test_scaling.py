@@ -7,13 +7,13 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from tests.charts.support import merge
 from tests.cluster.conftest import ROOT, Cluster, CommandError, Installed
+from tests.cluster.test_disruption import lost_nothing
 
 TARGET = 8
 """Listeners that a pod should have on average."""
@@ -134,17 +134,12 @@ def test_edges_follow_their_listeners_up_and_down_and_nobody_loses_a_chunk(insta
     assert external_metric(cluster) > 0
     # These come when there are three edges to come to, and see two of them go.
     guests = cluster.start_listeners("guests", TARGET - 2, LONG_S, first_seed=100)
-    lost_nothing(crowd.end())
+    lost_nothing(crowd.end(), cluster)
     wait_for_edges(cluster, 1, 420, history, began_s)
     print(f"ready edges over time: {', '.join(history)}")  # noqa: T201 - figures for the report
     time.sleep(5)
     report = guests.end()
-    lost_nothing(report)
+    lost_nothing(report, cluster)
     assert report["reconnects"] == report["recovered"] >= 1, "no guest was on an edge that went"
     hpa = cluster.get("hpa", "auralis-edge")
     assert hpa["status"]["currentMetrics"][0]["pods"]["metric"]["name"] == "auralis_listeners"
-
-
-def lost_nothing(report: dict[str, Any]) -> None:
-    assert report["errors"] == []
-    assert (report["missing"], report["repeated"], report["silent_chunks"]) == (0, 0, 0), report
