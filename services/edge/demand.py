@@ -24,6 +24,11 @@ LEAD_S: Final = 5.0
 REASK_S: Final = 1.0
 """Four chances before a listener of the deepest tier, with his reserve, has nothing left. What waits in the queue or is
 being rendered cannot be asked for again, so a repeated ask costs a message and nothing else."""
+URGENT_REASK_S: Final = 0.25
+"""Who has just come has no lead: a block that is lost is a gap a moment later."""
+FALLBACK_S: Final = 3.5
+"""A stream that is to move is asked for of the revision that it is on from here on, if the new one has sent nothing:
+time enough for the deepest tier, and never reached where new renderers do what they have announced."""
 MAX_DELAY_S: Final = 1.0
 CROWD: Final = 1_000
 """With so many edges for one stream one of them asks at once. Larger is better for larger crowds, and worse where an
@@ -49,8 +54,9 @@ class Ask:
 
     @property
     def message_id(self) -> str:
-        """What JetStream tells repetitions by."""
-        return subjects.ask_id(self.lane, self.job.spec.stream_id, self.job.block, self.job.attempt)
+        """What JetStream tells repetitions by; two revisions' asks of a block are none."""
+        asked = subjects.ask_id(self.lane, self.job.spec.stream_id, self.job.block, self.job.attempt)
+        return f"{self.revision}.{asked}"
 
 
 def ask_delay_s(edge: str, stream_id: str) -> float:
@@ -84,25 +90,29 @@ class StreamDemand:
         """A listener waits for `block` and the one after it: ask for them at once and in the quick lane."""
         self._urgent.update(range(block, block + URGENT_BLOCKS))
 
-    def due(self, now_s: float, revision: str, has_block: Callable[[int], bool]) -> Iterator[Ask]:
+    def due(
+        self, now_s: float, revision: str, has_block: Callable[[int], bool], *, lead_s: float | None = None
+    ) -> Iterator[Ask]:
         """The asks that this moment brings; calling again brings no repetition.
 
         Args:
             now_s: unix seconds.
             revision: whose renderers to ask.
             has_block: whether a block needs no asking for.
+            lead_s: how long before a block is due it is first asked for; None: LEAD_S.
         """
+        lead_s = LEAD_S if lead_s is None else lead_s
         live = math.floor(now_s)
         self._forget(live)
-        for block in range(live, live + math.ceil(LEAD_S) + 1):
+        for block in range(live, live + math.ceil(lead_s) + 1):
             if now_s > block + 1 - USEFUL_S or has_block(block):
                 continue
             urgent = block in self._urgent
             # Since when this edge may ask; re-asks follow at the same distance for all.
-            waited_s = now_s - (block - LEAD_S) - (0.0 if urgent else self.delay_s)
+            waited_s = now_s - (block - lead_s) - (0.0 if urgent else self.delay_s)
             if waited_s < 0:
                 break
-            attempt = math.floor(waited_s / REASK_S)
+            attempt = math.floor(waited_s / (URGENT_REASK_S if urgent else REASK_S))
             key = (block, revision)
             before = self._asked.get(key)
             if before is not None and before[0] >= attempt:

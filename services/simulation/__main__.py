@@ -65,6 +65,7 @@ def table(found: Result, took_s: float) -> str:
     rows = [
         ("listened to", f"{found.listened_ticks:,} ticks of 100 ms on all edges together"),
         ("missing", f"{found.missing:.2e} of them: a loop played although nothing was out"),
+        ("missing at a beginning", f"{found.beginning:.2e}: within 5 s, where there is no lead yet"),
         ("silent", f"{found.silent:.2e}"),
         ("looped in outages, start", f"{found.disturbed:.2e}"),
         ("asks for a block", f"{found.asks_per_block:.2f} sent, {found.jobs_per_block:.3f} taken by the queue"),

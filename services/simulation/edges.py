@@ -13,7 +13,7 @@ from typing import Final
 
 from services.contract.block import Block, stream_hash
 from services.contract.spec import StreamSpec
-from services.contract.timebase import block_of, due_s, first_tick, tick_at
+from services.contract.timebase import TICK_S, block_of, due_s, first_tick, tick_at
 from services.edge.demand import LEAD_S, REASK_S, LoadGauge, Presences, StreamDemand, choose_revision
 from services.edge.ring import Added, Ring, Source
 from services.simulation.network import Network
@@ -213,6 +213,6 @@ class Seat:
             for tick in range(begin, now_front + 1):
                 chunk = ring.chunk(tick)
                 if chunk is not None and chunk.source is not Source.LIVE:
-                    self._tally.patched(due_s(tick))
+                    self._tally.patched(due_s(tick), (tick - self._heard_from) * TICK_S)
         if now_front < live:
             self._tally.silent(due_s(live))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Final
 
+from services.edge.demand import LEAD_S
 from services.edge.ring import Added
 from services.simulation.plan import SETTLE_S, Plan
 from services.simulation.timeline import START_S
@@ -31,6 +32,7 @@ class Tally:
         self.heard = 0
         self.patched_quiet = 0
         self.patched_disturbed = 0
+        self.patched_beginning = 0
         self.silent_ticks = 0
         self.blocks: Counter[Added] = Counter()
         self.lost_blocks = 0
@@ -76,11 +78,18 @@ class Tally:
         """A stream has its first sound."""
         self.beginnings[round(waited_s * 100)] += 1
 
-    def patched(self, due: float) -> None:
-        """A chunk is a loop's, or fades into or out of one."""
+    def patched(self, due: float, heard_s: float) -> None:
+        """A chunk is a loop's, or fades into or out of one.
+
+        Args:
+            due: when it is heard, unix seconds.
+            heard_s: since when the stream has been heard on this edge, seconds.
+        """
         second = due - START_S
         if second < SETTLED_S or self._plan.disturbed(second):
             self.patched_disturbed += 1
+        elif heard_s < LEAD_S:
+            self.patched_beginning += 1
         else:
             self.patched_quiet += 1
 
@@ -96,6 +105,7 @@ class Result:
     Attributes:
         listened_ticks: of all streams on all edges.
         missing: share of these for which rendered music was not there in time and nothing explains it: a loop played.
+        beginning: the same within 5 s of the stream's beginning on the edge: its blocks have no lead yet.
         silent: share of these for which there was nothing at all.
         disturbed: share that a loop played during outages and in the 15 s after, or while everybody joined at once.
         asks_per_block: asks that edges sent for a block (of a stream that somebody hears), on average.
@@ -112,6 +122,7 @@ class Result:
     plan: Mapping[str, object]
     listened_ticks: int
     missing: float
+    beginning: float
     silent: float
     disturbed: float
     asks_per_block: float
@@ -139,6 +150,7 @@ def result(plan: Plan, tally: Tally) -> Result:
         plan=asdict(plan),
         listened_ticks=tally.heard,
         missing=tally.patched_quiet / heard,
+        beginning=tally.patched_beginning / heard,
         silent=tally.silent_ticks / heard,
         disturbed=tally.patched_disturbed / heard,
         asks_per_block=asks / needed,

@@ -70,7 +70,7 @@ def test_all_edges_ask_with_the_same_ids() -> None:
         for step in range(0, 2000, 10):
             found |= {ask.message_id for ask in demand.due(NOW_S + step / 100, "r1", have.__contains__)}
         ids.append(found)
-    assert f"now.{SPEC.stream_id}.{B}.5" in ids[0]
+    assert f"r1.now.{SPEC.stream_id}.{B}.20" in ids[0]
     # They start at different moments, so at the two ends one may be ahead of the other.
     assert len(ids[0] & ids[1]) >= 0.75 * len(ids[0] | ids[1])
 
@@ -84,7 +84,7 @@ def test_an_edge_that_joins_late_does_not_count_from_zero() -> None:
 def test_a_block_that_is_nearly_over_is_not_asked_for() -> None:
     demand = demand_of()
     demand.hurry(B)
-    assert ("now", 0, 5) in asks(demand, NOW_S + 0.7, set())
+    assert ("now", 0, 22) in asks(demand, NOW_S + 0.7, set())
     late = demand_of()
     late.hurry(B)
     assert 0 not in [block for _, block, _ in asks(late, NOW_S + 0.9, set())]
@@ -95,8 +95,8 @@ def test_the_subject_names_revision_lane_stream_and_block() -> None:
     demand.hurry(B)
     ask = next(iter(demand.due(NOW_S, "r1", lambda _: False)))
     assert ask.subject == f"auralis.render.r1.now.c-dorian-70-50-drift-0.{B}"
-    assert ask.message_id == f"now.c-dorian-70-50-drift-0.{B}.5"
-    assert ask.job.encode() == b'{"v":1,"stream":"c-dorian-70-50-drift-0","block":%d,"attempt":5}' % B
+    assert ask.message_id == f"r1.now.c-dorian-70-50-drift-0.{B}.20"
+    assert ask.job.encode() == b'{"v":1,"stream":"c-dorian-70-50-drift-0","block":%d,"attempt":20}' % B
 
 
 def test_another_revision_is_asked_although_the_first_was() -> None:
