@@ -155,6 +155,10 @@ class Ring:
         kept = self._blocks.get(self.revision or "", ())
         return block in kept and (self.revision == self.target or block + 1 in kept)
 
+    def has_any(self, block: int) -> bool:
+        """Whether `block` is here in one of the revisions that it may be heard in, or its time on the line is over."""
+        return self.has_block(block) or self.arrived(block)
+
     def arrived(self, block: int) -> bool:
         """Whether `block` of the current revision has come."""
         return block in self._blocks.get(self.revision or "", ())

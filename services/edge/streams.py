@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from typing import Any, Final
 
 from services.contract import subjects
@@ -21,7 +22,7 @@ from services.contract.presence import Presence
 from services.contract.spec import StreamSpec
 from services.contract.timebase import block_of, tick_at
 from services.edge.connection import Connection
-from services.edge.demand import Ask, LoadGauge, Presences, StreamDemand, choose_revision
+from services.edge.demand import FALLBACK_S, Ask, LoadGauge, Presences, StreamDemand, choose_revision
 from services.edge.frames import Format
 from services.edge.listener import Line
 from services.edge.metrics import EdgeMetrics
@@ -430,10 +431,15 @@ class Streams:
 
     def ask(self, stream: Stream, now_s: float) -> None:
         """Ask for every block that is missing and due to be asked for."""
-        revision = stream.ring.target
+        ring, revision = stream.ring, stream.ring.target
         if not stream.asking or revision is None or not stream.connections:
             return
-        for ask in stream.demand.due(now_s, revision, stream.ring.has_block):
+        asks = stream.demand.due(now_s, revision, ring.has_block)
+        present = ring.revision
+        if present not in (None, revision) and ring.origin is not None:
+            # Until there is something to join, the music does not depend on renderers that have only announced it.
+            asks = chain(asks, stream.demand.due(now_s, present, ring.has_any, lead_s=FALLBACK_S))
+        for ask in asks:
             try:
                 self._asks.put_nowait(ask)
             except asyncio.QueueFull:

@@ -433,6 +433,21 @@ async def test_a_rolling_upgrade_is_one_crossfade(monkeypatch: pytest.MonkeyPatc
         assert heard[kinds.index("x")]["chunk_id"] % 10 == 0
 
 
+async def test_renderers_that_are_announced_and_never_render_are_not_heard() -> None:
+    async with (
+        playing() as (edge, _, broker),
+        connect(edge) as ws,
+        renderer(broker, revision="r2", sound_version=2) as new,
+    ):
+        await say(ws, "start")
+        heard = await hear_audio(ws, 12)
+        new.presence = replace(new.presence, capacity_streams=1e9)
+        new.silent = True
+        heard += await hear_audio(ws, 70)
+        assert unbroken(heard)
+        assert [m["chunk_id"] for m in heard if m["pcm"] != rendered(m["chunk_id"])] == []
+
+
 async def test_blocks_and_presences_that_cannot_be_read_are_counted_and_skipped(fleet: Fleet) -> None:
     edge = fleet.edge
     async with connect(edge) as ws:
