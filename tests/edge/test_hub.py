@@ -16,7 +16,7 @@ from services.contract.spec import StreamSpec
 from services.contract.timebase import tick_at
 from services.edge import streams as module
 from services.edge.connection import Connection
-from services.edge.demand import LEAD_S, REASK_S
+from services.edge.demand import LEAD_S, URGENT_REASK_S
 from services.edge.frames import Format, Frame
 from services.edge.hub import Hub
 from services.edge.listener import ListenerSettings
@@ -165,8 +165,8 @@ async def test_the_first_blocks_are_asked_for_at_once_and_sent_as_soon_as_they_c
         await settle()
         now = int(NOW_S)
         # As edges that have asked for them all along would be asking by now.
-        asked = int(LEAD_S / REASK_S), int((LEAD_S - 1) / REASK_S)
-        assert edge.asks()[:2] == [f"now.{SPEC.stream_id}.{now + index}.{asked[index]}" for index in (0, 1)]
+        asked = int(LEAD_S / URGENT_REASK_S), int((LEAD_S - 1) / URGENT_REASK_S)
+        assert edge.asks()[:2] == [f"r1.now.{SPEC.stream_id}.{now + index}.{asked[index]}" for index in (0, 1)]
         assert ear.frames == []
         # No tick has passed, and yet there is sound.
         await edge.render(0, 1)
