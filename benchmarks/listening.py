@@ -1,4 +1,4 @@
-"""What a listener notices, measured against a running Auralis: connect to first audio, and delivery jitter.
+"""What a listener notices, measured against a running Auralis: connect to first audio, steering, and delivery jitter.
 
     make up                                       (in one terminal)
     .venv/bin/python benchmarks/listening.py      (in another)
@@ -16,11 +16,17 @@ import os
 import platform
 import statistics
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import websockets
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from services.contract.websocket import JSON_V1, OPUS_V1, AudioFrame
 
 CHUNK_S = 0.1
 
@@ -89,6 +95,51 @@ async def deliveries_ms(url: str, seconds: float, **params: Any) -> tuple[list[f
     return deviations, latencies, gaps, underruns
 
 
+async def steering_ms(url: str, subprotocol: str, changes: int) -> tuple[list[float], list[float]]:
+    """Turn the intensity again and again.
+
+    The listener plays each chunk a tick's length after the one before, from the moment that the first one came.
+
+    Returns:
+        Milliseconds from sending each `update` to the `splice` that answers it, and to when the new sound is played.
+    """
+    answered: list[float] = []
+    heard: list[float] = []
+    kind = websockets.Subprotocol(subprotocol)
+    async with websockets.connect(url, subprotocols=[kind], compression=None, max_size=None) as socket:
+        # A seed of its own: what is turned to has not been rendered for anybody else.
+        await socket.send(_start(key="D", seed=int(time.time()) % 1_000_000_000, events=True))
+        began: tuple[int, float] | None = None
+        sent_s, ask_s = 0.0, time.perf_counter() + 2.0
+        while len(heard) < changes:
+            try:
+                message = await asyncio.wait_for(socket.recv(), max(0.001, ask_s - time.perf_counter()))
+            except TimeoutError:
+                step = (len(heard) * 7 + 3) % 90
+                await socket.send(
+                    json.dumps({"type": "control", "action": "update", "params": {"intensity": step / 100}})
+                )
+                sent_s, ask_s = time.perf_counter(), time.perf_counter() + 5.0
+                continue
+            now_s = time.perf_counter()
+            if isinstance(message, bytes):
+                chunk_id = AudioFrame.decode(message).chunk_id
+            else:
+                body = json.loads(message)
+                if body["type"] == "splice" and sent_s and began is not None:
+                    played_s = began[1] + CHUNK_S * (body["chunk_id"] - began[0])
+                    answered.append((now_s - sent_s) * 1000)
+                    heard.append((max(now_s, played_s) - sent_s) * 1000)
+                    # At another place of the tick each time.
+                    sent_s, ask_s = 0.0, now_s + 0.5 + 0.037 * (len(heard) % 10)
+                if body["type"] != "audio":
+                    continue
+                chunk_id = body["chunk_id"]
+            if began is None:
+                began = chunk_id, now_s
+    return answered, heard
+
+
 async def measure(url: str, seconds: float, clients: int, joins: int) -> tuple[list[Figure], dict[str, int]]:
     """All figures of this file."""
     running = {"key": "C", "bpm": 70, "intensity": 0.5}
@@ -102,6 +153,7 @@ async def measure(url: str, seconds: float, clients: int, joins: int) -> tuple[l
         for index in range(joins):
             fresh.append(await first_audio_ms(url, **running, seed=base + index))
             await asyncio.sleep(0.2)
+        turned = {kind: await steering_ms(url, kind, joins) for kind in (JSON_V1, OPUS_V1)}
         results = await asyncio.gather(*(deliveries_ms(url, seconds, **running) for _ in range(clients)))
     finally:
         keeper.cancel()
@@ -109,6 +161,11 @@ async def measure(url: str, seconds: float, clients: int, joins: int) -> tuple[l
     figures = [
         Figure("connect to first audio, running stream", warm),
         Figure("connect to first audio, new spec", fresh),
+        *(
+            Figure(f"{what}, {kind}", values)
+            for kind, both in turned.items()
+            for what, values in zip(("update to splice", "update to new sound played"), both, strict=True)
+        ),
         Figure(f"chunk delivery jitter, {clients} clients, {seconds:g} s", [v for r in results for v in r[0]]),
         Figure(f"now - timestamp, {clients} clients, {seconds:g} s", [v for r in results for v in r[1]]),
         Figure("mean p99 of now - timestamp per client", [_mean_p99([r[1] for r in results])]),
