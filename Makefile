@@ -6,7 +6,7 @@ PY := .venv/bin/python
 # Python keeps what it compiles, whatever the shell says: compiling torch anew costs each process that starts four seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup up monitoring test test-long test-faults test-cluster check format constraints kernels bench-synthesis bench-edge clean
+.PHONY: help setup up monitoring test test-long test-faults test-cluster check format constraints kernels bench bench-synthesis bench-edge clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ format: setup  ## let ruff format and fix
 
 kernels: setup  ## compile the kernels of the sound that this machine's cache lacks
 	@$(PY) -m services.synthesis.build_kernels
+
+bench: setup  ## every benchmark in one go, a page with ratios and two pictures (ten minutes; QUICK=1 two)
+	@$(PY) benchmarks/report.py $(if $(QUICK),--quick)
 
 bench-synthesis: setup  ## streams in real time, phrases, peers, memory (five minutes; DEVICE=cpu|cuda|mps)
 	@$(PY) benchmarks/synthesis.py --device $(or $(DEVICE),auto)

@@ -1,0 +1,368 @@
+"""All benchmarks in one go: one file of results, one page with ratios, two pictures.
+
+    make bench                                             (about ten minutes on two cores, nothing beside it)
+    make bench QUICK=1                                     (two minutes: whether everything runs; no figures to show)
+    .venv/bin/python benchmarks/report.py --render         (page and pictures again, from what was measured)
+
+Writes benchmarks/results/<machine>.json and .md; pictures go to docs/images. Each figure carries the command that it
+came from. A part that fails is named with its last line, and the others go on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+REPO: Final = Path(__file__).parents[1]
+RESULTS: Final = REPO / "benchmarks" / "results"
+IMAGES: Final = REPO / "docs" / "images"
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One program that measures.
+
+    Attributes:
+        name: its rows' heading in the results.
+        arguments, quick: of the whole and of the short run.
+        limit_s: it is ended after so long.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    quick: tuple[str, ...]
+    limit_s: float
+
+    def command(self, *, quick: bool) -> str:
+        """As a reader would type it."""
+        return " ".join((".venv/bin/python", *(self.quick if quick else self.arguments)))
+
+
+_EDGE: Final = "benchmarks/edge.py"
+PARTS: Final = (
+    Part(
+        "rendering",
+        ("benchmarks/synthesis.py", "--only", "streams,half-load,phrases,peers,memory"),
+        ("benchmarks/synthesis.py", "--only", "streams", "--batches", "8,64", "--blocks", "3"),
+        420.0,
+    ),
+    Part(
+        "sending",
+        (_EDGE, "--only", "writev,auralis,centrifuge,icecast", "--sizes", "1600", "--listeners", "400,1000,2000,4000",
+         "--seconds", "5"),
+        (_EDGE, "--only", "writev,auralis", "--sizes", "1600", "--listeners", "100,400", "--seconds", "2"),
+        420.0,
+    ),
+    Part("telemetry", ("benchmarks/fleet.py", "--seconds", "20"), ("benchmarks/fleet.py", "--seconds", "10"), 120.0),
+    Part("leaks", ("benchmarks/leaks.py", "--curves", "20"), ("benchmarks/leaks.py", "--curves", "2"), 120.0),
+    Part(
+        "protocol",
+        ("-m", "services.simulation", "--json", "--edges", "1000", "--streams", "100", "--workers", "20"),
+        ("-m", "services.simulation", "--json", "--edges", "40", "--streams", "8", "--workers", "2", "--seconds", "40"),
+        180.0,
+    ),
+)  # fmt: skip
+
+
+# --- pure: rows into words and lines ---------------------------------------------------------------------------------
+
+
+def read_rows(output: str) -> list[Row]:
+    """The JSON lines of a benchmark's output; everything else in it is for people."""
+    rows: list[Row] = []
+    for line in output.splitlines():
+        if line.startswith("{"):
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(row, dict):
+                rows.append(row)
+    return rows
+
+
+def machine_name(cpu_model: str, cores: int) -> str:
+    """A file name that says what was measured on and nothing of whose it is: `amd-epyc-7763-2-cores`."""
+    words = re.sub(r"\((r|tm)\)|@.*|\b(cpu|processor|\d+-core)\b", " ", cpu_model.lower())
+    name = re.sub(r"[^a-z0-9]+", "-", words).strip("-") or "unknown"
+    return f"{name}-{cores}-cores"
+
+
+def markdown_table(rows: Sequence[Row], columns: Mapping[str, str]) -> str:
+    """A table of `rows`; `columns` maps keys to headings, and what a row lacks is left empty."""
+    lines = ["| " + " | ".join(columns.values()) + " |", "|" + "---|" * len(columns)]
+    lines += ["| " + " | ".join(_cell(row.get(key)) for key in columns) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def _cell(value: object) -> str:
+    if value is None or value == "":
+        return ""
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def with_ratios(rows: Iterable[Row], key: str, *, against: str, name_key: str, groups: Sequence[str] = ()) -> list[Row]:
+    """`rows` with `ratio`: its `key` divided by that of the row named `against` of the same groups."""
+    rows = list(rows)
+    bases = {
+        tuple(row.get(group) for group in groups): row.get(key)
+        for row in rows
+        if str(row.get(name_key, "")).startswith(against)
+    }
+    found = []
+    for row in rows:
+        base = bases.get(tuple(row.get(group) for group in groups))
+        value = row.get(key)
+        found.append({**row, "ratio": round(value / base, 3) if value is not None and base else None})
+    return found
+
+
+def page(results: Mapping[str, Any]) -> str:
+    """The results for people."""
+    about = results["about"]
+    sections = [
+        f"# What was measured on {about['machine']}\n",
+        (
+            f"{about['cpu']}, {about['cores']} cores; commit {about['commit']}, {about['date']}; load at the beginning "
+            f"{about['load']}. Written by `make bench`; compare ratios, the machine may be shared."
+        ),
+    ]
+    if about["quick"]:
+        sections.append("**A short run: it shows that everything runs, and no figure in it is worth quoting.**")
+    for part in results["parts"]:
+        text = [f"## {part['name'].capitalize()}\n", f"`{part['command']}` ({part['seconds']:.0f} s)"]
+        if part["failed"]:
+            text.append(f"Not measured to the end: {part['failed']}")
+        text += tables(part["name"], part["rows"])
+        sections.append("\n\n".join(text).replace("\n\n\n", "\n\n"))
+    return "\n\n".join(sections).replace("\n\n\n", "\n\n") + "\n"
+
+
+def tables(name: str, rows: Sequence[Row]) -> list[str]:
+    """The tables of one part."""
+    if not rows:
+        return []
+    if name == "rendering":
+        return _rendering(rows)
+    if name == "sending":
+        columns = {
+            "server": "server", "listeners": "listeners", "cpu_us_per_message": "µs a message", "ratio": "times C",
+            "core_percent": "% of a core", "delivered_percent": "% delivered", "p99_lateness_ms": "99 % late by, ms",
+            "memory_kb_per_listener": "KB a listener",
+        }  # fmt: skip
+        groups = ("message_bytes", "listeners")
+        told = with_ratios(rows, "cpu_us_per_message", against="writev", name_key="server", groups=groups)
+        return [markdown_table(told, columns)]
+    if name == "protocol":
+        flat = [{"figure": key, "value": value} for key, value in rows[0].items() if isinstance(value, int | float)]
+        return [markdown_table(flat, {"figure": "figure", "value": "value"})]
+    unwanted = {"benchmark", "commit", "cores", "machine"}
+    return [markdown_table(rows, {key: key.replace("_", " ") for key in rows[0] if key not in unwanted})]
+
+
+def _rendering(rows: Sequence[Row]) -> list[str]:
+    columns: dict[str, dict[str, str]] = {
+        "streams": {
+            "batch": "streams together", "intensity": "intensity", "streams_in_real_time": "in real time",
+            "streams_by_cpu_time": "by processor time", "cpu_ms_per_stream_s": "ms a stream-second",
+            "partials_per_stream": "partials a stream",
+        },
+        "half-load": {"streams": "streams", "block_p50_ms": "block, median ms", "block_p99_ms": "99 %, ms"},
+        "phrases": {"phrase": "the guide's phrase", "p50_ms": "median ms", "p99_ms": "99 %, ms", "ratio": "to batch 8"},
+        "peers": {
+            "renderer": "per core", "streams_per_core": "streams", "million_voice_samples_per_s": "million partials/s",
+            "ratio": "partials, as a share of ours", "remark": "",
+        },
+        "memory": {"streams": "streams", "mb_per_stream": "MB a stream", "growth_mb": "growth, MB", "blocks": "blocks"},
+    }  # fmt: skip
+    found = []
+    for kind, wanted in columns.items():
+        of_kind = [row for row in rows if row.get("part") == kind]
+        if kind == "phrases":
+            of_kind = with_ratios(of_kind, "p50_ms", against="batch 8", name_key="phrase")
+        if kind == "peers":
+            of_kind = with_ratios(of_kind, "million_voice_samples_per_s", against="Auralis", name_key="renderer")
+        if of_kind:
+            found.append(markdown_table(of_kind, wanted))
+    return found
+
+
+def cost_of_streams(results: Mapping[str, Any]) -> dict[str, list[tuple[float, float]]]:
+    """Line -> (streams together, milliseconds of a core for a second of one stream)."""
+    lines: dict[str, list[tuple[float, float]]] = {}
+    for row in _rows(results, "rendering"):
+        if row.get("part") == "streams":
+            name = f"Auralis, intensity {row['intensity']}"
+            lines.setdefault(name, []).append((row["batch"], row["cpu_ms_per_stream_s"]))
+    return {name: sorted(points) for name, points in lines.items()}
+
+
+def cost_of_listeners(results: Mapping[str, Any]) -> dict[str, list[tuple[float, float]]]:
+    """Server -> (listeners, per cent of a core)."""
+    lines: dict[str, list[tuple[float, float]]] = {}
+    for row in _rows(results, "sending"):
+        lines.setdefault(SERVER_NAMES.get(row["server"], row["server"]), []).append(
+            (row["listeners"], row["core_percent"])
+        )
+    return {name: sorted(points) for name, points in lines.items()}
+
+
+SERVER_NAMES: Final = {"writev": "C, writev in a loop", "auralis": "Auralis"}
+
+
+def _rows(results: Mapping[str, Any], name: str) -> list[Row]:
+    return [row for part in results["parts"] if part["name"] == name for row in part["rows"]]
+
+
+# --- shell: programs, files, pictures --------------------------------------------------------------------------------
+
+
+def run(part: Part, *, quick: bool) -> dict[str, Any]:
+    """Measure one part."""
+    arguments = part.quick if quick else part.arguments
+    began_s = time.monotonic()
+    failed = ""
+    try:
+        done = subprocess.run(  # noqa: S603 - our own interpreter and programs
+            [sys.executable, *arguments], cwd=REPO, capture_output=True, text=True, timeout=part.limit_s, check=False
+        )
+        output = done.stdout
+        if done.returncode:
+            said = (done.stderr.strip() or done.stdout.strip() or "nothing").splitlines()[-1]
+            failed = f"ended with {done.returncode}: {said[:200]}"
+    except subprocess.TimeoutExpired as error:
+        output = error.stdout.decode(errors="replace") if isinstance(error.stdout, bytes) else error.stdout or ""
+        failed = f"took longer than {part.limit_s:.0f} s"
+    rows = read_rows(output)
+    return {
+        "name": part.name,
+        "command": part.command(quick=quick),
+        "seconds": round(time.monotonic() - began_s, 1),
+        "failed": failed or ("" if rows else "printed no row"),
+        "rows": rows,
+    }
+
+
+def cpu_model() -> str:
+    """What the processor calls itself."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def about(*, quick: bool) -> dict[str, Any]:
+    """Where and when."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],  # noqa: S607 - git from PATH, for a label
+        cwd=REPO, capture_output=True, text=True, check=False,
+    ).stdout.strip()  # fmt: skip
+    cores = os.cpu_count() or 1
+    return {
+        "machine": machine_name(cpu_model(), cores),
+        "cpu": cpu_model(),
+        "cores": cores,
+        "commit": commit,
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "load": round(os.getloadavg()[0], 1),
+        "quick": quick,
+    }
+
+
+def draw(lines: Mapping[str, Sequence[tuple[float, float]]], path: Path, *, x: str, y: str, title: str) -> None:
+    """Draw lines of points; nothing where there are none."""
+    if not any(len(points) > 1 for points in lines.values()):
+        return
+    import matplotlib as mpl  # noqa: PLC0415 - measuring does not need it
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt  # noqa: PLC0415 - after the backend is chosen
+
+    figure, axes = plt.subplots(figsize=(7, 3.8), dpi=130, layout="constrained")
+    for name, points in lines.items():
+        ours = name.startswith("Auralis")
+        axes.plot(*zip(*points, strict=True), marker="o", label=name, linewidth=2.2 if ours else 1.3)
+    axes.set(xlabel=x, ylabel=y, title=title)
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+    plt.close(figure)
+
+
+def write(results: Mapping[str, Any], folder: Path, images: Path) -> list[Path]:
+    """Write what was measured; returns the files. A short run leaves the pictures that the README shows alone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = results["about"]["machine"] + ("-quick" if results["about"]["quick"] else "")
+    written = [folder / f"{name}.json", folder / f"{name}.md"]
+    written[0].write_text(json.dumps(results, indent=1) + "\n")
+    written[1].write_text(page(results))
+    pictures = folder if results["about"]["quick"] else images
+    where = results["about"]["cpu"]
+    listeners, streams = pictures / "cost-of-listeners.png", pictures / "cost-of-streams.png"
+    draw(
+        cost_of_listeners(results), listeners,
+        x="listeners of one stream (Opus, 1.6 KB ten times a second)", y="% of one core", title=f"Sending, {where}",
+    )  # fmt: skip
+    draw(
+        cost_of_streams(results), streams,
+        x="streams rendered together", y="ms of a core for a second of one stream", title=f"Rendering, {where}",
+    )  # fmt: skip
+    return [*written, *(path for path in (listeners, streams) if path.exists())]
+
+
+def main() -> None:
+    """Measure, or only draw again, and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="two minutes, figures of no worth")
+    parser.add_argument("--only", default=",".join(part.name for part in PARTS), help="parts, with commas")
+    parser.add_argument("--render", action="store_true", help="measure nothing; write page and pictures again")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--images", type=Path, default=IMAGES)
+    options = parser.parse_args()
+    told = about(quick=options.quick)
+    path = options.results / f"{told['machine']}{'-quick' if options.quick else ''}.json"
+    if options.render:
+        if not path.exists():
+            parser.error(f"{path.name} is not in {options.results.name}; measure first (make bench)")
+        results = json.loads(path.read_text())
+    else:
+        wanted = options.only.split(",")
+        unknown = set(wanted) - {part.name for part in PARTS}
+        if unknown:
+            parser.error(
+                f"--only: got {', '.join(sorted(unknown))}, expected some of {', '.join(p.name for p in PARTS)}"
+            )
+        results = {"about": told, "parts": []}
+        for part in PARTS:
+            if part.name in wanted:
+                print(f"{part.name}: {part.command(quick=options.quick)}", flush=True)
+                done = run(part, quick=options.quick)
+                print(f"  {len(done['rows'])} rows in {done['seconds']:.0f} s {done['failed']}", flush=True)
+                results["parts"].append(done)
+    for written in write(results, options.results, options.images):
+        print(written.relative_to(REPO) if written.is_relative_to(REPO) else written)
+    raise SystemExit(1 if any(part["failed"] for part in results["parts"]) else 0)
+
+
+if __name__ == "__main__":
+    main()
