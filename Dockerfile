@@ -18,11 +18,12 @@ ARG BASE=python:3.12-slim
 
 # --- dependencies, from constraints.txt: the layers that seldom change ------------------------------------------------
 
-# One list for each image, all of one time. What else changes in pyproject.toml ends here and installs nothing anew.
+# For each image what it wants and the versions that are marked with its name in constraints.txt, all of one time. What
+# else changes in these two files ends here and installs nothing anew.
 FROM ${BASE} AS requirements
 WORKDIR /build
 COPY pyproject.toml constraints.txt ./
-RUN ["python3", "-c", "import os, tomllib\nproject = tomllib.load(open('pyproject.toml', 'rb'))['project']\nfor name in ('synthesis', 'edge', 'telemetry'):\n    wanted = project['dependencies'] + project['optional-dependencies'][name]\n    open(name + '.txt', 'w').write('\\n'.join(wanted) + '\\n')\n    os.utime(name + '.txt', (0, 0))\nos.utime('constraints.txt', (0, 0))\n"]
+RUN ["python3", "-c", "import os, tomllib\nproject = tomllib.load(open('pyproject.toml', 'rb'))['project']\npins = [line.split() for line in open('constraints.txt') if '==' in line]\nfor name in ('synthesis', 'edge', 'telemetry'):\n    wanted = project['dependencies'] + project['optional-dependencies'][name]\n    open(name + '.txt', 'w').write('\\n'.join(wanted) + '\\n')\n    open(name + '.pins', 'w').write(''.join(words[0] + '\\n' for words in pins if name in words))\n    os.utime(name + '.txt', (0, 0))\n    os.utime(name + '.pins', (0, 0))\nopen('code.pins', 'w').write(''.join(words[0] + '\\n' for words in pins if words[0].startswith('setuptools==')))\nos.utime('code.pins', (0, 0))\n"]
 
 FROM ${BASE} AS tools
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PYTHONDONTWRITEBYTECODE=1
@@ -43,24 +44,24 @@ RUN apt-get update -qq \
 # Compiled once here: a read-only root file system cannot keep what Python compiles at its start. Hashes in place of
 # times make the same input give the same layer.
 FROM slim-tools AS edge-dependencies
-COPY --from=requirements /build/constraints.txt /build/edge.txt ./
-RUN pip --python /opt/auralis/bin/python install --no-compile -c constraints.txt -r edge.txt \
+COPY --from=requirements /build/edge.pins /build/edge.txt ./
+RUN pip --python /opt/auralis/bin/python install --no-compile -c edge.pins -r edge.txt \
  && slim \
  && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/auralis/lib
 
 FROM slim-tools AS telemetry-dependencies
-COPY --from=requirements /build/constraints.txt /build/telemetry.txt ./
-RUN pip --python /opt/auralis/bin/python install --no-compile -c constraints.txt -r telemetry.txt \
+COPY --from=requirements /build/telemetry.pins /build/telemetry.txt ./
+RUN pip --python /opt/auralis/bin/python install --no-compile -c telemetry.pins -r telemetry.txt \
  && slim \
  && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/auralis/lib
 
 FROM tools AS synthesis-dependencies
-COPY --from=requirements /build/constraints.txt /build/synthesis.txt ./
+COPY --from=requirements /build/synthesis.pins /build/synthesis.txt ./
 ARG TORCH_INDEX
 ARG TORCH=cpu
 # The usual wheel brings everything for GPUs. On CPUs what torch is linked with must stay, or it does not start; what it
 # would only open on a GPU goes: two of six gigabytes.
-RUN pip --python /opt/auralis/bin/python install --no-compile -c constraints.txt -r synthesis.txt \
+RUN pip --python /opt/auralis/bin/python install --no-compile -c synthesis.pins -r synthesis.txt \
         ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} \
  && case "$TORCH" in cpu) \
         pip --python /opt/auralis/bin/python uninstall -q -y triton \
@@ -75,8 +76,8 @@ RUN pip --python /opt/auralis/bin/python install --no-compile -c constraints.txt
 # --- our code: the same for all ---------------------------------------------------------------------------------------
 
 FROM tools AS code
-COPY --from=requirements /build/constraints.txt ./
-RUN pip install -c constraints.txt setuptools
+COPY --from=requirements /build/code.pins ./
+RUN pip install -c code.pins setuptools
 COPY pyproject.toml README.md LICENSE ./
 COPY services services
 RUN pip wheel -q --no-deps --no-build-isolation -w /tmp/wheel . \

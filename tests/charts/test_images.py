@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import ast
+import platform
 import re
+import runpy
 import shlex
+import sys
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from packaging.utils import canonicalize_name
 
 from services.runtime.settings import load_settings, settings_table
 from tests.charts.support import KUBE_VERSIONS, ROOT, main_container, problems, render
@@ -58,8 +62,22 @@ def test_dependencies_come_before_code_so_that_their_layers_stay(target: str) ->
     assert copied[0] == f"COPY --from={target}-dependencies /opt/auralis /opt/auralis"
     assert copied[1] == "COPY --from=code /opt/auralis /opt/auralis"
     before = [line for line in lineage(f"{target}-dependencies") if line.startswith(("COPY", "ADD"))]
-    expected = f"COPY --from=requirements /build/constraints.txt /build/{target}.txt ./"
+    expected = f"COPY --from=requirements /build/{target}.pins /build/{target}.txt ./"
     assert before == [expected], "code, or another line of pyproject.toml, would install them anew"
+
+
+@pytest.mark.skipif(
+    (sys.platform, platform.machine()) != ("linux", "x86_64"), reason="constraints.txt is of Linux on x86-64"
+)
+def test_constraints_say_which_image_has_a_package() -> None:
+    """An unmarked one would come in any version; a wrong mark would install everything anew."""
+    marked = runpy.run_path(str(ROOT / "scripts" / "pin_images.py"))["images"]()
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line]
+    found = {line.partition("==")[0]: set(line.partition("#")[2].split()) for line in lines}
+    wrong = {name: marks for name, marks in found.items() if marks != marked.get(canonicalize_name(name), set())}
+    assert wrong == {}, "run scripts/pin --mark > constraints.new && mv constraints.new constraints.txt"
+    # What is installed on other systems only is not pinned.
+    assert {"numpy", "torch", "litestar", "kubernetes", "nats-py"} <= {name for name, marks in found.items() if marks}
 
 
 def imported(path: Path, found: set[Path] | None = None) -> set[Path]:
