@@ -349,7 +349,8 @@ async def run(options: Options, index: int = 0) -> Tally:
         "cpu_s": round(time.process_time() - cpu_s, 2),
         "late_ms": round(late_s * 1000),
     }
-    say("result", index, early=ending.is_set(), own=own, tally=result)
+    figures = {"first_audio_ms": tally.first_audio_ms.figures_ms(), "jitter_ms": tally.jitter_ms.figures_ms()}
+    say("result", index, early=ending.is_set(), own=own, figures=figures, tally=result)
     return tally
 
 

@@ -43,8 +43,14 @@ class Histogram:
                 return _LEAST_MS * math.exp(index * _STEP)
         return None
 
+    def figures_ms(self) -> dict[str, float | None]:
+        """Percentiles for a person."""
+        shares = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
+        found = {name: self.percentile_ms(share) for name, share in shares.items()}
+        return {name: None if value is None else round(value, 1) for name, value in found.items()}
+
     def to_json(self) -> dict[str, int]:
-        """Bins that are not empty."""
+        """Bins that are not empty: number of the bin -> how many; `percentile_ms` knows what a bin is worth."""
         return {str(index): count for index, count in sorted(self.counts.items())}
 
     @classmethod
@@ -165,8 +171,8 @@ class Tally:
     def to_json(self) -> dict[str, Any]:
         """Everything, for `from_json`."""
         values: dict[str, Any] = {name: getattr(self, name) for name in COUNTS}
-        values["first_audio_ms"] = self.first_audio_ms.to_json()
-        values["jitter_ms"] = self.jitter_ms.to_json()
+        values["first_audio_bins"] = self.first_audio_ms.to_json()
+        values["jitter_bins"] = self.jitter_ms.to_json()
         values["errors"] = dict(self.errors)
         return values
 
@@ -175,8 +181,8 @@ class Tally:
         """What `to_json` made."""
         return cls(
             **{name: int(value[name]) for name in COUNTS},
-            first_audio_ms=Histogram.from_json(value["first_audio_ms"]),
-            jitter_ms=Histogram.from_json(value["jitter_ms"]),
+            first_audio_ms=Histogram.from_json(value["first_audio_bins"]),
+            jitter_ms=Histogram.from_json(value["jitter_bins"]),
             errors=Counter(value["errors"]),
         )
 

@@ -24,6 +24,9 @@ def test_percentiles_are_right_to_two_percent() -> None:
     for share in (0.05, 0.5, 0.95, 0.99, 1.0):
         assert histogram.percentile_ms(share) == pytest.approx(1000 * share, rel=0.03)
     assert Histogram().percentile_ms(0.5) is None
+    assert list(histogram.figures_ms()) == ["p50", "p95", "p99", "max"]
+    assert histogram.figures_ms()["p95"] == pytest.approx(950, rel=0.03)
+    assert set(Histogram().figures_ms().values()) == {None}
 
 
 def test_a_steady_stream_has_no_fault() -> None:
