@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 import numpy as np
@@ -14,28 +13,9 @@ from services.client.timeline import crossfade
 from services.contract.spec import StreamSpec
 from services.contract.timebase import CHUNK_BYTES, CHUNK_FRAMES, SAMPLE_RATE_HZ
 from services.runtime.bus.memory import MemoryBroker
-from tests.edge.support import Edge, TinyRenderer, pcm_of, pitch_hz, running_edge
+from tests.edge.support import TinyRenderer, pcm_of, pitch_hz, running_edge
 
 SPEC = StreamSpec()
-
-
-@pytest.fixture
-async def broker() -> AsyncIterator[MemoryBroker]:
-    """A bus with a renderer on it."""
-    broker = MemoryBroker()
-    renderer = TinyRenderer(broker)
-    await renderer.start()
-    try:
-        yield broker
-    finally:
-        await renderer.stop()
-
-
-async def ready(edge: Edge) -> Edge:
-    async with asyncio.timeout(5):
-        while not edge.service.health.ready:
-            await asyncio.sleep(0.01)
-    return edge
 
 
 def rendered(chunk_id: int, spec: StreamSpec = SPEC) -> bytes:
@@ -55,7 +35,7 @@ async def hear(client: Client, count: int) -> list[Chunk]:
 
 @pytest.mark.parametrize("format_", ["pcm", "json"])
 async def test_what_is_rendered_is_what_is_heard(broker: MemoryBroker, format_: Format) -> None:
-    async with running_edge(broker) as edge, Client((await ready(edge)).ws, SPEC, format=format_) as client:
+    async with running_edge(broker) as edge, Client((await edge.ready()).ws, SPEC, format=format_) as client:
         chunks = await hear(client, 20)
     assert [chunk.chunk_id for chunk in chunks] == list(range(chunks[0].chunk_id, chunks[0].chunk_id + 20))
     assert all(chunk.pcm == rendered(chunk.chunk_id) for chunk in chunks)
@@ -83,10 +63,10 @@ async def test_opus_is_the_same_music_and_a_move_to_another_edge_is_not_heard() 
         async with (
             running_edge(broker, secret="of both") as one,
             running_edge(broker, secret="of both") as other,
-            Client((await ready(one)).ws, SPEC, format="opus") as client,
+            Client((await one.ready()).ws, SPEC, format="opus") as client,
         ):
             chunks = await hear(client, 20)
-            client.url = (await ready(other)).ws
+            client.url = (await other.ready()).ws
             leaving = asyncio.create_task(one.service.drain())
             chunks += await hear(client, 30)
             await leaving
@@ -118,7 +98,7 @@ async def test_without_renderers_the_listener_hears_no_silence_and_no_click(
     try:
         async with (
             running_edge(broker) as edge,
-            Client((await ready(edge)).ws, SPEC, format=format_, on_event=note) as client,
+            Client((await edge.ready()).ws, SPEC, format=format_, on_event=note) as client,
         ):
             chunks = await hear(client, 15)
             renderer.silent = True
@@ -142,7 +122,7 @@ async def test_without_renderers_the_listener_hears_no_silence_and_no_click(
 
 async def test_a_change_in_opus_is_crossfaded(broker: MemoryBroker) -> None:
     new = SPEC.updated({"key": "F#"})
-    async with running_edge(broker) as edge, Client((await ready(edge)).ws, SPEC, format="opus") as client:
+    async with running_edge(broker) as edge, Client((await edge.ready()).ws, SPEC, format="opus") as client:
         chunks = await hear(client, 15)
         await client.update(key="F#")
         chunks += await hear(client, 25)
@@ -154,7 +134,7 @@ async def test_a_change_in_opus_is_crossfaded(broker: MemoryBroker) -> None:
 
 
 async def test_reports_are_taken_by_the_edge(broker: MemoryBroker) -> None:
-    async with running_edge(broker) as edge, Client((await ready(edge)).ws, SPEC, report_every_s=0.2) as client:
+    async with running_edge(broker) as edge, Client((await edge.ready()).ws, SPEC, report_every_s=0.2) as client:
         await hear(client, 20)
         (connection,) = edge.service.hub._connections
         assert connection.listener.reported_depth is not None
@@ -166,7 +146,7 @@ async def test_a_change_is_heard_within_300_ms_without_a_click(broker: MemoryBro
     events: list[Event] = []
     async with (
         running_edge(broker) as edge,
-        Client((await ready(edge)).ws, SPEC, on_event=events.append) as client,
+        Client((await edge.ready()).ws, SPEC, on_event=events.append) as client,
         aclosing(client.playout(frames=441)) as sound,
     ):
         pieces: list[bytes] = []
@@ -197,7 +177,7 @@ async def test_a_change_that_comes_after_the_chunks_were_handed_out_fades_in_wit
     broker: MemoryBroker,
 ) -> None:
     new = SPEC.updated({"bpm": 90})
-    async with running_edge(broker) as edge, Client((await ready(edge)).ws, SPEC) as client:
+    async with running_edge(broker) as edge, Client((await edge.ready()).ws, SPEC) as client:
         before = await hear(client, 12)
         await client.update(bpm=90)
         after = await hear(client, 20)
@@ -221,8 +201,8 @@ async def test_a_drained_edge_hands_its_listener_to_another_without_gap_or_repea
             states.append(f"recovered {event.recovered}")
 
     async with running_edge(broker, secret=secret) as first, running_edge(broker, secret=secret) as second:
-        await ready(second)
-        async with Client((await ready(first)).ws, SPEC, on_event=watch) as client:
+        await second.ready()
+        async with Client((await first.ready()).ws, SPEC, on_event=watch) as client:
             chunks = await hear(client, 12)
             draining = asyncio.create_task(first.service.drain())
             # Where a load balancer would send it next.
@@ -238,7 +218,7 @@ async def test_a_drained_edge_hands_its_listener_to_another_without_gap_or_repea
 
 
 async def test_a_broken_line_is_resumed_without_gap_or_repeat(broker: MemoryBroker) -> None:
-    async with running_edge(broker) as edge, Client((await ready(edge)).ws, SPEC) as client:
+    async with running_edge(broker) as edge, Client((await edge.ready()).ws, SPEC) as client:
         chunks = await hear(client, 12)
         connection = client._connection
         assert connection is not None
@@ -251,7 +231,7 @@ async def test_a_broken_line_is_resumed_without_gap_or_repeat(broker: MemoryBrok
 
 
 async def test_a_full_edge_says_when_to_come_back(broker: MemoryBroker) -> None:
-    async with running_edge(broker, max_connections=1) as edge, Client((await ready(edge)).ws, SPEC) as client:
+    async with running_edge(broker, max_connections=1) as edge, Client((await edge.ready()).ws, SPEC) as client:
         await hear(client, 1)
         with pytest.raises(RefusedError) as refused:
             await Client(edge.ws, SPEC).__aenter__()
@@ -266,7 +246,7 @@ async def test_a_value_that_the_edge_refuses_is_told_and_the_music_goes_on(broke
         if isinstance(event, ServerError):
             errors.append(event)
 
-    async with running_edge(broker) as edge, Client((await ready(edge)).ws, SPEC, on_event=watch) as client:
+    async with running_edge(broker) as edge, Client((await edge.ready()).ws, SPEC, on_event=watch) as client:
         await hear(client, 12)
         assert client._connection is not None
         # The client itself would not send it.
@@ -277,7 +257,7 @@ async def test_a_value_that_the_edge_refuses_is_told_and_the_music_goes_on(broke
 
 async def test_leaving_frees_the_place_at_once(broker: MemoryBroker) -> None:
     async with running_edge(broker) as edge:
-        async with Client((await ready(edge)).ws, SPEC) as client:
+        async with Client((await edge.ready()).ws, SPEC) as client:
             await hear(client, 5)
             assert edge.metric("auralis_listeners") == 1
         async with asyncio.timeout(2):

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import lru_cache
+from typing import Self
 
 import numpy as np
 
@@ -161,6 +162,13 @@ class Edge:
     @property
     def http(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    async def ready(self) -> Self:
+        """Wait until it has found the bus and a renderer."""
+        async with asyncio.timeout(5):
+            while not self.service.health.ready:
+                await asyncio.sleep(0.01)
+        return self
 
     def metric(self, name: str, **labels: str) -> float:
         value = self.service.metrics.registry.get_sample_value(name, labels)

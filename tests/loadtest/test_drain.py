@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import urllib.request
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -16,26 +15,7 @@ from services.loadtest.messages import Wire
 from services.loadtest.tally import Tally
 from services.local.ports import free_ports
 from services.runtime.bus.memory import MemoryBroker
-from tests.edge.support import Edge, TinyRenderer, running_edge
-
-
-@pytest.fixture
-async def broker() -> AsyncIterator[MemoryBroker]:
-    """A bus with a renderer on it."""
-    broker = MemoryBroker()
-    renderer = TinyRenderer(broker)
-    await renderer.start()
-    try:
-        yield broker
-    finally:
-        await renderer.stop()
-
-
-async def ready(edge: Edge) -> Edge:
-    async with asyncio.timeout(5):
-        while not edge.service.health.ready:
-            await asyncio.sleep(0.01)
-    return edge
+from tests.edge.support import running_edge
 
 
 def options(url: str, **changes: object) -> Options:
@@ -50,7 +30,7 @@ def no_fault(tally: Tally) -> bool:
 @pytest.mark.parametrize("wire", ["pcm", "json"])
 async def test_everybody_hears_everything(broker: MemoryBroker, wire: Wire, capsys: pytest.CaptureFixture[str]) -> None:
     async with running_edge(broker) as edge:
-        tally = await run(options((await ready(edge)).ws, wire=wire), index=2)
+        tally = await run(options((await edge.ready()).ws, wire=wire), index=2)
     assert (tally.listeners, tally.heard) == (12, 12)
     # Two seconds, and the chunks that are sent ahead.
     assert 12 * 19 <= tally.chunks <= 12 * 36
@@ -65,7 +45,7 @@ async def test_everybody_hears_everything(broker: MemoryBroker, wire: Wire, caps
 
 async def test_listeners_are_spread_over_streams(broker: MemoryBroker) -> None:
     async with running_edge(broker) as edge:
-        load = asyncio.create_task(run(options((await ready(edge)).ws, streams=5, seed=70)))
+        load = asyncio.create_task(run(options((await edge.ready()).ws, streams=5, seed=70)))
         await asyncio.sleep(1.5)
         body = await asyncio.to_thread(urllib.request.urlopen, f"{edge.http}/api/streams", None, 5)
         await load
@@ -77,8 +57,8 @@ async def test_listeners_who_are_sent_away_go_on_without_a_gap(broker: MemoryBro
     (port,) = free_ports(1)
     secret = "the same on both edges"  # noqa: S105 - of this test only
     async with running_edge(broker, secret=secret) as first, running_edge(broker, secret=secret) as second:
-        await ready(first)
-        await ready(second)
+        await first.ready()
+        await second.ready()
         current = first
 
         async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -110,7 +90,7 @@ async def test_listeners_who_are_sent_away_go_on_without_a_gap(broker: MemoryBro
 
 async def test_those_who_find_no_place_are_counted_and_try_again(broker: MemoryBroker) -> None:
     async with running_edge(broker, max_connections=4) as edge:
-        tally = await run(options((await ready(edge)).ws, listeners=6))
+        tally = await run(options((await edge.ready()).ws, listeners=6))
     assert tally.heard == 4
     assert tally.refused >= 2
 
@@ -122,7 +102,7 @@ async def test_where_nobody_answers_there_is_a_result_all_the_same() -> None:
 
 async def test_sigterm_ends_it_early_with_a_result(broker: MemoryBroker, capsys: pytest.CaptureFixture[str]) -> None:
     async with running_edge(broker) as edge:
-        load = asyncio.create_task(run(options((await ready(edge)).ws, seconds=60.0)))
+        load = asyncio.create_task(run(options((await edge.ready()).ws, seconds=60.0)))
         await asyncio.sleep(1.0)
         os.kill(os.getpid(), signal.SIGTERM)
         async with asyncio.timeout(5):
