@@ -359,6 +359,8 @@ def main() -> None:
                 done = run(part, quick=options.quick)
                 print(f"  {len(done['rows'])} rows in {done['seconds']:.0f} s {done['failed']}", flush=True)
                 results["parts"].append(done)
+                # Who has no ten minutes keeps what has been measured so far.
+                write(results, options.results, options.images)
     for written in write(results, options.results, options.images):
         print(written.relative_to(REPO) if written.is_relative_to(REPO) else written)
     raise SystemExit(1 if any(part["failed"] for part in results["parts"]) else 0)
