@@ -28,34 +28,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.faults)
 
 
-@pytest.fixture(scope="session")
-def _measured() -> Iterator[dict[str, Any]]:
-    rows: dict[str, Any] = {}
-    yield rows
-    if not rows:
-        return
-    asked = ["git", "-C", REPO, "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
-    # What was measured before by other tests stays: they can be run file by file.
-    kept = json.loads(RESULTS.read_text())["rows"] if RESULTS.exists() else {}
-    result = {
-        "machine": {"processor": machine.processor().observed, "system": platform.system()},
-        "rows": {**kept, **{name: {**row, "commit": commit} for name, row in rows.items()}},
-    }
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    RESULTS.write_text(json.dumps(result, indent=2) + "\n")
-
-
 @pytest.fixture
-def figures(_measured: dict[str, Any], request: pytest.FixtureRequest) -> Iterator[Figures]:
+def figures(request: pytest.FixtureRequest) -> Iterator[Figures]:
     """Where a test puts what it has measured."""
     began_s = time.monotonic()
     measured = Figures()
     yield measured
-    if measured.verdict is not None or measured.more:
-        seconds = round(time.monotonic() - began_s, 1)
-        _measured[request.node.originalname] = {**measured.to_json(), "seconds": seconds}
-        print(f"\n{request.node.originalname}: {json.dumps(measured.to_json())}")  # noqa: T201 - figures for whoever runs it
+    if measured.verdict is not None:
+        name = request.node.originalname
+        print(f"\n{name}: {json.dumps(measured.to_json())}")  # noqa: T201 - figures for whoever runs it
+        _keep(name, {**measured.to_json(), "seconds": round(time.monotonic() - began_s, 1)})
+
+
+def _keep(name: str, row: dict[str, Any]) -> None:
+    """Put a row into the file; what other tests have measured before stays."""
+    asked = ["git", "-C", REPO, "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+    kept = json.loads(RESULTS.read_text())["rows"] if RESULTS.exists() else {}
+    result = {
+        "machine": {"processor": machine.processor().observed, "system": platform.system()},
+        "rows": {**kept, name: {**row, "commit": commit}},
+    }
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    RESULTS.write_text(json.dumps(result, indent=2) + "\n")
 
 
 @pytest.fixture(scope="session")

@@ -65,7 +65,7 @@ def table(result: dict[str, Any]) -> str:
     """Markdown: one table for each file of tests."""
     measured = result["rows"]
     machine = result["machine"]
-    minutes = sum(row["seconds"] for row in measured.values()) / 60
+    minutes = sum(row.get("seconds", 0) for row in measured.values()) / 60
     where = f"Measured on {machine['system']}, {machine['processor']}"
     lines = ["", f"{where}; {len(measured)} faults in {minutes:.0f} minutes of tests.", ""]
     for file, heading in _HEADINGS.items():
@@ -77,6 +77,9 @@ def table(result: dict[str, Any]) -> str:
         lines += ["|---|---|---|---|---|"]
         for name, row in rows()[file].items():
             figures = measured.get(name)
+            if figures is not None and figures["verdict"] is None:
+                # The test failed before anything was judged.
+                figures = None
             noticed = "not measured" if figures is None else _noticed(figures["verdict"])
             again = "" if figures is None else _again(figures["verdict"])
             more = "" if figures is None or not figures["more"] else f" ({_more(figures['more'])})"
@@ -99,7 +102,8 @@ def _noticed(verdict: dict[str, Any]) -> str:
 
 
 def _again(verdict: dict[str, Any]) -> str:
-    return f"{verdict['recovered_s']:.1f} s" if verdict["recovered_s"] else "at once"
+    heard = _noticed(verdict) != "nothing"
+    return f"{verdict['recovered_s']:.1f} s" if heard and verdict["recovered_s"] else "at once"
 
 
 def _more(more: dict[str, Any]) -> str:

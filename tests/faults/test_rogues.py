@@ -82,7 +82,7 @@ async def test_garbage_on_the_bus_is_not_heard(fleet: Fleet, figures: Figures) -
 
 @fault(
     "a renderer takes jobs, says that they are done, and answers with garbage, for five seconds",
-    does="what is missing is asked for again every 1.5 s; where nobody honest gets the job in time, the loop plays",
+    does="what is missing is asked for again every second; where nobody honest gets the job in time, the loop plays",
 )
 async def test_a_renderer_that_lies_is_made_up_for(fleet: Fleet, figures: Figures) -> None:
     async with ears(fleet.services["edge-1"].ws_url, STREAMS) as listening, connected(fleet.nats.url) as client:
@@ -117,7 +117,7 @@ async def steal(client: Client, *, chance: random.Random, seconds: float) -> int
 
 @fault(
     "every block reaches the edge one to three times, each copy up to two seconds late: doubled and out of order",
-    does="the ring has a place for each tick, and the first copy of a tick stays",
+    does="the ring has a place for each tick, and the first copy of a tick stays; only a beginning may need the loop",
 )
 async def test_blocks_in_disorder_are_not_heard(fleet: Fleet, figures: Figures) -> None:
     with fleet.besides("edge-shuffled", module="tests.support.shuffled_bus services.edge") as edge:
@@ -144,7 +144,7 @@ def presence(**changes: object) -> bytes:
 
 @fault(
     "somebody announces a renderer of a newer revision with room for a million streams, and never renders",
-    does="streams go on with the old revision's blocks until the new one has blocks to join, which never come",
+    does="a stream's present revision is asked as long as the new one has sent nothing to join",
 )
 async def test_a_renderer_that_only_promises_is_not_heard(fleet: Fleet, figures: Figures) -> None:
     async with ears(fleet.services["edge-1"].ws_url, STREAMS) as listening, connected(fleet.nats.url) as client:
@@ -153,7 +153,6 @@ async def test_a_renderer_that_only_promises_is_not_heard(fleet: Fleet, figures:
             await client.publish(subjects.PRESENCE, presence())
             await asyncio.sleep(1)
         well_s = time.monotonic()
-        await asyncio.sleep(12)
+        await asyncio.sleep(7)
     figures.verdict = verdict = judge(listening, struck_s=struck_s, well_s=well_s)
-    assert whole(verdict)
-    assert verdict.recovered_s < 10
+    assert unheard(verdict)
