@@ -60,7 +60,11 @@ class PodOutput:
 
 
 def read_output(lines: Iterable[str], index: int) -> PodOutput:
-    """Read a pod's log; lines that are not ours are skipped."""
+    """Read a pod's log; lines that are not ours are skipped.
+
+    Raises:
+        ValueError: the result has another form: it comes from another version.
+    """
     pod = PodOutput(index)
     for line in lines:
         try:
@@ -72,9 +76,15 @@ def read_output(lines: Iterable[str], index: int) -> PodOutput:
         if value.get("kind") == "progress":
             pod.moments.append(value)
         elif value.get("kind") == "result":
-            pod.tally = Tally.from_json(value["tally"])
-            pod.own = value["own"]
-            pod.early = bool(value["early"])
+            try:
+                pod.tally = Tally.from_json(value["tally"])
+                pod.own = value["own"]
+                pod.early = bool(value["early"])
+            except KeyError as error:
+                raise ValueError(
+                    f"Pod {index}: got a result without {error}; the edges' image is of another version than this "
+                    "program: use the one that was installed with it"
+                ) from error
     return pod
 
 

@@ -60,6 +60,14 @@ def test_a_log_is_read_with_what_others_wrote_into_it() -> None:
     assert read_output(lines(3, None)[:4], 3).share == pytest.approx(0.4)
 
 
+def test_a_result_of_another_version_is_refused_with_a_sentence() -> None:
+    text = lines(3, tally(1))[-1]
+    value = json.loads(text)
+    value["tally"].pop("listeners")
+    with pytest.raises(ValueError, match=r"Pod 3: got a result without 'listeners'; .* of another version"):
+        read_output([json.dumps(value)], 3)
+
+
 def test_a_good_run_keeps_every_limit() -> None:
     found = report(read_output(lines(0, tally(5)), 0), read_output(lines(1, tally(5)), 1))
     assert found.kept, kept(found)
