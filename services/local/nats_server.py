@@ -143,8 +143,9 @@ def binary_version(binary: Path) -> str:
     Raises:
         NatsServerError: it does not run on this machine.
     """
+    command = [binary, "--version"]
     try:
-        done = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=10, check=True)  # noqa: S603
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)  # noqa: S603 - no shell
     except (OSError, subprocess.SubprocessError) as error:
         raise NatsServerError(
             f"{binary} does not run: {error}. Install another nats-server or set NATS_URL."
