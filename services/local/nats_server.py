@@ -143,7 +143,7 @@ def binary_version(binary: Path) -> str:
     Raises:
         NatsServerError: it does not run on this machine.
     """
-    command = [binary, "--version"]
+    command = [str(binary), "--version"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)  # noqa: S603 - no shell
     except (OSError, subprocess.SubprocessError) as error:
