@@ -25,7 +25,7 @@ FIXED_S: Final = 0.005
 SPREAD: Final = 0.2
 """Standard deviation of the logarithm of a batch's time."""
 NOTICED_S: Final = 5.0
-"""How long the server goes on giving jobs to a worker that has vanished (bus/nats.py: two pings)."""
+"""How long the server goes on giving jobs to a worker that has vanished (bus/nats/connection.py: two pings)."""
 RESTART_S: Final = 10.0
 
 

@@ -1,4 +1,4 @@
-"""The bus as the services see it: one port, two adapters (nats.py for real, memory.py for tests).
+"""The bus as the services see it: one port, two adapters (nats for real, memory for tests).
 
 One test suite runs over both.
 """

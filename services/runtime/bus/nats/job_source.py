@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 from nats.aio.msg import Msg
 
 from services.runtime.bus.limits import BusLimits
+from services.runtime.bus.nats.client import status_of
 from services.runtime.bus.port import BusError
 from services.runtime.metrics import BusMetrics
 
@@ -25,8 +26,8 @@ AWAY_CHECK_S: Final = 0.25
 _NANO: Final = 1_000_000_000
 
 
-class Connection(Protocol):
-    """What a job source needs of the bus."""
+class Queue(Protocol):
+    """What a job source needs of the work queue on the server."""
 
     @property
     def connected(self) -> bool:
@@ -37,7 +38,7 @@ class Connection(Protocol):
         """The beginning of subjects that nobody else uses."""
         ...
 
-    async def publish(self, subject: str, data: bytes, reply: str = "") -> None:
+    async def publish(self, subject: str, data: bytes) -> None:
         """Send a message; raises BusError while disconnected."""
         ...
 
@@ -82,7 +83,7 @@ class NatsJobSource:
 
     def __init__(
         self,
-        bus: Connection,
+        queue: Queue,
         durable: str,
         subject_filter: str,
         *,
@@ -90,13 +91,13 @@ class NatsJobSource:
         limits: BusLimits,
         metrics: BusMetrics,
     ) -> None:
-        self._bus = bus
+        self._queue = queue
         self._durable = durable
         self._filter = subject_filter
         self._ack_wait_s = ack_wait_s
         self._limits = limits
         self._metrics = metrics
-        self._inbox_prefix = bus.new_inbox()
+        self._inbox_prefix = queue.new_inbox()
         self.inbox_subject = f"{self._inbox_prefix}.*"
         self.inbox: Inbox | None = None
         self._arrived: deque[tuple[float, NatsJob]] = deque()
@@ -145,10 +146,10 @@ class NatsJobSource:
                 continue
             if asked and left_s <= SETTLE_S:
                 return ()
-            if not self._bus.connected or now_s < self._retry_at_s:
+            if not self._queue.connected or now_s < self._retry_at_s:
                 if left_s <= 0:
                     return ()
-                away_s = max(self._retry_at_s - now_s, 0.01) if self._bus.connected else AWAY_CHECK_S
+                away_s = max(self._retry_at_s - now_s, 0.01) if self._queue.connected else AWAY_CHECK_S
                 await self._changed(min(left_s, away_s))
                 continue
             if self._missing and not await self._repair():
@@ -161,7 +162,7 @@ class NatsJobSource:
         if self._closed:
             return
         self._closed = True
-        self._bus.discard_source(self)
+        self._queue.discard_source(self)
         self._wake()
         while self._arrived:
             await self._arrived.popleft()[1].give_back()
@@ -179,7 +180,7 @@ class NatsJobSource:
         self._wake()
 
     async def _repair(self) -> bool:
-        if await self._bus.ensure_consumer(self._durable, self._filter, self._ack_wait_s):
+        if await self._queue.ensure_consumer(self._durable, self._filter, self._ack_wait_s):
             self._missing = False
             return True
         self._retry_at_s = asyncio.get_running_loop().time() + random.uniform(0.1, 0.3)  # noqa: S311 - spreads load
@@ -192,7 +193,7 @@ class NatsJobSource:
         if wait_s > SETTLE_S:
             request["expires"] = int(wait_s * _NANO)
         self._pulls[number] = _Pull(batch, asyncio.get_running_loop().time() + wait_s + ANSWER_TIMEOUT_S)
-        if await self._bus.pull(self._durable, request, f"{self._inbox_prefix}.{number}"):
+        if await self._queue.pull(self._durable, request, f"{self._inbox_prefix}.{number}"):
             return True
         self._pulls.pop(number, None)
         return False
@@ -206,9 +207,9 @@ class NatsJobSource:
         """Take in what arrives on `inbox_subject`."""
         status = status_of(message)
         if status:
-            self._onstatus_of(status, message)
+            self._on_status(status, message)
             return
-        job = NatsJob(self._bus, message)
+        job = NatsJob(self._queue, message)
         if self._closed or len(self._arrived) >= self._limits.late_jobs + self._wanted:
             if not self._closed:
                 self._metrics.dropped.labels(policy="late_jobs").inc()
@@ -225,7 +226,7 @@ class NatsJobSource:
             break
         self._wake()
 
-    def _onstatus_of(self, status: str, message: Msg) -> None:
+    def _on_status(self, status: str, message: Msg) -> None:
         if status == "100":
             return  # a heartbeat
         number = message.subject.rpartition(".")[2]
@@ -264,13 +265,13 @@ class NatsJobSource:
 class NatsJob:
     """A job; its answers are sent without waiting: one that is lost makes the job come back, which is harmless."""
 
-    __slots__ = ("_bus", "_reply", "data", "deliveries", "subject")
+    __slots__ = ("_queue", "_reply", "data", "deliveries", "subject")
 
-    def __init__(self, bus: Connection, message: Msg) -> None:
+    def __init__(self, queue: Queue, message: Msg) -> None:
         self.subject: str = message.subject
         self.data: bytes = message.data
         self.deliveries = _deliveries(message.reply)
-        self._bus = bus
+        self._queue = queue
         self._reply = message.reply
 
     async def ack(self) -> None:
@@ -291,7 +292,7 @@ class NatsJob:
 
     async def _answer(self, word: bytes) -> None:
         with contextlib.suppress(BusError):
-            await self._bus.publish(self._reply, word)
+            await self._queue.publish(self._reply, word)
 
 
 def _deliveries(ack_subject: str) -> int:
@@ -299,8 +300,3 @@ def _deliveries(ack_subject: str) -> int:
     parts = ack_subject.split(".")
     place = 4 if len(parts) == 9 else 6
     return int(parts[place]) if len(parts) > place and parts[place].isdigit() else 1
-
-
-def status_of(message: Msg) -> str:
-    """The status code of a message of the server's own; empty for anybody else's."""
-    return str(message.headers.get("Status", "")) if message.headers and not message.data else ""

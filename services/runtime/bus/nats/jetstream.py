@@ -1,0 +1,237 @@
+"""JetStream's API: make streams and keep them there, publish into them, read what they keep."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+import nats.errors
+from nats.aio.msg import Msg
+
+from services.contract import subjects
+from services.runtime.bus.limits import MIB
+from services.runtime.bus.nats import stream_configs
+from services.runtime.bus.nats.client import status_of
+from services.runtime.bus.nats.connection import Connection
+from services.runtime.bus.nats.messaging import Messaging
+from services.runtime.bus.nats.reasons import sentence
+from services.runtime.bus.port import BusError
+from services.runtime.logging import get_logger
+
+_log = get_logger(__name__)
+
+ASK_TIMEOUT_S: Final = 1.0
+API_TIMEOUT_S: Final = 2.0
+MIN_AUDIO_BYTES: Final = 64 * MIB
+
+STREAM_NOT_FOUND: Final = 10059
+STORE_FAILED: Final = 10077
+WRONG_LAST_SEQUENCE: Final = 10071
+# account's, server's, memory's and storage's resources exceeded; more bytes than the account allows a stream
+NO_ROOM: Final = frozenset({10002, 10023, 10028, 10047, 10122})
+_STREAM_NAME_IN_USE: Final = 10058
+
+
+class MissingStreamError(BusError):
+    """The server has lost a stream."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(f"stream {stream} is missing; it is being made again, try in a second")
+
+
+class ApiError(BusError):
+    """JetStream said no.
+
+    Attributes:
+        err_code: which of its errors it was.
+    """
+
+    def __init__(self, operation: str, err_code: int, description: str) -> None:
+        self.err_code = err_code
+        super().__init__(f"{operation}: {description} ({err_code})")
+
+
+class JetStream:
+    """The streams on the server of one connection.
+
+    Args:
+        connection: over which the server is asked.
+        messaging: by which its answers come.
+    """
+
+    def __init__(self, connection: Connection, messaging: Messaging) -> None:
+        self._connection = connection
+        self._messaging = messaging
+        self._metrics = messaging.metrics
+        self._limits = messaging.limits
+        # name -> how long its entries last, of the buckets known to be there
+        self._buckets: dict[str, float] = {}
+
+    # --- streams are there -----------------------------------------------------------------------------------------
+
+    async def restore(self) -> None:
+        """Make the streams on a server that we know nothing of."""
+        await self.check()
+        self._buckets.clear()
+
+    async def check(self) -> None:
+        """Make the streams that are missing, and change those that differ.
+
+        Raises:
+            BusError: it could not be done; the message says why and what to do.
+        """
+        for wanted in (stream_configs.render_stream(self._limits), stream_configs.audio_stream(self._limits)):
+            await self._ensure_stream(wanted)
+
+    def streams_missing(self) -> None:
+        """The server lost a stream behind our back: make it again now, not at the next check."""
+        self._buckets.clear()
+        self._connection.check_now()
+
+    async def ensure_bucket(self, name: str, *, ttl_s: float) -> None:
+        """Make a key-value bucket, unless it is known to be there."""
+        if self._buckets.get(name) != ttl_s:
+            await self._ensure_stream(stream_configs.bucket(name, ttl_s=ttl_s))
+            self._buckets[name] = ttl_s
+
+    async def _ensure_stream(self, wanted: Mapping[str, Any]) -> None:
+        """Make a stream, or change it to what is wanted; several processes may do it at once."""
+        name = wanted["name"]
+        try:
+            info = await self.api(f"STREAM.INFO.{name}", {})
+        except ApiError as error:
+            if error.err_code != STREAM_NOT_FOUND:
+                raise
+            await self._create_stream(wanted)
+            return
+        found = info["config"]
+        differing = [field for field, value in wanted.items() if found.get(field) != value]
+        if not differing:
+            return
+        if differing == ["max_bytes"] and 0 < found["max_bytes"] < wanted["max_bytes"]:
+            return  # made smaller because the server's memory is; asking again would only fail again
+        try:
+            await self.api(f"STREAM.UPDATE.{name}", {**found, **wanted})
+        except ApiError as error:
+            raise BusError(
+                f"stream {name} differs in {', '.join(differing)} and cannot be changed ({error}); "
+                f"delete it (nats stream rm {name}) and it is made again"
+            ) from error
+        _log.info("stream changed", stream=name, fields=differing)
+
+    async def _create_stream(self, wanted: Mapping[str, Any]) -> None:
+        config = dict(wanted)
+        while True:
+            try:
+                await self.api(f"STREAM.CREATE.{config['name']}", config)
+            except ApiError as error:
+                if error.err_code == _STREAM_NAME_IN_USE:
+                    return  # another process was quicker, with other values; the next check settles them
+                smaller = config["max_bytes"] // 2
+                if error.err_code not in NO_ROOM or smaller < MIN_AUDIO_BYTES:
+                    raise
+                config["max_bytes"] = smaller
+                continue
+            break
+        self._metrics.repairs.labels(what="stream").inc()
+        if config["max_bytes"] < wanted["max_bytes"]:
+            _log.warning(
+                "stream smaller than wanted",
+                stream=config["name"],
+                wanted_mb=wanted["max_bytes"] // MIB,
+                made_mb=config["max_bytes"] // MIB,
+                detail="the server's memory for JetStream is small: late joiners of many streams get less history; "
+                "raise jetstream.max_memory_store",
+            )
+        else:
+            _log.info("stream made", stream=config["name"])
+
+    # --- calls -----------------------------------------------------------------------------------------------------
+
+    async def api(self, operation: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """One call of JetStream's API. Works as soon as there is a client, before the bus counts as connected.
+
+        Raises:
+            ApiError: it said no.
+            BusError: no answer, or JetStream is not there.
+        """
+        client = self._connection.client
+        if client is None or not client.is_connected:
+            raise BusError("the bus is away; try again when it is back")
+        try:
+            message = await client.request(f"$JS.API.{operation}", json.dumps(body).encode(), timeout=API_TIMEOUT_S)
+        except nats.errors.NoRespondersError as error:
+            raise BusError("the server has no JetStream; start it with -js (or jetstream {} in its config)") from error
+        except (nats.errors.Error, OSError) as error:
+            raise BusError(f"{operation}: {sentence(error)}") from error
+        answer = _object(message.data)
+        if "error" in answer:
+            refusal = answer["error"]
+            raise ApiError(operation, int(refusal.get("err_code", 0)), str(refusal.get("description", "")))
+        return answer
+
+    async def put(self, stream: str, subject: str, data: bytes, headers: dict[str, str]) -> dict[str, Any]:
+        """Publish into `stream`; returns its answer, which may hold an `error`.
+
+        Raises:
+            BusError: disconnected, the stream is missing, no answer within a second, or too large for the server.
+        """
+        client = self._connection.require()
+        if client.backlog_bytes > self._limits.publish_backlog_bytes:
+            self._metrics.dropped.labels(policy="publish_backlog").inc()
+            raise BusError("the network is slower than what is published; try again in a second")
+        try:
+            message = await client.request(subject, data, timeout=ASK_TIMEOUT_S, headers=headers)
+        except nats.errors.NoRespondersError as error:
+            self.streams_missing()
+            raise MissingStreamError(stream) from error
+        except (nats.errors.TimeoutError, TimeoutError) as error:
+            raise BusError(f"no answer from stream {stream} within {ASK_TIMEOUT_S:g} s; try again") from error
+        except nats.errors.MaxPayloadError as error:
+            raise BusError(f"message of {len(data)} bytes; the server takes {client.max_payload}") from error
+        except (nats.errors.Error, OSError) as error:
+            raise BusError(f"not sent: {sentence(error)}") from error
+        return _object(message.data)
+
+    async def get(self, stream: str, request: Mapping[str, Any], *, count: int = 1) -> list[Msg]:
+        """Read up to `count` kept messages directly, without a consumer; empty where nothing is kept.
+
+        Raises:
+            BusError: disconnected, the stream is missing, or no answer in time.
+        """
+        client = self._connection.require()
+        messages: list[Msg] = []
+        done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        def arrived(message: Msg) -> None:
+            status = status_of(message)
+            if not status:
+                messages.append(message)
+            if not done.done() and (status or len(messages) >= count):
+                done.set_result(status)
+
+        with self._messaging.reply_subject(arrived) as reply:
+            await self._messaging.send(client, f"$JS.API.DIRECT.GET.{stream}", json.dumps(request).encode(), reply)
+            try:
+                async with asyncio.timeout(API_TIMEOUT_S):
+                    status = await done
+            except TimeoutError:
+                raise BusError(f"stream {stream}: no answer within {API_TIMEOUT_S:g} s") from None
+        if status == "503":
+            if stream == subjects.AUDIO_STREAM:  # a bucket that is not there yet has simply counted nothing
+                self.streams_missing()
+            raise MissingStreamError(stream)
+        # 404: nothing there; 204: the end of a batch.
+        return messages
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(data)
+    except ValueError as error:
+        raise BusError(f"the server answered {data[:80]!r}, expected JSON") from error
+    if not isinstance(value, dict):
+        raise BusError(f"the server answered {data[:80]!r}, expected a JSON object")
+    return value

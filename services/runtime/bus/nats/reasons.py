@@ -1,0 +1,33 @@
+"""Why the bus cannot be reached, in words for people: what was seen, which setting to look at, and no password."""
+
+from __future__ import annotations
+
+import ssl
+from urllib.parse import urlsplit
+
+import nats.errors
+
+
+def explain(url: str, error: Exception) -> str:
+    """Why connecting to `url` failed."""
+    server = without_credentials(url)
+    text = sentence(error)
+    lower = text.lower()
+    if "authorization" in lower or "authentication" in lower:
+        return f"{server} refused to let us in ({text}); check NATS_USER, NATS_PASSWORD, NATS_TOKEN, credentials"
+    if isinstance(error, ssl.SSLError):
+        return f"{server}: TLS failed ({text}); check NATS_TLS_CA_FILE"
+    if isinstance(error, nats.errors.NoServersError | OSError | TimeoutError):
+        return f"cannot reach {server} ({text}); is a nats-server running there? NATS_URL says where"
+    return f"{server}: {text}"
+
+
+def sentence(error: BaseException) -> str:
+    """What an error says; its name where it says nothing."""
+    return str(error) or type(error).__name__
+
+
+def without_credentials(url: str) -> str:
+    """Scheme, host and port of `url`."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"

@@ -1,0 +1,85 @@
+"""How JetStream keeps what we give it: streams, buckets and consumers, in the words of its API."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from services.contract import subjects
+from services.runtime.bus.limits import MIB, BusLimits
+
+CONSUMER_INACTIVE_S: Final = 60.0
+"""Consumers of a revision that nobody runs any more vanish."""
+
+_NANO: Final = 1_000_000_000
+
+
+def render_stream(limits: BusLimits) -> dict[str, Any]:
+    """The work queue of blocks to be rendered."""
+    return {
+        "name": subjects.RENDER_STREAM,
+        "subjects": [subjects.RENDER_SUBJECTS],
+        "storage": "memory",
+        "retention": "workqueue",
+        "discard": "new",
+        # One job a block (subjects.render), until it is acked.
+        "max_msgs_per_subject": 1,
+        "discard_new_per_subject": True,
+        "max_bytes": limits.render_max_bytes,
+        "max_age": int(limits.render_max_age_s * _NANO),
+        "duplicate_window": int(limits.render_max_age_s * _NANO),
+        "num_replicas": 1,
+    }
+
+
+def audio_stream(limits: BusLimits) -> dict[str, Any]:
+    """The last blocks of every stream."""
+    return {
+        "name": subjects.AUDIO_STREAM,
+        "subjects": [subjects.AUDIO_SUBJECTS],
+        "storage": "memory",
+        "retention": "limits",
+        "discard": "old",
+        "max_msgs_per_subject": limits.audio_messages_per_subject,
+        "max_bytes": limits.audio_max_bytes,
+        "max_age": int(limits.audio_max_age_s * _NANO),
+        "duplicate_window": _NANO,
+        "allow_direct": True,
+        "num_replicas": 1,
+    }
+
+
+def bucket(name: str, *, ttl_s: float) -> dict[str, Any]:
+    """A key-value bucket whose entries are forgotten `ttl_s` after their last change."""
+    return {
+        "name": f"KV_{name}",
+        "subjects": [f"$KV.{name}.>"],
+        "storage": "memory",
+        "retention": "limits",
+        "discard": "old",
+        "max_msgs_per_subject": 1,
+        "max_bytes": MIB,
+        "max_age": int(ttl_s * _NANO),
+        "duplicate_window": min(int(ttl_s * _NANO), 1 * _NANO),
+        "allow_rollup_hdrs": True,
+        "allow_direct": True,
+        "num_replicas": 1,
+    }
+
+
+def consumer(durable: str, subject_filter: str, *, ack_wait_s: float) -> dict[str, Any]:
+    """A durable pull consumer of the work queue."""
+    return {
+        "durable_name": durable,
+        "name": durable,
+        "filter_subject": subject_filter,
+        "deliver_policy": "all",
+        "ack_policy": "explicit",
+        "ack_wait": int(ack_wait_s * _NANO),
+        # Not bounded: a job is gone after max_age anyway, and a worker drops a spec that fails again and again.
+        "max_deliver": -1,
+        "max_ack_pending": 10_000,
+        "max_waiting": 2_048,
+        "inactive_threshold": int(CONSUMER_INACTIVE_S * _NANO),
+        "replay_policy": "instant",
+        "mem_storage": True,
+    }

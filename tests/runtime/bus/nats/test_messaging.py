@@ -1,0 +1,46 @@
+"""Bounds of what a real server is sent."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from services.contract import subjects
+from services.runtime.bus import BusError
+from services.runtime.bus.limits import MIB, BusLimits
+from services.runtime.metrics import sample_value
+from tests.runtime.bus.nats.conftest import BLOCK, Fleet
+from tests.support.nats import NatsServer
+
+
+async def test_audio_that_the_network_does_not_take_is_dropped_and_publishing_never_blocks(
+    nats_server: NatsServer, fleet: Fleet
+) -> None:
+    bus = fleet.bus(nats_server.url, limits=BusLimits(publish_backlog_bytes=2 * MIB))
+    await bus.connect()
+    nats_server.pause()
+    try:
+        # Publishing that waited for the network would wait for ever: the server stands still.
+        async with asyncio.timeout(20):
+            for _ in range(200):
+                await bus.publish(subjects.audio("s"), BLOCK)
+                await asyncio.sleep(0)
+        dropped = sample_value(bus._messaging.metrics.dropped, policy="publish_backlog")
+        assert bus._connection.client is not None
+        assert bus._connection.client.backlog_bytes <= 2 * MIB + 1024
+        assert 100 < dropped < 200
+        with pytest.raises(BusError, match=r"no answer|slower"):
+            await bus.ask(subjects.render("r", "now", "s", 7), b"job", message_id="1")
+    finally:
+        nats_server.resume()
+
+
+async def test_a_message_larger_than_the_server_takes_is_refused_with_both_sizes(
+    nats_server: NatsServer, fleet: Fleet
+) -> None:
+    bus = fleet.bus(nats_server.url)
+    await bus.connect()
+    with pytest.raises(BusError, match="1048577 bytes; the server takes 1048576"):
+        await bus.publish("x", bytes(MIB + 1))
+    assert bus.connected
