@@ -16,6 +16,19 @@
 
 ARG BASE=python:3.12-slim
 
+# --- what all images have in common ------------------------------------------------------------------------------------
+
+FROM ${BASE} AS runtime
+# A number, so that Kubernetes can see that it is not root; it owns nothing.
+USER 10001:10001
+WORKDIR /
+ENV PATH=/opt/auralis/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin \
+    PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PYTHONFAULTHANDLER=1 PYTHONSAFEPATH=1 \
+    AURALIS_HOST=0.0.0.0 AURALIS_LOG_FORMAT=json HOME=/tmp
+LABEL org.opencontainers.image.vendor="Auralis" org.opencontainers.image.licenses="Apache-2.0"
+# Internal port of every service: /metrics /healthz /readyz /drain.
+EXPOSE 9090
+
 # --- dependencies, from constraints.txt: the layers that seldom change ------------------------------------------------
 
 # For each image what it wants and the versions that are marked with its name in constraints.txt, all of one time. What
@@ -25,8 +38,9 @@ WORKDIR /build
 COPY pyproject.toml constraints.txt ./
 RUN ["python3", "-c", "import os, tomllib\nproject = tomllib.load(open('pyproject.toml', 'rb'))['project']\npins = [line.split() for line in open('constraints.txt') if '==' in line]\nfor name in ('synthesis', 'edge', 'telemetry'):\n    wanted = project['dependencies'] + project['optional-dependencies'][name]\n    open(name + '.txt', 'w').write('\\n'.join(wanted) + '\\n')\n    open(name + '.pins', 'w').write(''.join(words[0] + '\\n' for words in pins if name in words))\n    os.utime(name + '.txt', (0, 0))\n    os.utime(name + '.pins', (0, 0))\nopen('code.pins', 'w').write(''.join(words[0] + '\\n' for words in pins if words[0].startswith('setuptools==')))\nos.utime('code.pins', (0, 0))\n"]
 
-FROM ${BASE} AS tools
-ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PYTHONDONTWRITEBYTECODE=1
+FROM runtime AS tools
+USER 0:0
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 # The environment holds no pip: it is filled from outside, and an image without pip is smaller and has less to attack.
 RUN python3 -m venv --without-pip /opt/auralis
 WORKDIR /build
@@ -108,17 +122,6 @@ RUN mkdir -p /opt/kernels && export PYTHONPATH=/source \
 
 # --- the images -------------------------------------------------------------------------------------------------------
 
-FROM ${BASE} AS runtime
-# A number, so that Kubernetes can see that it is not root; it owns nothing.
-USER 10001:10001
-WORKDIR /
-ENV PATH=/opt/auralis/bin:/usr/local/bin:/usr/bin:/bin \
-    PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PYTHONFAULTHANDLER=1 PYTHONSAFEPATH=1 \
-    AURALIS_HOST=0.0.0.0 AURALIS_LOG_FORMAT=json HOME=/tmp
-LABEL org.opencontainers.image.vendor="Auralis" org.opencontainers.image.licenses="Apache-2.0"
-# Internal port of every service: /metrics /healthz /readyz /drain.
-EXPOSE 9090
-
 # Labels that change with every commit come last, so that the layers before them stay.
 
 FROM runtime AS telemetry
@@ -148,17 +151,17 @@ LABEL org.opencontainers.image.title="auralis-edge" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.created="${CREATED}"
 
-FROM runtime AS synthesis
+# On top of where its gigabytes were installed: copying them into another stage takes minutes and gains nothing.
+FROM synthesis-dependencies AS synthesis
 ARG TORCH=cpu
-USER 0:0
 RUN case "$TORCH" in cpu) ;; *) \
         apt-get update -qq \
      && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gcc g++ libc6-dev \
      && rm -rf /var/lib/apt/lists/* ;; esac
 USER 10001:10001
-COPY --from=synthesis-dependencies /opt/auralis /opt/auralis
-COPY --from=code /opt/auralis /opt/auralis
+WORKDIR /
 COPY --from=kernels /opt/kernels /opt/kernels
+COPY --from=code /opt/auralis /opt/auralis
 # torch asks for the user's name to name its caches, and this user has none.
 ENV AURALIS_KERNEL_CACHE=/opt/kernels USER=auralis \
     TORCHINDUCTOR_CACHE_DIR=/tmp/inductor TRITON_CACHE_DIR=/tmp/triton

@@ -58,12 +58,22 @@ def test_an_image_runs_its_service_as_a_user_with_a_number(target: str) -> None:
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_dependencies_come_before_code_so_that_their_layers_stay(target: str) -> None:
-    copied = [line for line in stages()[target] if line.startswith("COPY")]
-    assert copied[0] == f"COPY --from={target}-dependencies /opt/auralis /opt/auralis"
-    assert copied[1] == "COPY --from=code /opt/auralis /opt/auralis"
-    before = [line for line in lineage(f"{target}-dependencies") if line.startswith(("COPY", "ADD"))]
+    dependencies = f"{target}-dependencies"
+    own = stages()[target]
+    arrive = [f"FROM {dependencies} AS {target}", f"COPY --from={dependencies} /opt/auralis /opt/auralis"]
+    first = next(number for number, line in enumerate(own) if line in arrive)
+    code = own.index("COPY --from=code /opt/auralis /opt/auralis")
+    assert first < code
+    assert [line for line in own[code + 1 :] if line.startswith(("COPY", "ADD", "RUN"))] == [], (
+        "code changes most often"
+    )
+    before = [line for line in lineage(dependencies) if line.startswith(("COPY", "ADD"))]
     expected = f"COPY --from=requirements /build/{target}.pins /build/{target}.txt ./"
     assert before == [expected], "code, or another line of pyproject.toml, would install them anew"
+
+
+def test_gigabytes_are_not_copied_from_stage_to_stage() -> None:
+    assert stages()["synthesis"][0] == "FROM synthesis-dependencies AS synthesis"
 
 
 @pytest.mark.skipif(
