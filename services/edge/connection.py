@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -45,7 +45,7 @@ class Connection:
         audience: how many people it stands for: 1, or those who fetch a mount.
 
     Attributes:
-        send_frame: hands a frame to the connection; never waits, never raises.
+        send_frame, send_all: hand a frame, or several, to the connection; never wait, never raise.
         streams: what is rendered for it: at most two, the one that it hears first.
         permit: what it may hear.
         beat: the part of a tick in which it is sent its chunks.
@@ -65,6 +65,7 @@ class Connection:
         "listener",
         "permit",
         "round_trip_s",
+        "send_all",
         "send_frame",
         "slot",
         "started_s",
@@ -91,6 +92,7 @@ class Connection:
 
         self._transport: Transport | None = None
         self.send_frame: Callable[[Frame], None] = _drop
+        self.send_all: Callable[[Sequence[Frame]], None] = _drop
 
     @property
     def transport(self) -> Transport | None:
@@ -102,7 +104,8 @@ class Connection:
         self._transport = transport
         # Called for every message of every listener: no step in between.
         self.send_frame = transport.send
+        self.send_all = transport.send_all
 
 
-def _drop(_: Frame) -> None:
+def _drop(_: Frame | Sequence[Frame]) -> None:
     """There is no way to the socket yet."""

@@ -1,13 +1,14 @@
 """The edge's heart (shell): listeners, and one wake per tick that moves them all.
 
 Decisions are made by the pure parts (ring, demand, listener, tiers); this module gives them time and messages, and
-carries out what they decide. A tick of 100 ms has eight beats: a small crowd is all sent its chunks at the first one, a
+carries out what they decide. A tick of 100 ms has five beats: a small crowd is all sent its chunks at the first one, a
 large crowd is spread over them, so that nobody waits for thousands of others.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import islice
@@ -20,7 +21,7 @@ from services.edge.auth import FORBIDDEN
 from services.edge.cohorts import Cohort, Key
 from services.edge.connection import Connection, Refusal
 from services.edge.drain import drain
-from services.edge.frames import Format, event_frame
+from services.edge.frames import Format, Frame, event_frame
 from services.edge.limits import AddressLimit
 from services.edge.listener import Action, Close, Join, Leave, Listener, ListenerSettings, SendChunk, SendEvent
 from services.edge.metrics import NAMED_SLOTS, EdgeMetrics
@@ -38,11 +39,13 @@ from services.runtime.settings import EdgeSettings
 _log = get_logger(__name__)
 
 ROOM_CHUNKS: Final = 64
-BEATS: Final = 8
+BEATS: Final = 5
 """Parts of a tick."""
 BEAT_LISTENERS: Final = 1024
-"""So many share a beat before the next one is used: about ten milliseconds of writing. Fewer would wait less,
-and cost more: each time that the server falls asleep, so do those who read beside it."""
+"""So many share a beat before the next one is used: about as long as a beat lasts at a core's limit. Fewer would wait
+less, and cost more: each time that the server falls asleep, so do those who read beside it."""
+LOOSE_AT_LEAST_S: Final = 0.005
+"""What a beat that is late still has for those who are looked at one by one."""
 
 
 class Hub:
@@ -400,27 +403,41 @@ class Hub:
         self._end(connection)
 
     def _carry_out(self, connection: Connection, actions: Iterable[Action], now_s: float, live: int) -> None:
+        frames: list[Frame] = []
         for action in actions:
             match action:
                 case SendChunk():
-                    frame = self.server.frames.audio(
-                        action.chunk, connection.listener.format, action.tier, action.depth, fresh=action.fresh
+                    frames.append(
+                        self.server.frames.audio(
+                            action.chunk, connection.listener.format, action.tier, action.depth, fresh=action.fresh
+                        )
                     )
-                    connection.send_frame(frame)
-                    self._metrics.sent.inc()
-                    self._metrics.sent_bytes.inc(len(frame.wire))
-                    self._count_first(connection, now_s)
                 case SendEvent():
                     self._count_event(action)
-                    connection.send_frame(event_frame(action.body))
+                    frames.append(event_frame(action.body))
                 case Join():
                     refused = self._join(connection, action, now_s)
                     if refused:
+                        self._send_all(connection, frames, now_s)
+                        frames = []
                         self._carry_out(connection, refused, now_s, live)
                 case Leave():
                     self.streams.leave(connection, action.stream_id)
                 case Close():
+                    self._send_all(connection, frames, now_s)
+                    frames = []
                     self._close(connection, action.code, action.reason)
+        self._send_all(connection, frames, now_s)
+
+    def _send_all(self, connection: Connection, frames: list[Frame], now_s: float) -> None:
+        if not frames:
+            return
+        connection.send_all(frames)
+        sizes = [len(frame.wire) for frame in frames if frame.chunk_id >= 0]
+        if sizes:
+            self._metrics.sent.inc(len(sizes))
+            self._metrics.sent_bytes.inc(sum(sizes))
+            self._count_first(connection, now_s)
 
     def _close(self, connection: Connection, code: int, reason: str) -> None:
         if connection.transport is not None:
@@ -501,7 +518,10 @@ class Hub:
             for beat in range(BEATS):
                 if self._cohorts[beat] or self._loose[beat]:
                     await self._sleep_until(due_s(tick) + beat * TICK_S / BEATS)
-                    self._guarded(self._beat, tick, beat)
+                    following = next(
+                        (one for one in range(beat + 1, BEATS) if self._cohorts[one] or self._loose[one]), BEATS
+                    )
+                    self._guarded(self._beat, tick, beat, due_s(tick) + following * TICK_S / BEATS)
                 if beat == 0:
                     self._guarded(self._end_tick)
 
@@ -511,7 +531,7 @@ class Hub:
         while (wait_s := due - self.clock.now()) > 0:  # noqa: ASYNC110 - time is what is waited for
             await asyncio.sleep(wait_s)
 
-    def _guarded(self, step: Callable[..., None], *args: int) -> None:
+    def _guarded(self, step: Callable[..., None], *args: float) -> None:
         try:
             step(*args)
         except Exception:  # noqa: BLE001 - the music must not end because one pass failed
@@ -523,7 +543,7 @@ class Hub:
         """Move everything to the live tick, all its beats at once."""
         self._begin_tick(live)
         for beat in range(BEATS):
-            self._beat(live, beat)
+            self._beat(live, beat, math.inf)
         self._end_tick()
 
     def _begin_tick(self, live: int) -> None:
@@ -540,13 +560,30 @@ class Hub:
                 stream.hungry = False
                 stream.wanted_ahead = 1
 
-    def _beat(self, live: int, beat: int) -> None:
+    def _beat(self, live: int, beat: int, until_s: float) -> None:
+        """Send those of a beat their chunks.
+
+        Args:
+            live: the live tick.
+            beat: its part.
+            until_s: where looking at listeners one by one is broken off. Whoever is left out is the first at the next
+                tick, and is sent what it lacks then: a crowd that was thrown out of its cohorts all at once must not
+                keep those waiting who have found back, nor be looked at so late that it lacks more each time.
+        """
         now_s = self.clock.now()
         due = due_s(live) + beat * TICK_S / BEATS
         self.server.frames.begin(now_s)
         for cohort in list(self._cohorts[beat].values()):
             self._send_cohort(cohort, live, due)
-        for connection in list(self._loose[beat]):
+        loose = self._loose[beat]
+        until_s = max(until_s, self.clock.now() + LOOSE_AT_LEAST_S)
+        for connection in list(loose):
+            if self.clock.now() > until_s:
+                break
+            if connection not in loose:
+                continue  # it has gone while another was looked at
+            del loose[connection]
+            loose[connection] = None
             try:
                 self._pump(connection, now_s, live, ticking=True)
                 self._settle(connection, live)

@@ -43,6 +43,11 @@ class TokenBucket:
         self._tokens -= count
         return True
 
+    def cap(self, now_s: float, tokens: float) -> None:
+        """Forget what has been saved up beyond `tokens`."""
+        self.available(now_s)
+        self._tokens = min(self._tokens, tokens)
+
 
 class AddressLimit:
     """How many connections each address has.

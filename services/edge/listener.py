@@ -180,7 +180,9 @@ class Listener:
         self._started_s = now_s
         self._messages = TokenBucket(MAX_MESSAGES_PER_S, MESSAGE_BURST)
         self._chunks = TokenBucket(settings.chunks_per_s, max(BURST_CHUNKS, settings.tiers.deepest))
-        self._fill = TokenBucket(settings.fill_chunks_per_s, settings.fill_chunks)
+        # Capped whenever a filling begins. It saves up in between: where it was the edge that was held up, or has so
+        # many to look at that each has its turn once a second, a listener is full again with its next turn.
+        self._fill = TokenBucket(settings.fill_chunks_per_s, max(settings.fill_chunks, settings.tiers.deepest))
         self._cursor: int | None = None
         # Chunks by which this listener is behind the live tick: it came back and goes on where it was. Negative: it was
         # let in a little early.
@@ -335,6 +337,7 @@ class Listener:
             if new.chunk(tick) is None or self._allowed(now_s) < SPLICE_MIN_CHUNKS:
                 return line
             actions.append(SendEvent(websocket.splice(tick, self._pending)))
+            self._fill.cap(now_s, self._settings.fill_chunks)
             self._cursor = tick
             self._fresh = True
         else:
@@ -400,7 +403,9 @@ class Listener:
                 line = self._switch(line, lines, now_s, live, actions)
         if room <= 0:
             return self._stall(now_s, actions)
-        self._blocked_since_s = None
+        if self._blocked_since_s is not None:
+            self._blocked_since_s = None
+            self._fill.cap(now_s, self._settings.fill_chunks)
         self._send(line, now_s, live, room, actions)
         if self.token_is_old(now_s):
             self._hello(now_s, actions)
@@ -449,15 +454,14 @@ class Listener:
         first = cursor
         tier = self.tiers.tier
         self.hungry = False
-        while cursor < end and room > 0:
+        room = min(room, self._allowed(now_s))
+        while cursor < end:
             chunk = line.chunk(cursor)
             if chunk is None:
                 self.hungry = True
                 break
-            if not self._allowed(now_s):
+            if room <= 0:
                 break
-            self._fill.take(now_s)
-            self._chunks.take(now_s)
             if chunk.source != self._state and chunk.source is not Source.FADE:
                 self._change_state(chunk.source, actions)
             if self._fade_from is not None:
@@ -474,6 +478,8 @@ class Listener:
             room -= 1
         self._cursor = cursor
         if cursor > first:
+            self._fill.take(now_s, cursor - first)
+            self._chunks.take(now_s, cursor - first)
             self.tiers.on_delivered(cursor - first)
         self._unhurried = cursor == end and self._state == Source.LIVE
 
@@ -491,6 +497,7 @@ class Listener:
     def _begin(self, line: Line, place: int, now_s: float, live: int, actions: list[Action]) -> None:
         """Stand at `place`, or where it was before it lost its connection."""
         point, self._resume = self._resume, None
+        self._fill.cap(now_s, self._settings.fill_chunks)
         cursor = place
         self._lag = live - place
         recovered: bool | None = False if self._resuming else None

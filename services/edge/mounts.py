@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import json
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -139,6 +139,11 @@ class Mount:
         if frame.chunk_id >= 0 and self.closed is None:
             self._chunks.append(memoryview(frame.payload)[FRAME_HEADER_BYTES:])
             self._wake.set()
+
+    def send_all(self, frames: Sequence[Frame]) -> None:
+        """Take several."""
+        for frame in frames:
+            self.send(frame)
 
     def backlog_bytes(self) -> int:
         """PCM that waits for the encoder."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from unittest.mock import Mock
 
@@ -24,6 +25,9 @@ class Socket:
 
     def send(self, frame: Frame) -> None:
         self.frames.append(frame)
+
+    def send_all(self, frames: Sequence[Frame]) -> None:
+        self.frames.extend(frames)
 
 
 def connection(socket: Socket) -> Connection:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -51,6 +51,9 @@ class Ear:
 
     def send(self, frame: Frame) -> None:
         self.frames.append(frame)
+
+    def send_all(self, frames: Sequence[Frame]) -> None:
+        self.frames.extend(frames)
 
     def backlog_bytes(self) -> int:
         return self.backlog
@@ -375,6 +378,29 @@ async def test_a_stalled_connection_is_sent_nothing_and_goes_on_when_it_has_room
         ear.backlog = 1000
         edge.hub.room(connection)
         assert len(ear.chunks) == 15
+
+
+async def test_who_was_left_out_of_a_beat_that_took_too_long_is_the_first_of_the_next() -> None:
+    async with world() as edge:
+        await edge.here()
+        connections, ears = zip(*(edge.listen() for _ in range(4)), strict=True)
+        await settle()
+        await edge.render(0, 1, 2, 3, 4)
+        await edge.tick()
+        live = tick_at(edge.clock.now_s)
+        before = [len(ear.chunks) for ear in ears]
+        for connection, ear in zip(connections, ears, strict=True):
+            # Writing takes its time, as it does for thousands.
+            connection.send_all = lambda frames, ear=ear: (ear.frames.extend(frames), edge.clock.forward(0.02))
+            edge.hub._take_out(connection)
+        got = []
+        for step in (1, 2, 3, 4):
+            edge.clock.now_s = (live + step) / 10 + 0.0001
+            edge.hub._begin_tick(live + step)
+            edge.hub._beat(live + step, 0, edge.clock.now_s + 0.01)
+            got.append([len(ear.chunks) - count for ear, count in zip(ears, before, strict=True)])
+        # One finds back to its cohort at each tick; nobody lacks anything in the end.
+        assert got == [[1, 0, 0, 0], [2, 2, 0, 0], [3, 3, 3, 0], [4, 4, 4, 4]]
 
 
 async def test_a_waiting_backlog_raises_the_tier() -> None:

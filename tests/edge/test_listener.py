@@ -330,6 +330,19 @@ def test_a_stalled_listener_keeps_its_place_while_its_buffer_lasts() -> None:
     assert desk.listener.counts.underruns == 0
 
 
+def test_one_that_the_edge_was_too_late_for_is_full_again_at_once_and_one_that_was_slow_itself_is_not() -> None:
+    desk = Desk(events=True, fill_chunks=FILL_CHUNKS, fill_chunks_per_s=FILL_CHUNKS_PER_S).begun()
+    for _ in range(20):
+        desk.tick()
+    desk.now_s += 2.5
+    assert [depth for _, depth in sent(desk.pump())] == [0, *range(2, 11)]
+    assert desk.listener.settled(desk.live) is not None
+    for _ in range(25):
+        desk.tick(room=0)
+    assert [depth for _, depth in sent(desk.tick())] == [0, 2, 3]
+    assert desk.listener.counts.skips == 2
+
+
 def test_a_listener_that_is_too_slow_goes_on_at_the_live_tick_and_is_told() -> None:
     desk = Desk(events=True).begun()
     for _ in range(30):
