@@ -44,6 +44,8 @@ BEATS: Final = 5
 BEAT_LISTENERS: Final = 1024
 """So many share a beat before the next one is used: about as long as a beat lasts at a core's limit. Fewer would wait
 less, and cost more: each time that the server falls asleep, so do those who read beside it."""
+FEED_S: Final = 0.02
+"""So long at most those are looked after at once who wait for a block that has just come."""
 LOOSE_AT_LEAST_S: Final = 0.005
 """What a beat that is late still has for those who are looked at one by one."""
 
@@ -57,7 +59,7 @@ class Hub:
         bus: may still be disconnected.
         clock: the service's clock.
         metrics: the edge's metrics.
-        health: gets the conditions "bus" and "accepting".
+        health: gets the conditions "bus", "accepting" and, where the settings say so, "renderers".
         instance: this edge's name.
         server: the fan-out.
     """
@@ -104,6 +106,9 @@ class Hub:
         self._to_look_after: list[Connection] = []
         health.set("bus", ok=False, detail="not connected to NATS")
         health.set("accepting", ok=True)
+        self._renderers_by_s = clock.now() + settings.wait_for_renderers_s
+        if settings.wait_for_renderers_s > 0:
+            health.set("renderers", ok=False, detail="no renderer is ready")
 
     # --- start and stop ----------------------------------------------------------------------------------------------
 
@@ -318,7 +323,9 @@ class Hub:
                     # It is behind: no beat needs to be waited for.
                     self._send_cohort(cohort, live, now_s)
         for connection in list(stream.connections):
-            if connection.cohort is None:
+            if connection.cohort is None and (connection.listener.hungry or len(connection.streams) > 1):
+                if self.clock.now() > now_s + FEED_S:
+                    break  # a crowd waits for it: the rest at the tick, in turn
                 self._pump(connection, now_s, live)
 
     def _turn_away(self, stream: Stream) -> None:
@@ -599,6 +606,7 @@ class Hub:
 
     def _each_second(self, now_s: float, live: int) -> None:
         self._health.set("bus", self._bus.connected, "" if self._bus.connected else "not connected to NATS")
+        self._look_for_renderers(now_s)
         self.streams.forget_left(now_s)
         self.streams.follow_revisions(now_s)
         now_playing.measure(self.streams, self._metrics, now_s, live)
@@ -606,6 +614,20 @@ class Hub:
             self._metrics.tiers.labels(tier=tier).set(count)
         self._tier_counts = dict.fromkeys(TIERS, 0)
         self._to_look_after = list(self._connections)
+
+    def _look_for_renderers(self, now_s: float) -> None:
+        """Once there has been a renderer, or after a while without any, this edge is ready whatever becomes of them.
+
+        Before, it has nothing to play, not even a loop: listeners are better off on the edge that they are on.
+        """
+        waiting = self._health.condition("renderers")
+        if waiting is None or waiting.ok:
+            return
+        if self.streams.presences.ready(now_s):
+            self._health.set("renderers", ok=True)
+        elif now_s >= self._renderers_by_s:
+            _log.warning("no renderer is ready", waited_s=self.settings.wait_for_renderers_s)
+            self._health.set("renderers", ok=True, detail="none was ready at the start")
 
     def _look_after(self, now_s: float, live: int) -> None:
         """What is due once a second for every listener: a tenth of them at each tick."""

@@ -189,6 +189,11 @@ VARIABLES: Final = (
         "How long a stopping edge spreads its goodbyes over.", "30",
     ),
     Variable(
+        "AURALIS_WAIT_FOR_RENDERERS_SECONDS", "edge.wait_for_renderers_s", seconds, "seconds from 0 to 3600",
+        "How long a starting edge is not ready while no renderer is. Where everything is replaced at once, listeners "
+        "then stay on the old edges, which play a loop for them.", "0",
+    ),
+    Variable(
         "AURALIS_KERNEL_CACHE", "synthesis.kernel_cache", folder, "a folder (it is created where it does not exist)",
         "Folder of compiled kernels. Default: the user's cache folder.", "",
     ),

@@ -43,6 +43,8 @@ class EdgeSettings:
     secret: str = field(default="", repr=False)
     """Signs resume tokens; empty: a random one, so tokens work on this process only."""
     drain_s: float = 30.0
+    wait_for_renderers_s: float = 0.0
+    """How long a starting edge is not ready for want of a renderer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,6 +171,7 @@ def test_values_arrive_as_settings() -> None:
                 "trustedProxies": ["10.0.0.0/8"],
                 "buffer": {"initialTier": "stable", "minCapacityMs": 300, "maxCapacityMs": 2000},
                 "drainSeconds": 12,
+                "waitForRenderersSeconds": 34,
                 "jwt": {"enabled": True, "key": "a key of sixteen or more", "audience": "us"},
             },
             "synthesis": {"device": "cpu", "batchSize": 16, "enableCompile": False},
@@ -185,7 +186,7 @@ def test_values_arrive_as_settings() -> None:
     assert edge.edge.allowed_origins == ("https://a.example", "https://b.example")
     assert edge.edge.trusted_proxies == ("10.0.0.0/8",)
     assert (edge.buffer.initial_tier, edge.buffer.min_capacity_ms, edge.buffer.max_capacity_ms) == ("stable", 300, 2000)
-    assert edge.edge.drain_s == 12
+    assert (edge.edge.drain_s, edge.edge.wait_for_renderers_s) == (12, 34)
     assert edge.edge.jwt_key == "stands-for-jwt-key"
     assert edge.edge.jwt_audience == "us"
     assert edge.edge.secret == "stands-for-resume-secret"  # noqa: S105 - a stand-in

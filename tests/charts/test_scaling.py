@@ -9,7 +9,20 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.charts.support import HPA, KEDA, PROFILES, ROOT, Rendered, merge, render, run, tool, tree
+from tests.charts.support import (
+    HPA,
+    KEDA,
+    PROFILES,
+    ROOT,
+    Rendered,
+    environment,
+    main_container,
+    merge,
+    render,
+    run,
+    tool,
+    tree,
+)
 
 SCALED = ("synthesis", "edge")
 
@@ -105,6 +118,14 @@ def test_the_last_worker_ends_only_where_that_is_asked_for() -> None:
     asked = {"type": "keda", "minReplicas": 0, "allowZero": True}
     rendered = render(tree("synthesis.autoscaling", asked))
     assert rendered.one("ScaledObject", "auralis-synthesis")["spec"]["minReplicaCount"] == 0
+
+
+def test_edges_wait_for_workers_except_where_workers_wait_for_listeners() -> None:
+    name = "AURALIS_WAIT_FOR_RENDERERS_SECONDS"
+    from_zero = tree("synthesis.autoscaling", {"type": "keda", "minReplicas": 0, "allowZero": True})
+    for values, expected in (({}, "120"), (merge(*KEDA), "120"), (from_zero, "0")):
+        rendered = render(values)
+        assert environment(main_container(rendered.pod("edge")[1]), rendered)[name] == expected
 
 
 def load_query() -> str:

@@ -210,6 +210,36 @@ async def test_no_renderer_means_no_asking_until_one_says_it_is_there() -> None:
         assert edge.asks()
 
 
+async def test_an_edge_may_wait_for_its_first_renderer_before_it_is_ready_and_never_again() -> None:
+    async with world(wait_for_renderers_s=60) as edge:
+        await edge.tick(10)
+        assert edge.health.failing == ("renderers",)
+        await edge.here(state="warming")
+        await edge.tick(10)
+        assert not edge.health.ready
+        await edge.here()
+        await edge.tick(10)
+        assert edge.health.ready
+        # They are gone: there is music to loop by now, and nobody is sent away.
+        edge.clock.now_s += 30
+        await edge.tick(10)
+        assert edge.hub.streams.presences.ready(edge.clock.now_s) == []
+        assert edge.health.ready
+
+
+async def test_an_edge_waits_for_renderers_no_longer_than_it_is_told() -> None:
+    async with world(wait_for_renderers_s=2) as edge:
+        await edge.tick(15)
+        assert not edge.health.ready
+        await edge.tick(15)
+        assert edge.health.ready
+
+
+async def test_an_edge_that_is_told_nothing_waits_for_no_renderer() -> None:
+    async with world() as edge:
+        assert edge.health.ready
+
+
 async def test_asks_beyond_the_queue_are_dropped_counted_and_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "ASK_QUEUE", 2)
     async with world() as edge:

@@ -131,6 +131,7 @@ def test_every_variable_reaches_its_field(tmp_path: Path) -> None:
         "AURALIS_JWT_AUDIENCE": "radio",
         "AURALIS_SECRET": "s" * 16,
         "AURALIS_DRAIN_SECONDS": "2.5",
+        "AURALIS_WAIT_FOR_RENDERERS_SECONDS": "45",
         "AURALIS_PROMETHEUS_URL": "http://127.0.0.1:9190/",
         "AURALIS_TRACES": "otlp",
         "AURALIS_TRACES_SHARE": "0.5",
@@ -167,6 +168,7 @@ def test_every_variable_reaches_its_field(tmp_path: Path) -> None:
         "AURALIS_JWT_AUDIENCE": settings.edge.jwt_audience,
         "AURALIS_SECRET": settings.edge.secret,
         "AURALIS_DRAIN_SECONDS": settings.edge.drain_s,
+        "AURALIS_WAIT_FOR_RENDERERS_SECONDS": settings.edge.wait_for_renderers_s,
         "AURALIS_KERNEL_CACHE": settings.synthesis.kernel_cache,
         "AURALIS_PROMETHEUS_URL": settings.prometheus_url,
         "AURALIS_TRACES": settings.traces,
@@ -192,6 +194,7 @@ def test_every_variable_reaches_its_field(tmp_path: Path) -> None:
         "AURALIS_ALLOWED_ORIGINS": ("https://radio.example", "http://localhost:3000"),
         "AURALIS_MAX_PER_IP": 9,
         "AURALIS_DRAIN_SECONDS": 2.5,
+        "AURALIS_WAIT_FOR_RENDERERS_SECONDS": 45.0,
         "AURALIS_PROMETHEUS_URL": "http://127.0.0.1:9190",
         "AURALIS_TRACES_SHARE": 0.5,
     }

@@ -45,6 +45,10 @@
 - {name: BUFFER_MIN_CAPACITY_MS, value: {{ $edge.buffer.minCapacityMs | int | quote }}}
 - {name: BUFFER_MAX_CAPACITY_MS, value: {{ $edge.buffer.maxCapacityMs | int | quote }}}
 - {name: AURALIS_DRAIN_SECONDS, value: {{ $edge.drainSeconds | int | quote }}}
+{{- /* Where workers come only once somebody listens, an edge cannot wait for them. */}}
+{{- $scaling := .root.Values.synthesis.autoscaling }}
+{{- $fromZero := and (eq $scaling.type "keda") (eq (int $scaling.minReplicas) 0) }}
+- {name: AURALIS_WAIT_FOR_RENDERERS_SECONDS, value: {{ ternary 0 $edge.waitForRenderersSeconds $fromZero | int | quote }}}
 - name: AURALIS_SECRET
   valueFrom:
     secretKeyRef: {name: {{ include "auralis.edge.secretName" . }}, key: resume-secret}
