@@ -35,8 +35,9 @@ from services.runtime.logging import RepeatLimiter, get_logger
 
 _log = get_logger(__name__)
 
-LINGER_S: Final = 5.0
-"""How long a stream is kept after its last listener: he may only be reconnecting."""
+LINGER_S: Final = 12.0
+"""How long a stream is kept after its last listener: he may only be reconnecting, after five seconds without a line and
+a few more until he notices."""
 HISTORY_FIRST_S: Final = 0.05
 """How long a new stream waits for what JetStream keeps of it before it asks for blocks that may be there already."""
 HISTORY_WITHIN_S: Final = 2.0

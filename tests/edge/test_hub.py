@@ -342,13 +342,13 @@ async def test_a_stream_lingers_for_whoever_comes_back_and_is_not_asked_for_mean
         assert edge.metric("auralis_streams") == 1
 
 
-async def test_a_stream_is_forgotten_five_seconds_after_its_last_listener() -> None:
+async def test_a_stream_is_forgotten_twelve_seconds_after_its_last_listener() -> None:
     async with world() as edge:
         await edge.here()
         connection, _ = edge.listen()
         await settle()
         edge.hub.disconnect(connection)
-        await edge.tick(45)
+        await edge.tick(115)
         assert edge.hub.ring_of(SPEC.stream_id) is not None
         await edge.tick(20)
         assert edge.hub.ring_of(SPEC.stream_id) is None
