@@ -77,6 +77,19 @@ _service_command("edge", "Run an edge: it holds the listeners (player, WebSocket
 _service_command("telemetry", "Run telemetry: metrics and the state of the whole fleet.")
 
 
+OTHER_SOUND_FILES = (".aac", ".aif", ".aiff", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wma")
+
+
+def _wav_file[P: (str, Path, str | None)](_: click.Context, __: click.Parameter, value: P) -> P:
+    """Refuses a name that promises another format than the one that is written."""
+    if value is not None and Path(value).suffix.lower() in OTHER_SOUND_FILES:
+        raise click.UsageError(
+            f"{value}: got a name that ends in {Path(value).suffix}, expected one that ends in .wav, which is what is "
+            "written; ffmpeg makes anything else of it"
+        )
+    return value
+
+
 def _spec_options[C: Callable[..., None]](command: C) -> C:
     """The six values of a stream as options."""
     for option in reversed(
@@ -85,7 +98,11 @@ def _spec_options[C: Callable[..., None]](command: C) -> C:
             click.option("--mode", metavar="NAME", help="ionian (major), dorian, … aeolian (minor), locrian."),
             click.option("--bpm", type=int, help="Beats per minute, 40 to 180."),
             click.option("--intensity", type=float, help="0 (sparse) to 1 (full)."),
-            click.option("--preset", metavar="NAME", help="Sound character, for example drift."),
+            click.option(
+                "--preset",
+                metavar="NAME",
+                help="drift, aurora, cathedral, harbor, lantern, nocturne, rainfall or tundra.",
+            ),
             click.option(
                 "--seed", type=int, help="0 is the stream that everybody shares; another number, other music."
             ),
@@ -109,7 +126,13 @@ def _read_spec(values: Mapping[str, Any]) -> StreamSpec:
 @click.argument("url", metavar="ws://HOST:PORT/ws")
 @_spec_options
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Of sound; until Ctrl-C without it.")
-@click.option("-o", "--output", metavar="FILE", help="A WAV file, or - for raw s16le 44.1 kHz stereo on stdout.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    callback=_wav_file,
+    help="A WAV file, or - for raw s16le 44.1 kHz stereo on stdout.",
+)
 @click.option("--format", "format_", type=click.Choice(["pcm", "opus", "json"]), default="pcm", help="On the wire.")
 @click.option("--token", envvar="AURALIS_TOKEN", help="A JWT, where the edge wants one.")
 @click.option("--report", is_flag=True, help="The figures at the end as one JSON object.")
@@ -136,7 +159,9 @@ def listen(  # noqa: PLR0917 - click passes options by name
 
 
 @main.command()
-@click.argument("path", type=click.Path(dir_okay=False, writable=True, path_type=Path), metavar="OUT.wav")
+@click.argument(
+    "path", type=click.Path(dir_okay=False, writable=True, path_type=Path), metavar="OUT.wav", callback=_wav_file
+)
 @_spec_options
 @click.option(
     "--seconds",
@@ -184,10 +209,19 @@ def render(path: Path, seconds: float, at_unix_s: int, plot: Path | None, **spec
 @click.option("--url", help="Another address than the edges' Service, as the pods reach it.")
 @click.option("--image", help="With `services.loadtest` in it; without it the edges' own.")
 @click.option("--token-secret", default="", help="A Secret with a JWT under `token`, where edges want one.")
-@click.option("--max-gap-rate", type=click.FloatRange(0, 1), default=0.0001, show_default=True)
-@click.option("--max-first-audio-ms", type=click.FloatRange(min=0), default=1000.0, show_default=True, help="95 %.")
-@click.option("--max-jitter-ms", type=click.FloatRange(min=0), default=50.0, show_default=True, help="99 %.")
-@click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder of the report.")
+@click.option(
+    "--max-gap-rate", type=click.FloatRange(0, 1), default=0.0001, show_default=True, help="Chunks that never came."
+)
+@click.option(
+    "--max-first-audio-ms", type=click.FloatRange(min=0), default=1000.0, show_default=True, help="95 % of listeners."
+)
+@click.option("--max-jitter-ms", type=click.FloatRange(min=0), default=50.0, show_default=True, help="99 % of chunks.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the report; without it the Job's name.",
+)
 def loadtest(max_gap_rate: float, max_first_audio_ms: float, max_jitter_ms: float, **wishes: Any) -> None:
     """Listen with thousands from pods of a cluster, and report what they heard.
 
@@ -243,6 +277,8 @@ def soak(hours: float | None, minutes: float | None, listeners: int, output: Pat
     """
     from services.local.soak import run  # noqa: PLC0415 - see the module's docstring
 
+    if hours and minutes:
+        raise click.UsageError(f"--hours: got {hours:g} and --minutes {minutes:g}, expected one of the two")
     seconds = 3600 * hours if hours else 60 * (minutes or 30)
     sys.exit(run(seconds=seconds, listeners=listeners, output=output, as_json=as_json))
 

@@ -58,9 +58,17 @@ def run_render(spec: StreamSpec, path: Path, *, seconds: float, start_block: int
             enable_compile=synthesis.enable_compile,
             kernel_cache=Path(synthesis.kernel_cache).expanduser() if synthesis.kernel_cache else None,
         )
-        renderer.warm_up(
-            lambda stage, fraction: bars.update(warming, description=stage, completed=round(1000 * fraction))
-        )
+        told = ""
+
+        def tell(stage: str, fraction: float) -> None:
+            nonlocal told
+            bars.update(warming, description=stage, completed=round(1000 * fraction))
+            if stage != told and not console.is_terminal:
+                # Compiling takes a minute or two: silence would look like a fault.
+                console.print(f"{stage} …")
+            told = stage
+
+        renderer.warm_up(tell)
         bars.update(warming, visible=False)
         rendering = bars.add_task(f"rendering {spec.stream_id}", total=1000)
         try:

@@ -125,7 +125,7 @@ def announcement(addresses: Addresses, *, http_stream: bool, ffplay: bool) -> li
         ("Player", f"http://{edge}/"),
         ("In a terminal", hear),
         ("Metrics", f"{metrics}/metrics"),
-        ("Fleet", f"{metrics}/api/fleet"),
+        ("Fleet", f"{metrics}/"),
         ("NATS", nats_server.without_credentials(addresses.nats_url)),
     ]
     for name in SERVICES:

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from services import cli
-from services.contract.spec import StreamSpec
+from services.contract.spec import PRESETS, StreamSpec
 from services.local import findings
 from services.local.findings import Finding
 
@@ -55,12 +55,20 @@ def test_up_imports_no_torch() -> None:
         (("render", "out.wav", "--mode", "cheerful"), "--mode: got 'cheerful'"),
         (("render", "out.wav", "--intensity", "2"), "--intensity: got 2.0"),
         (("render", "out.wav", "--seconds", "0"), "--seconds"),
+        (("render", "out.mp3"), "out.mp3: got a name that ends in .mp3, expected one that ends in .wav"),
+        (("listen", "ws://x/ws", "-o", "out.Opus"), "expected one that ends in .wav"),
+        (("soak", "--hours", "1", "--minutes", "5"), "--hours: got 1 and --minutes 5, expected one of the two"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named_with_what_can(arguments: tuple[str, ...], said: str) -> None:
     status, text = run(*arguments)
     assert status == 2
     assert said in text
+
+
+def test_help_names_every_preset() -> None:
+    _, text = run("render", "--help")
+    assert all(name in text for name in PRESETS)
 
 
 def test_the_spec_is_read_from_the_options() -> None:

@@ -93,7 +93,7 @@ def test_the_announcement_names_every_address_and_a_line_to_hear_it() -> None:
     assert text["Player"] == "http://127.0.0.1:8000/"
     assert text["In a terminal"].startswith("auralis listen ws://127.0.0.1:8000/ws -o - | ffplay")
     assert text["Metrics"] == "http://127.0.0.1:9090/metrics"
-    assert text["Fleet"] == "http://127.0.0.1:9090/api/fleet"
+    assert text["Fleet"] == "http://127.0.0.1:9090/"
     assert text["NATS"] == "nats://127.0.0.1:5000"
     assert text["edge (internal)"] == "http://127.0.0.1:5002/readyz"
 
