@@ -187,7 +187,8 @@ class Cluster:
             lines += [
                 f"{name} {line}"
                 for line in text.splitlines()
-                if re.match(r"auralis_(skip|degraded|asks|tick_lateness)", line) and not line.endswith(" 0.0")
+                if re.match(r"auralis_(skip|degraded|asks|resumes|tick_lateness_seconds_(sum|count))", line)
+                and not line.endswith(" 0.0")
             ]
             lines += [f"{name} {line}" for line in self.kubectl("logs", name, "--tail=60").splitlines()]
         return "\n".join(lines)
