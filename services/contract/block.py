@@ -33,7 +33,6 @@ VERSION: Final = 1
 FORMAT_S16LE_44100_STEREO: Final = 1
 MAX_CHORDS: Final = 10
 MAX_CHORD_NAME_BYTES: Final = 32
-REVISION_BYTES: Final = 16
 
 _HEADER = struct.Struct("<4sBBHQ8sfff16sB")
 _REVISION = re.compile(r"[a-z0-9-]{1,16}")

@@ -68,7 +68,7 @@ class TierController:
 
     __slots__ = (
         "_delivered", "_depth", "_last_underruns", "_limits", "_quiet_needed_s", "_quiet_samples", "_quiet_since_s",
-        "_reported_chunk", "_shrunk_s", "demotions", "promotions", "tier", "tracker",
+        "_reported_chunk", "_shrunk_s", "promotions", "tier", "tracker",
     )  # fmt: skip
 
     def __init__(self, limits: TierLimits) -> None:
@@ -76,7 +76,6 @@ class TierController:
         self.tier = limits.initial
         self.tracker = JitterTracker(window_size=WINDOW_CHUNKS)
         self.promotions = 0
-        self.demotions = 0
         # Chunks delivered since the last evidence; they are written down when somebody asks.
         self._delivered = 0
         self._depth = float(limits.chunks[self.tier])
@@ -191,7 +190,6 @@ class TierController:
             and recommended_ms <= DEMOTE_HEADROOM * self._capacity_ms(TIERS[index - 1])
         ):
             self._enter(TIERS[index - 1], now_s)
-            self.demotions += 1
             self._quiet_since_s = now_s
             self._quiet_samples = 0
 

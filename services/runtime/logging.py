@@ -32,14 +32,14 @@ def configure_logging(settings: Settings, *, service: str, instance: str = "", s
     """Send every log of this process through one formatter; may be called again.
 
     Args:
-        settings: for `log_level`, `log_format`, and `warnings`, which are logged here.
+        settings: for `log_level`, `log_format`, `env` (a field of every JSON line) and `warnings` (logged here).
         service: "synthesis", "edge", "telemetry": a field of every JSON line.
         instance: a field of every JSON line, where given.
         stream: where lines go; None: stderr, because stdout belongs to what a command prints.
     """
     stream = sys.stderr if stream is None else stream
     as_json = settings.log_format == "json"
-    identity = {"service": service, "instance": instance} if instance else {"service": service}
+    identity = {"env": settings.env, "service": service} | ({"instance": instance} if instance else {})
 
     def in_order(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
         """What every line has comes first, in one order, so that lines can be read below each other."""

@@ -53,7 +53,8 @@ _FLAG = "true or false"
 VARIABLES: Final = (
     Variable(
         "AURALIS_ENV", "env", matching(r"[A-Za-z0-9_-]{1,40}"), "a name of letters, digits, '-' and '_'",
-        "Name of this deployment, shown in logs: `development`, `testing`, `production` or your own.", "development",
+        "Name of this deployment, in JSON log lines and traces: `development`, `testing`, `production` or your own.",
+        "development",
     ),
     Variable(
         "AURALIS_HOST", "host", host, "a host name or an IP address, without a port",

@@ -151,7 +151,12 @@ def _make(settings: Settings, service: str, instance: str, exporter: Any) -> Blo
         # Which blocks are traced is decided before a span is made.
         sampler=sampling.ALWAYS_ON,
         resource=Resource.create(
-            {"service.name": f"auralis-{service}", "service.instance.id": instance, "service.version": build_version()}
+            {
+                "service.name": f"auralis-{service}",
+                "service.instance.id": instance,
+                "service.version": build_version(),
+                "deployment.environment.name": settings.env,
+            }
         ),
         id_generator=ids,
         shutdown_on_exit=False,

@@ -155,11 +155,6 @@ class Renderer:
         """Why it runs eagerly; empty when it does not."""
         return self._kernels.reason if self._kernels else ""
 
-    @property
-    def kept_seconds(self) -> int:
-        """Seconds of send that are kept."""
-        return len(self._sends)
-
     def warm_up(self, progress: Callable[[str, float], None] | None = None) -> None:
         """Open or build the kernels and run each of them once; idempotent.
 

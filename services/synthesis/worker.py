@@ -53,6 +53,7 @@ from services.synthesis.batching import (
 )
 from services.synthesis.metrics import MODES, SynthesisMetrics
 from services.synthesis.render import SOUND_VERSION, RenderedBatch, render_revision
+from services.synthesis.score.compose import prepare
 
 _log = get_logger(__name__)
 
@@ -173,8 +174,10 @@ class Worker:
         return batch_limit(self.capacity_streams, fixed=self._fixed_batch, memory_limit=self._memory_limit)
 
     async def warm_up(self, progress: Callable[[str, float], None]) -> None:
-        """Open or build the kernels and measure the speed; `progress` is called in the render thread."""
+        """Open or build the kernels, prepare all chords and measure the speed; `progress` may be called in a thread."""
         await self._in_thread(self._renderer.warm_up, progress)
+        progress("preparing chords", 1.0)
+        await self._in_thread(prepare)
         mode = self._renderer.mode
         for name in MODES:
             self._metrics.mode.labels(mode=name).set(1.0 if name == mode else 0.0)

@@ -46,6 +46,7 @@ def test_an_event_is_one_line_of_json_with_its_fields_and_who_said_it() -> None:
         "level": "info",
         "event": "listener joined",
         "logger": "services.edge.app",
+        "env": "development",
         "service": "edge",
         "instance": "edge-1",
         "listeners": 3,

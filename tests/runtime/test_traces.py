@@ -61,6 +61,7 @@ def test_steps_of_a_block_told_by_two_services_are_one_trace_below_its_asking() 
     assert (render.start_time, render.end_time) == (100_010_000_000, 100_070_000_000)
     assert dict(render.attributes or {}) == {"auralis.stream": STREAM, "auralis.block": 7, "batch": 3}
     assert render.resource.attributes["service.name"] == "auralis-synthesis"
+    assert render.resource.attributes["deployment.environment.name"] == "development"
 
 
 def test_the_same_share_of_blocks_is_traced_everywhere() -> None:

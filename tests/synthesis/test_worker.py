@@ -15,7 +15,7 @@ from services.contract import subjects
 from services.contract.block import Block, Chord, stream_hash
 from services.contract.job import RenderJob
 from services.contract.presence import Presence
-from services.contract.spec import StreamSpec
+from services.contract.spec import MODES, PRESETS, StreamSpec
 from services.contract.subjects import Lane
 from services.runtime.bus import Bus, BusError
 from services.runtime.bus.memory import MemoryBroker, MemoryBus
@@ -23,6 +23,7 @@ from services.runtime.metrics import PrometheusMetrics, sample_value
 from services.synthesis.batching import FIRST_BATCH, MAX_BATCH
 from services.synthesis.metrics import SynthesisMetrics
 from services.synthesis.render import RenderedBatch
+from services.synthesis.score.harmony import chord_table
 from services.synthesis.worker import MAX_FAILURES, Worker
 
 REVISION = "s1-test"
@@ -384,7 +385,8 @@ async def test_warming_up_tells_its_progress_and_the_mode(world: World) -> None:
     told: list[tuple[str, float]] = []
     world.renderer.eager_reason = "no compiler"
     await world.worker.warm_up(lambda stage, fraction: told.append((stage, fraction)))
-    assert told == [("opening kernels", 0.5)]
+    assert told == [("opening kernels", 0.5), ("preparing chords", 1.0)]
+    assert chord_table.cache_info().currsize >= len(MODES) * len(PRESETS), "no listener waits for a table of chords"
     assert world.count("mode", mode="eager") == 1
     assert world.count("mode", mode="compiled") == 0
 
