@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -65,7 +66,8 @@ def main() -> int:
         lines, looked_up, unknown = verdict(json.loads(done.stdout))
     except (ValueError, KeyError):
         reason = done.stderr.strip().splitlines()
-        return not_done(f"pip-audit ended with {done.returncode}: {reason[-1][:200] if reason else 'it said nothing'}")
+        said = textwrap.shorten(reason[-1], 200, placeholder=" …") if reason else "it said nothing"
+        return not_done(f"pip-audit ended with {done.returncode}: {said}")
     if lines:
         print("\n".join(lines))
         print(
