@@ -218,8 +218,9 @@ async def test_a_direct_close_that_the_peer_does_not_take_drops_the_connection(
 
 
 async def test_closing_what_has_gone_is_no_trouble() -> None:
-    for error in (RuntimeError("gone"), ConnectionResetError(), ValueError("other")):
-        transport, _, server, _, _ = direct()
+    for error, told in ((RuntimeError("gone"), []), (ConnectionResetError(), []), (ValueError("other"), ["closed"])):
+        transport, door, server, errors, _ = direct()
         server.error = error
         transport.close(1000, "stopped")
         await settle()
+        assert (door.aborted, errors) == (False, told)

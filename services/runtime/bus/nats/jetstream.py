@@ -32,6 +32,8 @@ WRONG_LAST_SEQUENCE: Final = 10071
 # account's, server's, memory's and storage's resources exceeded; more bytes than the account allows a stream
 NO_ROOM: Final = frozenset({10002, 10023, 10028, 10047, 10122})
 _STREAM_NAME_IN_USE: Final = 10058
+# for the server, for this account
+_NOT_ENABLED: Final = frozenset({10076, 10039})
 
 
 class MissingStreamError(BusError):
@@ -169,7 +171,10 @@ class JetStream:
         answer = _object(message.data)
         if "error" in answer:
             refusal = answer["error"]
-            raise ApiError(operation, int(refusal.get("err_code", 0)), str(refusal.get("description", "")))
+            err_code, description = int(refusal.get("err_code", 0)), str(refusal.get("description", ""))
+            if err_code in _NOT_ENABLED:
+                raise BusError(f"{description}; our account on the server needs `jetstream: enabled` in its config")
+            raise ApiError(operation, err_code, description)
         return answer
 
     async def put(self, stream: str, subject: str, data: bytes, headers: dict[str, str]) -> dict[str, Any]:

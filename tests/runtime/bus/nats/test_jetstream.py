@@ -91,16 +91,17 @@ async def test_a_server_with_little_memory_gets_a_smaller_history_and_the_log_sa
         server.stop()
 
 
-async def test_a_server_without_jetstream_is_reported_with_what_to_do(
+async def test_an_account_without_jetstream_is_reported_with_what_to_do(
     fleet: Fleet, logged: list[dict[str, Any]]
 ) -> None:
-    # An account without JetStream is to us as a server without it.
     server = NatsServer("accounts { PLAIN { users: [ {user: u, password: a-good-password} ] } }")
     server.start()
     try:
         bus = fleet.bus(server.url, user="u", password="a-good-password")
         connecting = asyncio.create_task(bus.connect())
-        await until(lambda: any("JetStream" in entry.get("detail", "") for entry in logged))
+        await until(lambda: any(entry["event"] == "bus away" for entry in logged))
+        complaint = next(entry for entry in logged if entry["event"] == "bus away")
+        assert "JetStream not enabled for account; our account on the server needs" in complaint["detail"]
         connecting.cancel()
         await asyncio.wait({connecting})
         await bus.close()
