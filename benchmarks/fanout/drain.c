@@ -1,4 +1,5 @@
-/* Listeners that cost as little as possible, the same for every server: connect, ask, and throw away what comes.
+/* Listeners that cost as little as possible, the same for every server: connect, ask, and throw away what comes. Pings
+   of a WebSocket server are answered, or it would take them for dead.
 
    usage: drain PORT COUNT REQUEST_FILE [SECOND_FILE]
    Each connection sends the request; when the first bytes come it sends the second file, if there is one. Each 100 ms a
@@ -22,6 +23,48 @@
 #define WAITING 256 /* connections at most that have not heard anything yet: a server's backlog is finite */
 
 static unsigned char heard[MOST + 64];
+
+/* How far a connection is in the frame that it reads; only those of WebSocket servers. */
+static struct reader {
+    unsigned char framed;
+    unsigned char head[10];
+    unsigned char have;
+    unsigned char ping[125];
+    unsigned char wanted;
+    uint64_t rest;
+} readers[MOST + 64];
+
+static void read_frames(int link, const unsigned char *data, size_t bytes) {
+    struct reader *reader = &readers[link];
+    while (bytes > 0) {
+        if (reader->rest > 0) {
+            size_t part = bytes < reader->rest ? bytes : (size_t)reader->rest;
+            if (reader->wanted > 0) memcpy(reader->ping + (reader->wanted - reader->rest), data, part);
+            reader->rest -= part;
+            data += part;
+            bytes -= part;
+        } else {
+            reader->head[reader->have++] = *data++;
+            bytes--;
+            if (reader->have < 2) continue;
+            unsigned char length = reader->head[1] & 127;
+            int whole = length == 126 ? 4 : length == 127 ? 10 : 2;
+            if (reader->have < whole) continue;
+            reader->rest = length;
+            if (whole > 2) reader->rest = 0;
+            for (int each = 2; each < whole; each++) reader->rest = reader->rest << 8 | reader->head[each];
+            reader->wanted = reader->head[0] == 0x89 && length < 126 ? length : 0;
+            reader->have = 0;
+        }
+        if (reader->rest == 0 && reader->wanted > 0) {
+            /* Masked with zeros, so that the payload stays as it is. */
+            unsigned char pong[6 + 125] = {0x8A, 0x80 | reader->wanted};
+            memcpy(pong + 6, reader->ping, reader->wanted);
+            if (write(link, pong, 6u + reader->wanted) < 0) perror("pong");
+            reader->wanted = 0;
+        }
+    }
+}
 
 static char *slurp(const char *path, size_t *bytes) {
     FILE *file = fopen(path, "rb");
@@ -87,9 +130,20 @@ int main(int argc, char **argv) {
                 heard[link] = 1;
                 answered++;
                 /* The answer to the request is read for real once, so that the question can follow it. */
-                char answer[4096];
-                got = recv(link, answer, sizeof answer, 0);
+                static char answer[4097];
+                got = recv(link, answer, sizeof answer - 1, 0);
+                answer[got > 0 ? got : 0] = 0;
+                char *end = strstr(answer, "\r\n\r\n");
+                memset(&readers[link], 0, sizeof readers[link]);
+                if (end != NULL && strncmp(answer, "HTTP/1.1 101", 12) == 0) {
+                    readers[link].framed = 1;
+                    read_frames(link, (unsigned char *)end + 4, (size_t)(answer + got - end - 4));
+                }
                 if (got > 0 && second != NULL && write(link, second, second_bytes) != (ssize_t)second_bytes) return 1;
+            } else if (readers[link].framed) {
+                static unsigned char buffer[1 << 18];
+                got = recv(link, buffer, sizeof buffer, 0);
+                if (got > 0) read_frames(link, buffer, (size_t)got);
             } else {
                 got = recv(link, NULL, 1 << 20, MSG_TRUNC);
             }
