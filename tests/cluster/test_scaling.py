@@ -60,12 +60,10 @@ def count(cluster: Cluster) -> int:
 
 def wait_for_edges(cluster: Cluster, wanted: int, timeout_s: float, history: list[str], began_s: float) -> None:
     """Return when `wanted` edges are ready; writes down when their number changes."""
-    last = -1
     while True:
         now = count(cluster)
-        if now != last:
+        if not history or not history[-1].endswith(f": {now}"):
             history.append(f"{time.monotonic() - began_s:.0f} s: {now}")
-            last = now
         if now == wanted:
             return
         if time.monotonic() - began_s > timeout_s:
