@@ -107,3 +107,25 @@ def test_images_that_cannot_be_built_start_no_cluster(kit: Path) -> None:
     done = run("ci-cluster", AURALIS_CLUSTER_KIT=str(kit / "kit"), PATH=f"{kit / 'bin'}:/usr/bin:/bin")
     assert done.returncode != 0
     assert "start" not in calls(kit)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the kit needs root, and so the script asks for it")
+@pytest.mark.parametrize("program", ["base-image", "start"])
+def test_what_the_kit_cannot_do_is_said_and_fails_nothing(kit: Path, program: str) -> None:
+    script(kit / "kit" / program, f"echo {program} >>{kit / 'calls'}\necho no mirror >&2\nexit 1")
+    done = run("ci-cluster", AURALIS_CLUSTER_KIT=str(kit / "kit"), PATH=f"{kit / 'bin'}:/usr/bin:/bin")
+    assert done.returncode == 0
+    assert "no mirror" in done.stderr
+    assert f"cluster tests are left out: {kit / 'kit' / program} failed" in done.stdout
+    assert not [line for line in calls(kit) if line.startswith("load-image")]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the kit needs root, and so the script asks for it")
+def test_images_that_take_all_the_time_start_no_cluster_and_are_said(kit: Path) -> None:
+    with (kit / "bin" / "buildah").open("a") as file:
+        file.write('\n[ "$1" != build ] || sleep 30\n')
+    path = f"{kit / 'bin'}:/usr/bin:/bin"
+    done = run("ci-cluster", AURALIS_CLUSTER_KIT=str(kit / "kit"), PATH=path, AURALIS_CI_CLUSTER_SECONDS="3")
+    assert done.returncode == 0
+    assert "cluster tests are left out: the images were not built in 1 s" in done.stdout
+    assert "start" not in calls(kit)
