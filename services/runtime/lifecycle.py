@@ -128,7 +128,7 @@ def exit_quietly_on_signals() -> None:
 async def _supervise(main: Callable[[Lifecycle], Awaitable[None]], stop_timeout_s: float) -> int:
     lifecycle = Lifecycle()
     _take_signals(lifecycle)
-    running = asyncio.ensure_future(_call(lambda: main(lifecycle)))
+    running = asyncio.create_task(_serve(main, lifecycle))
     stopping = asyncio.create_task(lifecycle.stopping.wait())
     await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if not running.done():
@@ -143,7 +143,16 @@ async def _supervise(main: Callable[[Lifecycle], Awaitable[None]], stop_timeout_
             _log.critical("does not end, killed", waited_s=2 * stop_timeout_s)
             _exit_now(EXIT_FAILED)
         return EXIT_FAILED
-    await running
+    return await running
+
+
+async def _serve(main: Callable[[Lifecycle], Awaitable[None]], lifecycle: Lifecycle) -> int:
+    """Run the service; the exit code."""
+    try:
+        await main(lifecycle)
+    except SystemExit as end:
+        # Whoever ends the process has said why. Out of a task it would leave a traceback below that.
+        return end.code if isinstance(end.code, int) else EXIT_FAILED if end.code else 0
     return 0
 
 

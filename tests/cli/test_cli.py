@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 import time
@@ -11,6 +12,8 @@ from services import cli
 from services.contract.spec import PRESETS, StreamSpec
 from services.local import findings
 from services.local.findings import Finding
+
+REPO = Path(__file__).parents[2]
 
 
 def run(*arguments: str) -> tuple[int, str]:
@@ -151,6 +154,19 @@ def test_a_package_that_is_missing_is_a_sentence(monkeypatch: pytest.MonkeyPatch
     status, text = run("doctor")
     assert status == 1
     assert "auralis[synthesis]" in text
+
+
+@pytest.mark.parametrize("service", ["edge", "synthesis", "telemetry"])
+def test_a_service_with_bad_settings_names_all_of_them_and_nothing_else(service: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "services.cli", service],
+        env={**os.environ, "PYTHONPATH": str(REPO), "AURALIS_PORT": "abc", "WS_MAX_CONNECTIONS": "-1"},
+        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    first, *problems = done.stderr.splitlines()
+    assert first == "Auralis cannot start: 2 settings cannot be used."
+    assert [problem.split(":")[0].strip() for problem in problems] == ["AURALIS_PORT", "WS_MAX_CONNECTIONS"]
 
 
 def test_the_version_is_the_packages() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import subprocess
@@ -117,6 +118,18 @@ def test_a_known_failure_is_a_sentence_with_its_exit_code(capsys: pytest.Capture
     shown = "".join(capsys.readouterr())
     assert "there is no music without a renderer" in shown
     assert "Traceback" not in shown
+
+
+@pytest.mark.parametrize(("asked", "status"), [(2, 2), (0, 0), (None, 0), ("no", 1)])
+def test_a_service_that_ends_the_process_does_so_with_its_own_code_and_no_traceback(
+    asked: int | str | None, status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def main(_lifecycle: Lifecycle) -> None:
+        sys.exit(asked)
+
+    assert run_until_stopped(main) == status
+    gc.collect()
+    assert "Traceback" not in "".join(capsys.readouterr())
 
 
 def test_a_port_in_use_exits_with_1(capsys: pytest.CaptureFixture[str]) -> None:
