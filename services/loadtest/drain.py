@@ -356,16 +356,25 @@ async def run(options: Options, index: int = 0) -> Tally:
 
 def read_options(arguments: Sequence[str] | None) -> tuple[Options, int]:
     """The command line; which of several this is."""
-    parser = argparse.ArgumentParser(description="Listen with many, measure, throw away.")
+    parser = argparse.ArgumentParser(
+        prog="python -m services.loadtest.drain",
+        description="Listen with many, measure, throw away.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
     parser.add_argument("url", help="ws://HOST:PORT/ws")
     parser.add_argument("--listeners", type=int, default=100, help="of all processes together")
     parser.add_argument("--seconds", type=float, default=60.0, help="to stay, after all have begun")
     parser.add_argument("--ramp", type=float, default=10.0, help="seconds over which listeners begin")
     parser.add_argument("--streams", type=int, default=8, help="different streams to spread them over")
     parser.add_argument("--seed", type=int, default=1, help="of the first stream")
-    parser.add_argument("--format", choices=get_args(messages.Wire), default="pcm")
+    parser.add_argument("--format", choices=get_args(messages.Wire), default="pcm", help="on the wire")
     parser.add_argument("--of", type=int, default=1, help="processes that share the listeners")
-    parser.add_argument("--index", type=int, default=int(os.environ.get("JOB_COMPLETION_INDEX", "0")))
+    parser.add_argument(
+        "--index",
+        type=int,
+        default=int(os.environ.get("JOB_COMPLETION_INDEX", "0")),
+        help="which of them this is, from 0",
+    )
     read = parser.parse_args(arguments)
     if min(read.listeners, read.of, read.streams) < 1 or not 0 <= read.index < read.of:
         parser.error("--listeners, --of and --streams are 1 or more, and --index is below --of")
