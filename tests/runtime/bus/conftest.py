@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from services.runtime.bus import Bus
+from services.contract import subjects
+from services.runtime.bus import Bus, JobSource
 from services.runtime.bus.limits import BusLimits
 from services.runtime.bus.memory import MemoryBroker, MemoryBus
 from services.runtime.bus.nats import NatsBus
@@ -55,6 +56,13 @@ class World:
 def fresh(prefix: str) -> str:
     """A subject token that no other test uses."""
     return f"{prefix}-{next(_tokens)}"
+
+
+async def jobs_of(bus: Bus, lane: subjects.Lane = "now", *, revision: str, ack_wait_s: float = 5.0) -> JobSource:
+    """What a worker pulls from: one lane of one revision."""
+    return await bus.jobs(
+        subjects.render_consumer(revision, lane), subjects.render_filter(revision, lane), ack_wait_s=ack_wait_s
+    )
 
 
 async def until(condition: Callable[[], bool], timeout_s: float = 5.0) -> None:
