@@ -38,8 +38,9 @@ class _Group(click.Group):
                 "kubernetes": "loadtest",
                 "matplotlib": "loadtest",
             }.get(error.name)
-            what = f"auralis[{extra}]" if extra else error.name
-            raise click.ClickException(f"{error.name} is not installed: `uv pip install '{what}'`.") from error
+            # Of this checkout: a package index may know another project by the same name.
+            what = f"-e '.[{extra}]'" if extra else error.name
+            raise click.ClickException(f"{error.name} is not installed: `uv pip install {what}`.") from error
         except BrokenPipeError:
             # Whoever read our output has gone: nothing is wrong here. Python's own flush at exit must not complain.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

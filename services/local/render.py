@@ -106,7 +106,7 @@ def plot_problem(plot: Path) -> str:
     if plot.suffix.lower() not in PICTURE_SUFFIXES:
         return f"{plot}: got {plot.suffix or 'no suffix'!r}, expected a picture: {', '.join(PICTURE_SUFFIXES)}."
     if importlib.util.find_spec("matplotlib") is None:
-        return "--plot: matplotlib is not installed: `uv pip install 'auralis[plot]'`."
+        return "--plot: matplotlib is not installed: `uv pip install -e '.[plot]'`."
     return ""
 
 

@@ -63,7 +63,7 @@ def run(*, seconds: float, listeners: int, output: Path, as_json: bool) -> int:
     except ModuleNotFoundError as error:
         if error.name != "matplotlib":
             raise
-        print("  no picture: matplotlib is not installed (`uv pip install 'auralis[plot]'`)", file=sys.stderr)  # noqa: T201 - as above
+        print("  no picture: matplotlib is not installed (`uv pip install -e '.[plot]'`)", file=sys.stderr)  # noqa: T201 - as above
     else:
         draw(report, samples, output / "soak.png")
     print(f"  written to {output}: {', '.join(sorted(each.name for each in output.iterdir()))}", file=sys.stderr)  # noqa: T201 - as above

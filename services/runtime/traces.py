@@ -108,7 +108,7 @@ def open_traces(settings: Settings, *, service: str, instance: str, exporter: An
         active = _make(settings, service, instance, exporter)
     except ModuleNotFoundError as error:
         raise ServiceError(
-            f"AURALIS_TRACES={settings.traces}: {error.name} is not installed; `uv pip install 'auralis[traces]'`, or "
+            f"AURALIS_TRACES={settings.traces}: {error.name} is not installed; `uv pip install -e '.[traces]'`, or "
             "unset it"
         ) from error
     return active

@@ -153,7 +153,7 @@ def test_a_package_that_is_missing_is_a_sentence(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("services.local.doctor.examine", missing)
     status, text = run("doctor")
     assert status == 1
-    assert "auralis[synthesis]" in text
+    assert "uv pip install -e '.[synthesis]'" in text
 
 
 @pytest.mark.parametrize("service", ["edge", "synthesis", "telemetry"])

@@ -73,7 +73,7 @@ def test_other_sound_and_other_scores_are_other_pictures(tmp_path: Path) -> None
 def test_without_matplotlib_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "matplotlib" else find(name))
-    assert "uv pip install 'auralis[plot]'" in plot_problem(tmp_path / "out.png")
+    assert "uv pip install -e '.[plot]'" in plot_problem(tmp_path / "out.png")
 
 
 def test_a_suffix_that_is_no_picture_is_refused_before_anything_is_rendered(
