@@ -102,5 +102,5 @@ def test_a_missing_library_is_told_with_what_to_do(monkeypatch: pytest.MonkeyPat
         return real(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ServiceError, match=r"auralis\[traces\]"):
+    with pytest.raises(ServiceError, match=r"uv pip install -e '\.\[traces\]'"):
         open_traces(Settings(traces="console"), service="edge", instance="i-1")
