@@ -8,9 +8,12 @@ import errno
 import os
 import socket
 from collections.abc import Generator
-from typing import Any, override
+from typing import Any, Final, override
 
 import uvicorn
+
+ACCEPTED_AT_ONCE: Final = 16
+"""Connections that are taken in each time the loop goes around."""
 
 
 class PortInUseError(OSError):
@@ -94,12 +97,16 @@ class EmbeddedServer:
         Raises:
             RuntimeError: the application did not start.
         """
-        self._task = asyncio.create_task(self._server.serve(sockets=[self._socket]), name=f"http-{self.port}")
+        # The loop accepts one connection of a socket each time around, however many wait: after a restart a crowd would
+        # come in at the pace of the loop's turns, and the loop is busy with those who are in.
+        doors = [self._socket, *(self._socket.dup() for _ in range(ACCEPTED_AT_ONCE - 1))]
+        self._task = asyncio.create_task(self._server.serve(sockets=doors), name=f"http-{self.port}")
         started = asyncio.create_task(self._server.answering.wait())
         await asyncio.wait({self._task, started}, return_when=asyncio.FIRST_COMPLETED)
         started.cancel()
         if self._task.done():
-            self._socket.close()
+            for door in doors:
+                door.close()
             error = self._task.exception() if not self._task.cancelled() else None
             raise RuntimeError(f"the HTTP server on port {self.port} ended while starting") from error
 

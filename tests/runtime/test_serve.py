@@ -7,8 +7,9 @@ from typing import Any
 
 import httpx
 import pytest
+import uvloop
 
-from services.runtime.serve import EmbeddedServer, PortInUseError, bind_socket
+from services.runtime.serve import ACCEPTED_AT_ONCE, EmbeddedServer, PortInUseError, bind_socket
 
 
 async def hello(_scope: Any, _receive: Any, send: Any) -> None:
@@ -102,3 +103,30 @@ async def test_a_request_under_way_is_given_time_and_then_cancelled() -> None:
             await server.stop(grace_s=1)
         with pytest.raises(httpx.HTTPError):
             (await request).raise_for_status()
+
+
+def test_a_crowd_at_the_door_is_let_in_within_a_few_turns_of_the_loop() -> None:
+    crowd = 4 * ACCEPTED_AT_ONCE
+
+    async def turns_for_everybody() -> int:
+        server = EmbeddedServer(hello, bind_socket("127.0.0.1", 0), lifespan="off")
+        await server.start()
+        links = []
+        try:
+            for _ in range(crowd):
+                # The kernel answers: they wait at the door.
+                link = socket.create_connection(("127.0.0.1", server.port), 2)
+                links.append(link)
+            turns = 0
+            while len(server._server.server_state.connections) < crowd:
+                await asyncio.sleep(0)
+                turns += 1
+            return turns
+        finally:
+            for link in links:
+                link.close()
+            await server.stop()
+
+    # asyncio's own loop takes all at once; the one that services run on takes one of each socket.
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(turns_for_everybody()) <= crowd // ACCEPTED_AT_ONCE + 4
