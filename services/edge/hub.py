@@ -1,7 +1,7 @@
 """The edge's heart (shell): listeners, and one wake per tick that moves them all.
 
 Decisions are made by the pure parts (ring, demand, listener, tiers); this module gives them time and messages, and
-carries out what they decide. A tick of 100 ms has five beats: a small crowd is all sent its chunks at the first one, a
+carries out what they decide. A tick of 100 ms has eight beats: a small crowd is all sent its chunks at the first one, a
 large crowd is spread over them, so that nobody waits for thousands of others.
 """
 
@@ -39,11 +39,11 @@ from services.runtime.settings import EdgeSettings
 _log = get_logger(__name__)
 
 ROOM_CHUNKS: Final = 64
-BEATS: Final = 5
+BEATS: Final = 8
 """Parts of a tick."""
-BEAT_LISTENERS: Final = 1024
-"""So many share a beat before the next one is used: about as long as a beat lasts at a core's limit. Fewer would wait
-less, and cost more: each time that the server falls asleep, so do those who read beside it."""
+BEAT_LISTENERS: Final = 640
+"""So many share a beat before the next one is used: ten milliseconds of writing. Fewer would wait less, and cost more:
+each time that the server falls asleep, so do those who read beside it."""
 FEED_S: Final = 0.02
 """So long at most those are looked after at once who wait for a block that has just come."""
 LOOSE_AT_LEAST_S: Final = 0.005
@@ -637,19 +637,20 @@ class Hub:
             if connection.closed or listener.spec is None or connection.slot is None:
                 continue
             self._tier_counts[listener.tiers.tier] += 1
+            if connection.cohort is not None:
+                listener.went_on(connection.cohort.next)
             if connection.slot < NAMED_SLOTS:
-                if connection.cohort is not None:
-                    listener.went_on(connection.cohort.next)
                 self._metrics.slots.set_depth(connection.slot, listener.depth(live))
             if listener.token_is_old(now_s):
-                # It is sent a new one when it is next looked at.
-                self._take_out(connection)
+                self._carry_out(connection, listener.renew_token(now_s), now_s, live)
             if connection.transport is not None:
                 round_trip_s = connection.transport.round_trip_s()
                 before_s, connection.round_trip_s = connection.round_trip_s, round_trip_s
                 if round_trip_s and before_s and round_trip_s != before_s:
-                    self._take_out(connection)
+                    tier = listener.tiers.tier
                     listener.tiers.on_delay(abs(round_trip_s - before_s) * 1000.0, now_s)
+                    if listener.tiers.tier != tier:
+                        self._take_out(connection)
 
     # --- drain -------------------------------------------------------------------------------------------------------
 

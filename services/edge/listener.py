@@ -441,7 +441,13 @@ class Listener:
 
     def token_is_old(self, now_s: float) -> bool:
         """Whether it should be sent a new resume token."""
-        return self.events and now_s - self._token_s >= TOKEN_EVERY_S
+        return self.events and self._cursor is not None and now_s - self._token_s >= TOKEN_EVERY_S
+
+    def renew_token(self, now_s: float) -> list[Action]:
+        """A new resume token for the place where it is."""
+        actions: list[Action] = []
+        self._hello(now_s, actions)
+        return actions
 
     def _send(self, line: Line, now_s: float, live: int, room: int, actions: list[Action]) -> None:
         cursor = self._cursor

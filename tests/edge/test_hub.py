@@ -410,6 +410,21 @@ async def test_a_stalled_connection_is_sent_nothing_and_goes_on_when_it_has_room
         assert len(ear.chunks) == 15
 
 
+async def test_a_token_is_renewed_for_one_who_stays_with_his_cohort() -> None:
+    async with world() as edge:
+        await edge.here()
+        connection, ear = edge.listen(events=True)
+        await settle()
+        for _ in range(38):
+            await edge.render(0, 1, 2, 3, 4)
+            await edge.tick(10)
+        greeting, renewed = ear.events("hello")
+        assert renewed["resume"] != greeting["resume"]
+        assert renewed["chunk_id"] in ear.chunks
+        assert connection.cohort is not None
+        assert ear.chunks == list(range(ear.chunks[0], ear.chunks[-1] + 1))
+
+
 async def test_who_was_left_out_of_a_beat_that_took_too_long_is_the_first_of_the_next() -> None:
     async with world() as edge:
         await edge.here()
