@@ -115,13 +115,12 @@ def _cell(value: object) -> str:
 
 
 def with_ratios(rows: Iterable[Row], key: str, *, against: str, name_key: str, groups: Sequence[str] = ()) -> list[Row]:
-    """`rows` with `ratio`: its `key` divided by that of the row named `against` of the same groups."""
+    """`rows` with `ratio`: their `key` divided by that of the first row of the same groups named `against…`."""
     rows = list(rows)
-    bases = {
-        tuple(row.get(group) for group in groups): row.get(key)
-        for row in rows
-        if str(row.get(name_key, "")).startswith(against)
-    }
+    bases: dict[tuple[object, ...], Any] = {}
+    for row in rows:
+        if str(row.get(name_key, "")).startswith(against):
+            bases.setdefault(tuple(row.get(group) for group in groups), row.get(key))
     found = []
     for row in rows:
         base = bases.get(tuple(row.get(group) for group in groups))
@@ -143,7 +142,9 @@ def page(results: Mapping[str, Any]) -> str:
     if about["quick"]:
         sections.append("**A short run: it shows that everything runs, and no figure in it is worth quoting.**")
     for part in results["parts"]:
-        text = [f"## {part['name'].capitalize()}\n", f"`{part['command']}` ({part['seconds']:.0f} s)"]
+        earlier = part.get("commit", about["commit"]) != about["commit"]
+        when = f", at commit {part['commit']}" if earlier else ""
+        text = [f"## {part['name'].capitalize()}\n", f"`{part['command']}` ({part['seconds']:.0f} s{when})"]
         if part["failed"]:
             text.append(f"Not measured to the end: {part['failed']}")
         text += tables(part["name"], part["rows"])
@@ -186,7 +187,10 @@ def _rendering(rows: Sequence[Row]) -> list[str]:
             "renderer": "per core", "streams_per_core": "streams", "million_voice_samples_per_s": "million partials/s",
             "ratio": "partials, as a share of ours", "remark": "",
         },
-        "memory": {"streams": "streams", "mb_per_stream": "MB a stream", "growth_mb": "growth, MB", "blocks": "blocks"},
+        "memory": {
+            "streams": "streams", "mb_per_stream": "MB a stream", "blocks": "blocks", "growth_mb": "growth, MB",
+            "growth_second_half_mb": "of it in the second half",
+        },
     }  # fmt: skip
     found = []
     for kind, wanted in columns.items():
@@ -339,7 +343,9 @@ def main() -> None:
     """Measure, or only draw again, and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="two minutes, figures of no worth")
-    parser.add_argument("--only", default=",".join(part.name for part in PARTS), help="parts, with commas")
+    parser.add_argument(
+        "--only", default=",".join(part.name for part in PARTS), help="parts, with commas; the others stay as they were"
+    )
     parser.add_argument("--render", action="store_true", help="measure nothing; write page and pictures again")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--images", type=Path, default=IMAGES)
@@ -357,13 +363,18 @@ def main() -> None:
             parser.error(
                 f"--only: got {', '.join(sorted(unknown))}, expected some of {', '.join(p.name for p in PARTS)}"
             )
-        results = {"about": told, "parts": []}
+        # What is not measured now stays as it was.
+        kept = json.loads(path.read_text())["parts"] if path.exists() else []
+        results = {"about": told, "parts": [part for part in kept if part["name"] not in wanted]}
+        order = [part.name for part in PARTS]
         for part in PARTS:
             if part.name in wanted:
                 print(f"{part.name}: {part.command(quick=options.quick)}", flush=True)
                 done = run(part, quick=options.quick)
                 print(f"  {len(done['rows'])} rows in {done['seconds']:.0f} s {done['failed']}", flush=True)
-                results["parts"].append(done)
+                results["parts"] = sorted(
+                    [*results["parts"], {**done, "commit": told["commit"]}], key=lambda each: order.index(each["name"])
+                )
                 # Who has no ten minutes keeps what has been measured so far.
                 write(results, options.results, options.images)
     for written in write(results, options.results, options.images):

@@ -78,6 +78,18 @@ def test_ratios_are_to_the_named_row_of_the_same_group() -> None:
     assert "ratio" not in rows[0]
 
 
+def test_ratios_are_to_the_first_row_whose_name_begins_so() -> None:
+    rows = [{"phrase": "batch 8", "ms": 10.0}, {"phrase": "batch 8, eager", "ms": 50.0}]
+    assert [row["ratio"] for row in report.with_ratios(rows, "ms", against="batch 8", name_key="phrase")] == [1.0, 5.0]
+
+
+def test_a_part_of_an_earlier_commit_says_so() -> None:
+    told = results()
+    told["parts"][0]["commit"] = told["about"]["commit"]
+    told["parts"][1]["commit"] = "0ldc0de"
+    assert report.page(told).count("at commit 0ldc0de") == report.page(told).count("at commit") == 1
+
+
 def test_a_ratio_to_what_was_not_measured_is_left_empty() -> None:
     rows = [{"server": "auralis", "cost": 3.0}, {"server": "broken", "cost": None}]
     assert [row["ratio"] for row in report.with_ratios(rows, "cost", against="writev", name_key="server")] == [None] * 2
