@@ -76,19 +76,32 @@ class JitterTracker:
 
     def record_deviation(self, deviation_ms: float, *, underrun: bool = False) -> None:
         """As `record_chunk`, for a deviation that somebody else has measured."""
+        self._append((deviation_ms, underrun))
+        if self._mean_ms is None:
+            self._mean_ms = deviation_ms
+        else:
+            self._mean_ms += self._alpha * (deviation_ms - self._mean_ms)
+
+    def record_steady(self, chunks: int) -> None:
+        """`chunks` arrivals that nobody has measured, as steady as the mean: they change spread and underrun rate."""
+        if self._mean_ms is None and chunks > 0:
+            self._mean_ms = 0.0
+        # One tuple for all of them: there are thousands of listeners, and fifty entries each.
+        entry = (self.get_mean_jitter_ms(), False)
+        for _ in range(chunks):
+            self._append(entry)
+
+    def _append(self, entry: tuple[float, bool]) -> None:
         if self.full:
             old_ms, old_underrun = self._window[0]
             self._sum -= old_ms
             self._sum_of_squares -= old_ms * old_ms
             self._underruns -= old_underrun
-        self._window.append((deviation_ms, underrun))
+        self._window.append(entry)
+        deviation_ms, underrun = entry
         self._sum += deviation_ms
         self._sum_of_squares += deviation_ms * deviation_ms
         self._underruns += underrun
-        if self._mean_ms is None:
-            self._mean_ms = deviation_ms
-        else:
-            self._mean_ms += self._alpha * (deviation_ms - self._mean_ms)
 
     def get_mean_jitter_ms(self) -> float:
         """Exponential moving average of the deviation in milliseconds; 0 before the first chunk."""

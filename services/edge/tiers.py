@@ -122,11 +122,8 @@ class TierController:
 
     def _write_down(self) -> None:
         delivered, self._delivered = min(self._delivered, WINDOW_CHUNKS), 0
-        if self._reported_chunk is not None:
-            return
-        mean_ms = self.tracker.get_mean_jitter_ms()
-        for _ in range(delivered):
-            self.tracker.record_deviation(mean_ms)
+        if self._reported_chunk is None:
+            self.tracker.record_steady(delivered)
 
     def on_report(self, chunk_id: int, underruns: int, jitter_ms: float, now_s: float) -> int:
         """What the player says.

@@ -85,3 +85,18 @@ def test_senseless_parameters_are_refused(window: int, alpha: float) -> None:
 def test_a_time_that_is_no_number_is_refused() -> None:
     with pytest.raises(ValueError, match="finite"):
         JitterTracker().record_chunk(arrival(float("nan")))
+
+
+@pytest.mark.parametrize("before", [[], [3.0, 40.0, 7.0]])
+def test_what_was_not_measured_counts_as_much_as_so_many_at_the_mean(before: list[float]) -> None:
+    one_by_one, at_once = JitterTracker(window_size=10), JitterTracker(window_size=10)
+    for tracker in (one_by_one, at_once):
+        for deviation_ms in before:
+            tracker.record_deviation(deviation_ms, underrun=True)
+    for _ in range(8):
+        one_by_one.record_deviation(one_by_one.get_mean_jitter_ms())
+    at_once.record_steady(8)
+    assert len(at_once) == len(one_by_one)
+    assert at_once.get_mean_jitter_ms() == pytest.approx(one_by_one.get_mean_jitter_ms())
+    assert at_once.get_jitter_std() == pytest.approx(one_by_one.get_jitter_std())
+    assert at_once.get_underrun_rate() == one_by_one.get_underrun_rate()
