@@ -142,8 +142,8 @@ def page(results: Mapping[str, Any]) -> str:
     if about["quick"]:
         sections.append("**A short run: it shows that everything runs, and no figure in it is worth quoting.**")
     for part in results["parts"]:
-        earlier = part.get("commit", about["commit"]) != about["commit"]
-        when = f", at commit {part['commit']}" if earlier else ""
+        commits = sorted({row["commit"] for row in part["rows"] if "commit" in row} or {about["commit"]})
+        when = f", at commit {', '.join(commits)}" if commits != [about["commit"]] else ""
         text = [f"## {part['name'].capitalize()}\n", f"`{part['command']}` ({part['seconds']:.0f} s{when})"]
         if part["failed"]:
             text.append(f"Not measured to the end: {part['failed']}")
@@ -372,9 +372,7 @@ def main() -> None:
                 print(f"{part.name}: {part.command(quick=options.quick)}", flush=True)
                 done = run(part, quick=options.quick)
                 print(f"  {len(done['rows'])} rows in {done['seconds']:.0f} s {done['failed']}", flush=True)
-                results["parts"] = sorted(
-                    [*results["parts"], {**done, "commit": told["commit"]}], key=lambda each: order.index(each["name"])
-                )
+                results["parts"] = sorted([*results["parts"], done], key=lambda each: order.index(each["name"]))
                 # Who has no ten minutes keeps what has been measured so far.
                 write(results, options.results, options.images)
     for written in write(results, options.results, options.images):

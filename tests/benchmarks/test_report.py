@@ -85,8 +85,8 @@ def test_ratios_are_to_the_first_row_whose_name_begins_so() -> None:
 
 def test_a_part_of_an_earlier_commit_says_so() -> None:
     told = results()
-    told["parts"][0]["commit"] = told["about"]["commit"]
-    told["parts"][1]["commit"] = "0ldc0de"
+    told["parts"][0]["rows"][0]["commit"] = told["about"]["commit"]
+    told["parts"][1]["rows"][0]["commit"] = "0ldc0de"
     assert report.page(told).count("at commit 0ldc0de") == report.page(told).count("at commit") == 1
 
 
