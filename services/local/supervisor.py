@@ -32,7 +32,6 @@ class ChildSpec:
         command: a program and its arguments, where `module` is empty; arguments for the module otherwise.
         environ: what differs from the supervisor's own environment.
         stop_order: children of a lower number are stopped first.
-        nice: how far it stands back for the others where they need the processor at once, 0 to 19.
     """
 
     name: str
@@ -40,20 +39,11 @@ class ChildSpec:
     command: tuple[str, ...] = ()
     environ: Mapping[str, str] = field(default_factory=dict)
     stop_order: int = 0
-    nice: int = 0
 
     def argv(self) -> list[str]:
         """The whole command line, on its leash (see leash.py)."""
         target = ["module", self.module] if self.module else ["exec"]
         return [sys.executable, "-m", "services.local.leash", *target, *self.command]
-
-
-def stand_back(pid: int, nice: int) -> None:
-    """Lower the priority of a process that was just started; what it starts has it from there."""
-    # Where there are no priorities, or the process has ended already, nothing is lost.
-    with contextlib.suppress(OSError, AttributeError):
-        if nice:
-            os.setpriority(os.PRIO_PROCESS, pid, nice)
 
 
 class Observer(Protocol):
@@ -183,7 +173,6 @@ class _Running:
             process_group=0,
         )
         self.pid = self._process.pid
-        stand_back(self.pid, child.nice)
         for target in (self._read, self._wait):
             threading.Thread(target=target, name=f"{child.name} {target.__name__}", daemon=True).start()
 

@@ -27,9 +27,6 @@ from services.runtime.settings import Settings
 
 SERVICES: Final = ("synthesis", "edge", "telemetry")
 DRAIN_S: Final = 1.0
-RENDERER_NICE: Final = 10
-"""Blocks are rendered seconds ahead and sent to the millisecond: where both need the processor, the edge has it first.
-It matters most while a renderer starts, which keeps every core busy."""
 """On one machine there is no other edge to move listeners to: Ctrl-C should not take half a minute."""
 STOP_MARGIN_S: Final = 9.0
 """Beyond the drain: a renderer finishes its batch, a server its requests."""
@@ -103,7 +100,6 @@ def plan_children(addresses: Addresses, *, own_nats: bool, drain_s: float, secre
             name,
             module=f"services.{name}",
             environ={**common, "METRICS_PORT": str(addresses.internal_ports[name]), **own[name]},
-            nice=RENDERER_NICE if name == "synthesis" else 0,
         )
         for name in SERVICES
     ]

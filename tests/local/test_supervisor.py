@@ -46,10 +46,9 @@ class Modules:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def child(self, name: str, source: str, *, stop_order: int = 0, nice: int = 0) -> ChildSpec:
+    def child(self, name: str, source: str, *, stop_order: int = 0) -> ChildSpec:
         (self.folder / f"child_{name}.py").write_text(textwrap.dedent(source))
-        environ = {"PYTHONPATH": str(self.folder)}
-        return ChildSpec(name, f"child_{name}", environ=environ, stop_order=stop_order, nice=nice)
+        return ChildSpec(name, f"child_{name}", environ={"PYTHONPATH": str(self.folder)}, stop_order=stop_order)
 
 
 @pytest.fixture
@@ -82,22 +81,6 @@ WAITS = """
     print("up", flush=True)
     time.sleep(600)
 """
-
-
-async def test_a_child_that_is_to_stand_back_does_so_with_all_that_it_starts(modules: Modules) -> None:
-    recorder = Recorder()
-    source = """
-        import os, threading, time
-        time.sleep(0.5)
-        print("nice", os.nice(0), flush=True)
-        threading.Thread(target=lambda: print("thread", os.nice(0), flush=True)).start()
-        time.sleep(60)
-    """
-    own = os.nice(0)
-    async with supervised([modules.child("patient", source, nice=7), modules.child("busy", source)], recorder):
-        await until(lambda: len(recorder.texts("patient")) == len(recorder.texts("busy")) == 2)
-    assert recorder.texts("patient") == [f"nice {max(own, 7)}", f"thread {max(own, 7)}"]
-    assert recorder.texts("busy") == [f"nice {own}", f"thread {own}"]
 
 
 async def test_a_child_that_dies_is_named_with_its_last_words_and_started_again_with_growing_waits(

@@ -17,8 +17,6 @@ from typing import Self
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from services.local.supervisor import stand_back
-from services.local.up import RENDERER_NICE
 from tests.support.nats import NatsServer
 from tests.support.ports import free_port
 from tests.support.system import REPO
@@ -82,9 +80,6 @@ class Service:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", *self._module.split()], cwd=REPO, env=self.environ, stdout=log, stderr=log
             )
-        if self.name.startswith("synthesis"):
-            # As `auralis up` starts them.
-            stand_back(self._process.pid, RENDERER_NICE)
 
     async def ready(self, within_s: float = READY_WITHIN_S) -> float:
         """Wait until it says that it is ready; returns the seconds."""
