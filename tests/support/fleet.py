@@ -81,6 +81,17 @@ class Service:
                 [sys.executable, "-m", *self._module.split()], cwd=REPO, env=self.environ, stdout=log, stderr=log
             )
 
+    async def welcoming(self, within_s: float = READY_WITHIN_S) -> None:
+        """Wait until an edge takes new streams: after blocks came late it refuses them for a while."""
+        began_s = time.monotonic()
+        async with httpx.AsyncClient(timeout=2) as http:
+            while time.monotonic() - began_s < within_s:
+                with contextlib.suppress(httpx.HTTPError):
+                    if not (await http.get(f"{self.http_url}/api/status")).json()["overloaded"]:
+                        return
+                await asyncio.sleep(0.2)
+        raise AssertionError(f"{self.name} still refused new streams after {within_s:g} s")
+
     async def ready(self, within_s: float = READY_WITHIN_S) -> float:
         """Wait until it says that it is ready; returns the seconds."""
         began_s = time.monotonic()
@@ -192,3 +203,6 @@ class Fleet:
                 service.resume()
         for service in self.services.values():
             await service.ready()
+        for name, service in self.services.items():
+            if name.startswith("edge"):
+                await service.welcoming()
