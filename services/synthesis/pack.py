@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Final
@@ -46,6 +46,9 @@ _GUST_RATIO: Final = 2.618
 """Of a gust's two movements: never in step."""
 _HISS_PEAK: Final = 32_767.0 * 6.0**0.5
 """Peak of triangular noise, in 16-bit steps, for an RMS of 1."""
+
+FORGET_S: Final = 30
+"""A stream whose last block lies this far behind the newest has no listener any more."""
 
 Compose = Callable[[StreamSpec, int], Section]
 
@@ -152,14 +155,20 @@ class Packer:
 
     Args:
         compose: the section of a spec by its number.
-        max_sections: how many prepared sections are kept; the least recently used goes first.
+        max_sections: how many prepared sections are kept at most (130 KB each); the least recently used goes first.
     """
 
     def __init__(self, compose: Compose, *, max_sections: int = 1024) -> None:
         self._compose = compose
         self._max_sections = max_sections
         self._prepared: OrderedDict[tuple[str, int], PreparedSection] = OrderedDict()
+        self._latest: dict[str, int] = {}
+        self._forgot_at: int | None = None
         self._lock = Lock()
+
+    def __len__(self) -> int:
+        """How many prepared sections are kept."""
+        return len(self._prepared)
 
     def section(self, spec: StreamSpec, number: int) -> PreparedSection:
         """The prepared section `number` of `spec`."""
@@ -186,6 +195,31 @@ class Packer:
         moment = 20 + _stream_number(spec) % 200
         if second >= moment and (spec.stream_id, number + 1) not in self._prepared:
             self.section(spec, number + 1)
+
+    def forget(self, rendered: Mapping[str, int]) -> None:
+        """Drop what no block to come will need, so that memory follows the streams in use and not those that were.
+
+        Each steered intensity is a stream of its own: without this a day of steering would fill the whole bound.
+
+        Args:
+            rendered: the latest block of each stream that has just been rendered.
+        """
+        if not rendered:
+            return
+        newest = max(rendered.values())
+        with self._lock:
+            self._latest.update(rendered)
+            # Looking at all streams once a second is enough.
+            if newest == self._forgot_at:
+                return
+            self._forgot_at = newest
+            horizon = newest - FORGET_S
+            self._latest = {stream: block for stream, block in self._latest.items() if block >= horizon}
+            for stream, number in list(self._prepared):
+                latest = self._latest.get(stream)
+                # The section before still rings in this one.
+                if latest is None or number < latest // BLOCKS_PER_SECTION - 1:
+                    del self._prepared[stream, number]
 
     def place(self, spec: StreamSpec, block: int) -> Placement:
         """Find what sounds in `block`: notes of its own section, and what still rings of the section before."""

@@ -193,7 +193,9 @@ class Renderer:
             self.warm_up()
         started = time.perf_counter()
         result = self._render(list(jobs), started, out)
-        self._sends.forget(_latest(jobs))
+        latest = _latest(jobs)
+        self._sends.forget(latest)
+        self.packer.forget(latest)
         for spec, block in jobs:
             self.packer.look_ahead(spec, block)
         return result

@@ -10,7 +10,7 @@ from services.contract.spec import PRESETS, StreamSpec
 from services.contract.timebase import BLOCK_FRAMES, BLOCKS_PER_SECTION
 from services.synthesis.dsp.control import Col
 from services.synthesis.dsp.grid import INTERVAL_FRAMES, SPLIT_HZ
-from services.synthesis.pack import QUIET, Packer, prepare_section
+from services.synthesis.pack import FORGET_S, QUIET, Packer, prepare_section
 from services.synthesis.patches import SOUNDS
 from services.synthesis.score.compose import compose_section
 from services.synthesis.score.events import Layer, Section
@@ -192,6 +192,31 @@ def test_prepared_sections_are_bounded_and_the_least_recently_used_goes() -> Non
     for spec in (a, b, a, c, a, b):
         packer.section(spec, 1)
     assert [stream for stream, _ in composed] == [s.stream_id for s in (a, b, c, b)]
+
+
+def test_sections_of_streams_that_nobody_hears_any_more_and_past_ones_are_forgotten() -> None:
+    packer = Packer(score([(0.0, 5.0, 60.0, 0.0, Layer.PAD)]), max_sections=10_000)
+    heard = StreamSpec(seed=1)
+    most = 0
+    for second in range(3 * BLOCKS_PER_SECTION):
+        # Steered each second: the stream that it leaves is never asked for again.
+        steered = StreamSpec(seed=2 + second)
+        for spec in (heard, steered):
+            packer.place(spec, _block(second))
+        packer.forget({heard.stream_id: _block(second), steered.stream_id: _block(second)})
+        packer.look_ahead(heard, _block(second))
+        most = max(most, len(packer))
+    # Of each its own section and the one before; of the stream that goes on one to come besides.
+    assert most <= 2 * (FORGET_S + 1) + 3
+    assert len(packer) > FORGET_S
+
+
+def test_forgetting_changes_no_sample() -> None:
+    packer, keeping = _packer([(235.0, 9.0, 57.0, 0.0, Layer.PAD)]), _packer([(235.0, 9.0, 57.0, 0.0, Layer.PAD)])
+    for second in (238, 239, 240, 241, 290, 480, 242):
+        here, there = (each.partials([each.place(SPEC, _block(second))], "low") for each in (packer, keeping))
+        assert np.array_equal(here.parameters, there.parameters)
+        packer.forget({SPEC.stream_id: _block(second)})
 
 
 def test_streams_prepare_their_next_section_at_different_moments_and_before_it_begins() -> None:

@@ -12,6 +12,7 @@ from services.contract.block import Chord
 from services.contract.spec import PRESETS, StreamSpec
 from services.contract.timebase import BLOCKS_PER_SECTION
 from services.synthesis.dsp.control import Col
+from services.synthesis.dsp.reverb import SECONDS_NEEDED
 from services.synthesis.pack import PackedPartials, Packer, Placement
 from services.synthesis.render import Job, RenderedBatch, Renderer, render_revision
 from services.synthesis.score.events import Layer
@@ -54,6 +55,20 @@ def test_compiled_jobs_give_the_same_bytes_in_any_batch(compiled: Renderer) -> N
     again = Renderer(CPU, batch_size=3, max_streams=8)
     again.warm_up()
     _check_composition(compiled, again, MIXED)
+
+
+@pytest.mark.timeout(BUILD_TIMEOUT_S)
+@pytest.mark.usefixtures("compiled")
+def test_what_is_kept_follows_the_streams_in_use() -> None:
+    renderer = Renderer(CPU, max_streams=200)
+    renderer.warm_up()
+    heard = StreamSpec(seed=1)
+    for second in range(80):
+        # Steered each second: another stream each time.
+        renderer.render([(heard, BLOCK + second), (StreamSpec(seed=2 + second), BLOCK + second)])
+    # What nobody heard for half a minute is gone: of each stream at most three sections are kept, the next included.
+    assert len(renderer.packer) <= 3 * 32
+    assert len(renderer._sends) <= SECONDS_NEEDED * 32
 
 
 @pytest.mark.timeout(BUILD_TIMEOUT_S)
