@@ -1,12 +1,13 @@
 """Listeners who stand at the same place of the same stream: one frame, and one write for each of them.
 
 Most listeners, most of the time, are sent one chunk a tick and nothing else happens to them. They are kept together as
-a cohort and not looked at one by one: a tick costs each of them a call that hands the frame to its socket. Whoever
+a cohort and not looked at one by one: a tick costs each of them one call that puts the frame into its socket. Whoever
 says something, stalls, or is due for anything else leaves the cohort first, and is told how far it has come.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -35,14 +36,15 @@ class Cohort:
         key, next: as above; `next` moves on with each `send`.
     """
 
-    __slots__ = ("_members", "_sends", "_writes", "key", "next")
+    __slots__ = ("_descriptors", "_direct", "_members", "_sends", "key", "next")
 
     def __init__(self, key: Key, next_: int) -> None:
         self.key = key
         self.next = next_
         self._members: dict[Connection, None] = {}
-        # Made from the members when one has come or gone: straight to the socket where the server lets us.
-        self._writes: list[Callable[[bytes], None]] | None = None
+        # Made from the members when one has come or gone: straight into the socket where the server lets us.
+        self._descriptors: list[int] | None = None
+        self._direct: list[tuple[Connection, Callable[[bytes], None]]] = []
         self._sends: list[Connection] = []
 
     def __len__(self) -> int:
@@ -66,13 +68,13 @@ class Cohort:
     def add(self, connection: Connection) -> None:
         """A listener who has been sent everything before `next` joins."""
         self._members[connection] = None
-        self._writes = None
+        self._descriptors = None
         connection.cohort = self
 
     def remove(self, connection: Connection) -> None:
         """A listener leaves and learns how far it has come."""
         del self._members[connection]
-        self._writes = None
+        self._descriptors = None
         connection.cohort = None
         connection.listener.went_on(self.next)
 
@@ -83,35 +85,43 @@ class Cohort:
             frame: the chunk.
             failed: told of a connection that cannot be written to; the others are sent theirs all the same.
         """
-        if self._writes is None:
+        if self._descriptors is None:
             self._sort()
-        writes = self._writes
-        assert writes is not None  # noqa: S101 - for the type checker: `_sort` has made it
-        wire = frame.wire
-        broken: list[tuple[int, Exception]] = []
-        rest = enumerate(writes)
+        descriptors, direct = self._descriptors, self._direct
+        assert descriptors is not None  # noqa: S101 - for the type checker: `_sort` has made it
+        wire, size, put = frame.wire, len(frame.wire), os.write
+        short: list[tuple[int, int]] = []
+        numbered = enumerate(descriptors)
         while True:
-            index = -1
+            index = 0
             try:
-                for index, write in rest:  # noqa: B007 - names the one that failed
-                    write(wire)
+                for index, descriptor in numbered:
+                    # The one line that thousands of listeners cost: no call that can be spared.
+                    if (taken := put(descriptor, wire)) != size:
+                        short.append((index, taken))
                 break
-            except Exception as error:  # noqa: BLE001 - servers have no common error for "the client has gone"
-                broken.append((index, error))
+            except OSError:
+                # Full, or broken: its transport meets the same, and deals with it as with everything else.
+                short.append((index, 0))
         self.next += 1
         for connection in self._sends:
             connection.send_frame(frame)
-        if broken:
-            direct = [one for one in self._members if one.transport is not None and one.transport.write is not None]
-            for number, reason in broken:
-                failed(direct[number], reason)
+        for index, taken in short:
+            connection, write = direct[index]
+            try:
+                # A transport that keeps some of it says so, and the connection leaves before the next chunk.
+                write(wire[taken:])
+            except Exception as error:  # noqa: BLE001 - servers have no common error for "the client has gone"
+                failed(connection, error)
 
     def _sort(self) -> None:
-        self._writes = []
+        self._descriptors = []
+        self._direct = []
         self._sends = []
         for connection in self._members:
-            write = None if connection.transport is None else connection.transport.write
-            if write is None:
+            straight = None if connection.transport is None else connection.transport.straight
+            if straight is None:
                 self._sends.append(connection)
             else:
-                self._writes.append(write)
+                self._descriptors.append(straight.descriptor)
+                self._direct.append((connection, straight.write))

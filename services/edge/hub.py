@@ -17,14 +17,15 @@ from typing import Any, Final
 from services.contract.timebase import TICK_S, TICKS_PER_S, block_of, due_s, tick_at
 from services.contract.websocket import TIERS, CloseCode
 from services.edge import now_playing
+from services.edge.admission import Admission
 from services.edge.auth import FORBIDDEN
 from services.edge.cohorts import Cohort, Key
 from services.edge.connection import Connection, Refusal
 from services.edge.drain import drain
 from services.edge.frames import Format, Frame, event_frame
-from services.edge.limits import AddressLimit
 from services.edge.listener import Action, Close, Join, Leave, Listener, ListenerSettings, SendChunk, SendEvent
 from services.edge.metrics import NAMED_SLOTS, EdgeMetrics
+from services.edge.readiness import Readiness
 from services.edge.ring import Ring, Source
 from services.edge.streaming_server import StreamingServer
 from services.edge.streams import Stream, Streams
@@ -92,30 +93,24 @@ class Hub:
         self._listener_settings = listener_settings
         self._bus = bus
         self._metrics = metrics
-        self._health = health
+        self._readiness = Readiness(health, wait_for_renderers_s=settings.wait_for_renderers_s, now_s=clock.now())
         self._connections: dict[Connection, None] = {}
         # By beat: cohorts, and the connections that are looked at one by one.
         self._cohorts: list[dict[Key, Cohort]] = [{} for _ in range(BEATS)]
         self._loose: list[dict[Connection, None]] = [{} for _ in range(BEATS)]
-        self._admitted = 0
-        self._addresses = AddressLimit(settings.max_per_ip)
+        self._admission = Admission(settings, metrics)
         self._limiter = RepeatLimiter()
         self._draining: asyncio.Task[None] | None = None
         self._second = -1
         self._tier_counts = dict.fromkeys(TIERS, 0)
         self._to_look_after: list[Connection] = []
-        health.set("bus", ok=False, detail="not connected to NATS")
-        health.set("accepting", ok=True)
-        self._renderers_by_s = clock.now() + settings.wait_for_renderers_s
-        if settings.wait_for_renderers_s > 0:
-            health.set("renderers", ok=False, detail="no renderer is ready")
 
     # --- start and stop ----------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Begin to tick; the bus is connected to in the background, for ever."""
         self.streams.spawn(self._run_ticks(), "ticks")
-        self.streams.start(lambda: self._health.set("bus", ok=True))
+        self.streams.start(self._look_at_readiness)
 
     async def stop(self) -> None:
         """End all tasks and subscriptions; idempotent."""
@@ -126,7 +121,7 @@ class Hub:
     @property
     def listeners(self) -> int:
         """Listeners that are connected or being connected."""
-        return self._admitted
+        return self._admission.listeners
 
     @property
     def draining(self) -> bool:
@@ -140,27 +135,11 @@ class Hub:
 
     def admit(self, address: str) -> Refusal | None:
         """Count a listener in, before anything is answered; None means welcome, and `release` must follow."""
-        refusal: Refusal | None = None
-        if self.draining:
-            refusal = Refusal(503, "draining", "this server is restarting; connect again", 1)
-        elif self._admitted >= self.settings.max_connections:
-            text = f"all {self.settings.max_connections} places are taken; try again later"
-            refusal = Refusal(503, "connections", text, 5)
-        elif not self._addresses.enter(address):
-            text = f"{self.settings.max_per_ip} connections from one address are open already; close one"
-            refusal = Refusal(429, "address", text, 5)
-        if refusal is not None:
-            self._metrics.refusals.labels(reason=refusal.reason).inc()
-            return refusal
-        self._admitted += 1
-        self._metrics.listeners.set(self._admitted)
-        return None
+        return self._admission.enter(address, draining=self.draining)
 
     def release(self, address: str) -> None:
         """The listener that `admit` counted in has gone."""
-        self._admitted -= 1
-        self._addresses.leave(address)
-        self._metrics.listeners.set(self._admitted)
+        self._admission.leave(address)
 
     # --- connections -------------------------------------------------------------------------------------------------
     def connect(self, *, format_: Format, events: bool, address: str, audience: int | None = None) -> Connection:
@@ -225,9 +204,8 @@ class Hub:
 
     def stalled(self, connection: Connection) -> None:
         """A connection did not take at once what it was sent: from now on it is looked at by itself."""
-        # While its cohort is being sent to, what is written to it counts; the cohort's place moves on right after.
-        if connection.cohort is not None:
-            asyncio.get_running_loop().call_soon(self._take_out, connection)
+        # At once: a cohort puts its next chunk straight into the sockets of all its members.
+        self._take_out(connection)
 
     def count_mount_skip(self) -> None:
         """Somebody who fetches a mount was too slow and goes on at its newest part."""
@@ -605,8 +583,7 @@ class Hub:
                 self.streams.ask(stream, now_s)
 
     def _each_second(self, now_s: float, live: int) -> None:
-        self._health.set("bus", self._bus.connected, "" if self._bus.connected else "not connected to NATS")
-        self._look_for_renderers(now_s)
+        self._look_at_readiness()
         self.streams.forget_left(now_s)
         self.streams.follow_revisions(now_s)
         now_playing.measure(self.streams, self._metrics, now_s, live)
@@ -615,19 +592,10 @@ class Hub:
         self._tier_counts = dict.fromkeys(TIERS, 0)
         self._to_look_after = list(self._connections)
 
-    def _look_for_renderers(self, now_s: float) -> None:
-        """Once there has been a renderer, or after a while without any, this edge is ready whatever becomes of them.
-
-        Before, it has nothing to play, not even a loop: listeners are better off on the edge that they are on.
-        """
-        waiting = self._health.condition("renderers")
-        if waiting is None or waiting.ok:
-            return
-        if self.streams.presences.ready(now_s):
-            self._health.set("renderers", ok=True)
-        elif now_s >= self._renderers_by_s:
-            _log.warning("no renderer is ready", waited_s=self.settings.wait_for_renderers_s)
-            self._health.set("renderers", ok=True, detail="none was ready at the start")
+    def _look_at_readiness(self) -> None:
+        now_s = self.clock.now()
+        renderers = bool(self.streams.presences.ready(now_s))
+        self._readiness.look(now_s, bus=self._bus.connected, renderers=renderers)
 
     def _look_after(self, now_s: float, live: int) -> None:
         """What is due once a second for every listener: a tenth of them at each tick."""
@@ -662,7 +630,7 @@ class Hub:
                 tenth of the window, at most 3 s, and none if nobody listens.
         """
         if self._draining is None:
-            self._health.set("accepting", ok=False, detail="draining")
+            self._readiness.drain()
             self._draining = self.streams.spawn(
                 drain(self._connections, self._send_away, self.clock, self.settings.drain_s, settle_s), "drain"
             )
@@ -686,10 +654,10 @@ class Hub:
         streams = self.streams
         return {
             "instance": self.instance,
-            "ready": self._health.ready,
-            "failing": list(self._health.failing),
+            "ready": self._readiness.ready,
+            "failing": list(self._readiness.failing),
             "draining": self.draining,
-            "listeners": self._admitted,
+            "listeners": self.listeners,
             "max_listeners": self.settings.max_connections,
             "streams": sum(1 for stream in streams.by_id.values() if stream.connections),
             "max_streams": self.settings.max_streams,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Final
@@ -47,7 +46,11 @@ class JitterTracker:
             raise ValueError(f"alpha: got {alpha}, expected above 0 and at most 1")
         self._alpha = alpha
         self._mean_ms: float | None = None
-        self._window: deque[tuple[float, bool]] = deque(maxlen=window_size)
+        self._window_size = window_size
+        # Deviation, underrun, and how many arrivals in a row were like that; the oldest first. Thousands of listeners
+        # whose delivery is steady are one run each, and not fifty entries.
+        self._runs: list[tuple[float, bool, int]] = []
+        self._count = 0
         # Sums over the window, kept up to date, so that asking costs the same however long the window is.
         self._sum = 0.0
         self._sum_of_squares = 0.0
@@ -55,12 +58,12 @@ class JitterTracker:
 
     def __len__(self) -> int:
         """Chunks in the window."""
-        return len(self._window)
+        return self._count
 
     @property
     def full(self) -> bool:
         """Whether the window holds as many chunks as it can."""
-        return len(self._window) == self._window.maxlen
+        return self._count == self._window_size
 
     def record_chunk(self, timestamp: ChunkTimestamp, underrun: bool = False) -> None:  # noqa: FBT001, FBT002 - a published signature
         """Take one arrival into account.
@@ -76,7 +79,7 @@ class JitterTracker:
 
     def record_deviation(self, deviation_ms: float, *, underrun: bool = False) -> None:
         """As `record_chunk`, for a deviation that somebody else has measured."""
-        self._append((deviation_ms, underrun))
+        self._append(deviation_ms, underrun=underrun, arrivals=1)
         if self._mean_ms is None:
             self._mean_ms = deviation_ms
         else:
@@ -84,24 +87,36 @@ class JitterTracker:
 
     def record_steady(self, chunks: int) -> None:
         """`chunks` arrivals that nobody has measured, as steady as the mean: they change spread and underrun rate."""
-        if self._mean_ms is None and chunks > 0:
+        if chunks <= 0:
+            return
+        if self._mean_ms is None:
             self._mean_ms = 0.0
-        # One tuple for all of them: there are thousands of listeners, and fifty entries each.
-        entry = (self.get_mean_jitter_ms(), False)
-        for _ in range(chunks):
-            self._append(entry)
+        self._append(self._mean_ms, underrun=False, arrivals=chunks)
 
-    def _append(self, entry: tuple[float, bool]) -> None:
-        if self.full:
-            old_ms, old_underrun = self._window[0]
-            self._sum -= old_ms
-            self._sum_of_squares -= old_ms * old_ms
-            self._underruns -= old_underrun
-        self._window.append(entry)
-        deviation_ms, underrun = entry
-        self._sum += deviation_ms
-        self._sum_of_squares += deviation_ms * deviation_ms
-        self._underruns += underrun
+    def _append(self, deviation_ms: float, *, underrun: bool, arrivals: int) -> None:
+        runs = self._runs
+        arrivals = min(arrivals, self._window_size)
+        if runs and runs[-1][0] == deviation_ms and runs[-1][1] == underrun:
+            if len(runs) == 1 and self._count == self._window_size:
+                return  # nothing in the window would change
+            runs[-1] = (deviation_ms, underrun, runs[-1][2] + arrivals)
+        else:
+            runs.append((deviation_ms, underrun, arrivals))
+        self._add(deviation_ms, arrivals, underrun=underrun)
+        while (excess := self._count - self._window_size) > 0:
+            old_ms, old_underrun, length = runs[0]
+            if length <= excess:
+                del runs[0]
+            else:
+                runs[0] = (old_ms, old_underrun, length - excess)
+            self._add(old_ms, -min(length, excess), underrun=old_underrun)
+
+    def _add(self, deviation_ms: float, arrivals: int, *, underrun: bool) -> None:
+        """Bring count and sums up to date; a negative number of arrivals leaves the window."""
+        self._count += arrivals
+        self._sum += arrivals * deviation_ms
+        self._sum_of_squares += arrivals * deviation_ms * deviation_ms
+        self._underruns += arrivals * underrun
 
     def get_mean_jitter_ms(self) -> float:
         """Exponential moving average of the deviation in milliseconds; 0 before the first chunk."""
@@ -109,7 +124,7 @@ class JitterTracker:
 
     def get_jitter_std(self) -> float:
         """Standard deviation over the window, in milliseconds."""
-        count = len(self._window)
+        count = self._count
         if count < 2:
             return 0.0
         mean = self._sum / count
@@ -132,11 +147,12 @@ class JitterTracker:
 
     def get_underrun_rate(self) -> float:
         """Share of the window's chunks that came to a dry buffer, 0 to 1."""
-        return self._underruns / len(self._window) if self._window else 0.0
+        return self._underruns / self._count if self._count else 0.0
 
     def forget(self) -> None:
         """Start anew: what was measured belongs to circumstances that are over."""
-        self._window.clear()
+        self._runs.clear()
+        self._count = 0
         self._sum = self._sum_of_squares = 0.0
         self._underruns = 0
         self._mean_ms = None

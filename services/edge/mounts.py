@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import json
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -22,6 +22,7 @@ from services.edge.connection import Connection
 from services.edge.encoders import MountEncoder, MountFormat
 from services.edge.frames import Format, Frame
 from services.edge.hub import Hub
+from services.edge.transport import Straight
 
 BURST_PARTS: Final = 20
 """Encoded chunks that a joiner gets at once: most players wait for a second or two before they begin."""
@@ -81,7 +82,7 @@ class MountListener:
 class Mount:
     """One stream in one format, for all who fetch it; the hub's `Transport` of its own connection."""
 
-    write: Callable[[bytes], None] | None = None
+    straight: Straight | None = None
 
     def __init__(self, hub: Hub, spec: StreamSpec, format_: MountFormat, pool: ThreadPoolExecutor) -> None:
         self.listeners: set[MountListener] = set()

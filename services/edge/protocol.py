@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
 from collections.abc import Callable
 from typing import Any, Final, cast, override
@@ -105,38 +104,20 @@ class ListenerProtocol(WebSocketsSansIOProtocol):
     # --- DirectConnection --------------------------------------------------------------------------------------------
 
     @property
-    def writer(self) -> Callable[[bytes], None]:
-        """Puts bytes straight into the socket where nothing waits before them; the transport takes the rest.
+    def descriptor(self) -> int | None:
+        """The socket's, for writing past the event loop; None where what is written must be enciphered first.
 
-        That saves the event loop's own bookkeeping, a tenth of what a message costs.
+        Whole frames may be put straight into it as long as nothing waits in the transport: `on_stall` says that
+        something does, and `on_gone` that a stranger may have the number next.
         """
-        transport = self.transport
-        link = transport.get_extra_info("socket")
-        if link is None or transport.get_extra_info("sslcontext") is not None:
-            return transport.write  # what goes over TLS must be enciphered first
-        # A transport gives its descriptor back as soon as it closes, and a stranger may have it next: `closing` is
-        # asked before each use.
-        closing, unsent, write, put = transport.is_closing, transport.get_write_buffer_size, transport.write, os.write
+        link = self.transport.get_extra_info("socket")
+        if link is None or self.transport.get_extra_info("sslcontext") is not None:
+            return None
         descriptor: int = link.fileno()
-
-        def straight(wire: bytes) -> None:
-            if closing():
-                return
-            if unsent():
-                write(wire)
-                return
-            try:
-                taken = put(descriptor, wire)
-            except OSError:
-                # Full, or broken: the transport meets the same and deals with it as with everything else.
-                taken = 0
-            if taken != len(wire):
-                write(wire[taken:])
-
-        return straight
+        return descriptor
 
     def write(self, wire: bytes) -> None:
-        """Queue whole WebSocket frames."""
+        """Queue whole WebSocket frames, or what is left of one whose beginning the socket has taken."""
         if not (self.close_sent or self.disconnected or self.transport.is_closing()):
             self.transport.write(wire)
 

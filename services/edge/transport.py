@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from services.contract.websocket import CloseCode
 from services.edge.frames import Frame
@@ -38,12 +38,12 @@ class DirectConnection(Protocol):
     """Called when nothing may be written any more."""
 
     @property
-    def writer(self) -> Callable[[bytes], None]:
-        """Writes bytes to the socket without another look; not to be called after `on_gone`."""
+    def descriptor(self) -> int | None:
+        """The socket's, if frames may be put straight into it; not after `on_gone`, nor while anything is unsent."""
         ...
 
     def write(self, wire: bytes) -> None:
-        """Queue bytes; they must be whole WebSocket frames."""
+        """Queue bytes: whole WebSocket frames, or what is left of one whose beginning the socket has taken."""
         ...
 
     def backlog_bytes(self) -> int:
@@ -59,11 +59,24 @@ class DirectConnection(Protocol):
         ...
 
 
+class Straight(NamedTuple):
+    """A way past the event loop.
+
+    Attributes:
+        descriptor: of the socket, into which a frame's `wire` may be put.
+        write: takes what the socket has not taken of it.
+    """
+
+    descriptor: int
+    write: Callable[[bytes], None]
+
+
 class Transport(Protocol):
     """What the hub needs of a connection."""
 
-    write: Callable[[bytes], None] | None
-    """Puts a frame's `wire` straight on the socket, for those who send the same to thousands; None: use `send`."""
+    straight: Straight | None
+    """For those who send the same to thousands, while the backlog is empty. None, from the start or from one moment on:
+    use `send`."""
 
     def send(self, frame: Frame) -> None:
         """Take a frame; never waits, never raises."""
@@ -100,7 +113,7 @@ class AsgiTransport:
         on_error: told of what went wrong: "closed", "overflow" or "exception".
     """
 
-    write: Callable[[bytes], None] | None = None
+    straight: Straight | None = None
 
     def __init__(
         self,
@@ -217,7 +230,8 @@ class DirectTransport:
         on_stall: Callable[[], None],
         on_error: Callable[[str], None],
     ) -> None:
-        self.write: Callable[[bytes], None] | None = connection.writer
+        descriptor = connection.descriptor
+        self.straight: Straight | None = None if descriptor is None else Straight(descriptor, connection.write)
         self._connection = connection
         self._send = send
         self._on_room = on_room
@@ -225,7 +239,9 @@ class DirectTransport:
         self._wants_room = False
         self._closing: asyncio.Task[None] | None = None
         connection.on_room = self._room
-        connection.on_stall = connection.on_gone = on_stall
+        self._on_stall = on_stall
+        connection.on_stall = on_stall
+        connection.on_gone = self._gone
 
     def send(self, frame: Frame) -> None:
         """Write the frame."""
@@ -266,6 +282,7 @@ class DirectTransport:
     def close(self, code: int, reason: str) -> None:
         """Close in the server's own way; a peer that takes nothing is dropped."""
         if self._closing is None:
+            self.straight = None
             self._closing = asyncio.get_running_loop().create_task(self._close(code, reason))
 
     async def _close(self, code: int, reason: str) -> None:
@@ -279,6 +296,11 @@ class DirectTransport:
             self._connection.abort()
         except Exception:  # noqa: BLE001 - servers have no common error for "the client has gone"
             self._on_error("closed")
+
+    def _gone(self) -> None:
+        # Before the socket is closed: the next one that is opened has its number.
+        self.straight = None
+        self._on_stall()
 
     def _room(self) -> None:
         if self._wants_room:

@@ -35,7 +35,7 @@ from tests.edge.support import NOW_S, SPEC, StillClock, block, presence
 class Ear:
     """A connection's transport that keeps what it is sent."""
 
-    write = None
+    straight = None
 
     def __init__(self) -> None:
         self.frames: list[Frame] = []
@@ -240,6 +240,27 @@ async def test_an_edge_that_is_told_nothing_waits_for_no_renderer() -> None:
         assert edge.health.ready
 
 
+async def test_an_edge_that_loses_the_bus_stays_ready_for_as_long_as_a_restart_of_it_takes() -> None:
+    async with world() as edge:
+        await edge.tick(10)
+        edge.broker.go_away()
+        await edge.tick(10)
+        assert edge.health.ready
+        condition = edge.health.condition("bus")
+        assert condition is not None
+        assert condition.detail == "not connected to NATS for 1 s"
+        edge.clock.now_s += 15
+        await edge.tick(10)
+        assert edge.health.failing == ("bus",)
+        edge.broker.come_back()
+        await edge.tick(10)
+        assert edge.health.ready
+        # From anew: what it was before counts no more.
+        edge.broker.go_away()
+        await edge.tick(10)
+        assert edge.health.ready
+
+
 async def test_asks_beyond_the_queue_are_dropped_counted_and_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "ASK_QUEUE", 2)
     async with world() as edge:
@@ -285,7 +306,7 @@ async def test_a_lost_bus_is_counted_and_the_tick_goes_on() -> None:
         await edge.tick(80)
         assert edge.metric("auralis_asks_total", lane="ahead", result="error") >= 1
         assert ear.chunks == [*range(int(NOW_S) * 10, int(NOW_S) * 10 + 90)]
-        assert not edge.health.ready
+        assert edge.health.ready, "what it has loops"
         assert edge.metric("auralis_degraded_streams") == 1
         assert edge.metric("auralis_loudness_min_dbfs") == pytest.approx(-15.4, abs=3)
 

@@ -100,3 +100,19 @@ def test_what_was_not_measured_counts_as_much_as_so_many_at_the_mean(before: lis
     assert at_once.get_mean_jitter_ms() == pytest.approx(one_by_one.get_mean_jitter_ms())
     assert at_once.get_jitter_std() == pytest.approx(one_by_one.get_jitter_std())
     assert at_once.get_underrun_rate() == one_by_one.get_underrun_rate()
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.0, 5.0, 40.0]), st.booleans(), st.integers(0, 14)), max_size=60))
+def test_runs_of_equal_arrivals_count_like_each_of_them(steps: list[tuple[float, bool, int]]) -> None:
+    tracker, window = JitterTracker(window_size=10), list[tuple[float, bool]]()
+    for deviation_ms, underrun, steady in steps:
+        tracker.record_deviation(deviation_ms, underrun=underrun)
+        window.append((deviation_ms, underrun))
+        tracker.record_steady(steady)
+        window += [(tracker.get_mean_jitter_ms(), False)] * steady
+    kept = window[-10:]
+    assert len(tracker) == len(kept)
+    assert tracker.full == (len(kept) == 10)
+    if kept:
+        assert tracker.get_underrun_rate() == sum(underrun for _, underrun in kept) / len(kept)
+        assert tracker.get_jitter_std() == pytest.approx(statistics.pstdev(ms for ms, _ in kept), abs=1e-4)

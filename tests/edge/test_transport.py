@@ -39,8 +39,8 @@ class Door:
         self.aborted = False
 
     @property
-    def writer(self) -> Any:
-        return self.write
+    def descriptor(self) -> int:
+        return 7
 
     def write(self, wire: bytes) -> None:
         self.written.append(wire)
@@ -204,6 +204,19 @@ async def test_a_direct_close_goes_the_servers_way_and_ends_the_writing() -> Non
     await settle()
     assert server.messages == [{"type": "websocket.close", "code": 1012, "reason": "token"}]
     assert door.written == []
+
+
+@pytest.mark.parametrize("how", ["gone", "closed"])
+async def test_nothing_is_put_into_a_socket_that_may_be_a_strangers_next(how: str) -> None:
+    transport, door, _, _, _ = direct()
+    assert transport.straight == (7, door.write)
+    if how == "gone":
+        door.on_gone()
+        door.on_stall.assert_called_once()  # which makes its cohort let it go
+    else:
+        transport.close(1000, "stopped")
+    assert transport.straight is None
+    await settle()
 
 
 async def test_a_direct_close_that_the_peer_does_not_take_drops_the_connection(
