@@ -203,9 +203,17 @@ def _lateness(text: str) -> dict[float, float]:
 
 
 def _p99(before: dict[float, float], after: dict[float, float]) -> float | None:
+    """Ninety-nine in a hundred were at most so late; between the bounds of a bucket by interpolation, as Prometheus does."""
     counts = {bound: count - before.get(bound, 0.0) for bound, count in sorted(after.items())}
     total = max(counts.values(), default=0.0)
-    return next((bound for bound, count in counts.items() if count >= 0.99 * total), None) if total else None
+    low_ms, low = 0.0, 0.0
+    for bound_ms, count in counts.items():
+        if total and count >= 0.99 * total:
+            if bound_ms == float("inf"):
+                return low_ms
+            return round(low_ms + (bound_ms - low_ms) * (0.99 * total - low) / (count - low), 1)
+        low_ms, low = bound_ms, count
+    return None
 
 
 def measure(name: str, size: int, listeners: int, seconds: float, drain_program: Path) -> Row:
