@@ -203,7 +203,7 @@ def _lateness(text: str) -> dict[float, float]:
 
 
 def _p99(before: dict[float, float], after: dict[float, float]) -> float | None:
-    """Ninety-nine in a hundred were at most so late; between the bounds of a bucket by interpolation, as Prometheus does."""
+    """Ninety-nine in a hundred were at most so late; interpolated in its bucket, as Prometheus does."""
     counts = {bound: count - before.get(bound, 0.0) for bound, count in sorted(after.items())}
     total = max(counts.values(), default=0.0)
     low_ms, low = 0.0, 0.0

@@ -17,13 +17,14 @@ from typing import Any, Final
 from services.contract.timebase import TICK_S, TICKS_PER_S, block_of, due_s, tick_at
 from services.contract.websocket import TIERS, CloseCode
 from services.edge import now_playing
+from services.edge.actions import Action, Close, Join, Leave, SendChunk, SendEvent
 from services.edge.admission import Admission
 from services.edge.auth import FORBIDDEN
 from services.edge.cohorts import Cohort, Key
 from services.edge.connection import Connection, Refusal
 from services.edge.drain import drain
 from services.edge.frames import Format, Frame, event_frame
-from services.edge.listener import Action, Close, Join, Leave, Listener, ListenerSettings, SendChunk, SendEvent
+from services.edge.listener import Listener, ListenerSettings
 from services.edge.metrics import NAMED_SLOTS, EdgeMetrics
 from services.edge.readiness import Readiness
 from services.edge.ring import Ring, Source

@@ -17,6 +17,7 @@ from services.contract.spec import StreamSpec
 from services.contract.timebase import CHUNK_MS, TICKS_PER_S
 from services.contract.websocket import MAX_INBOUND_BYTES, CloseCode, Report, Start, Stop, Update, parse_client_message
 from services.edge import resume
+from services.edge.actions import Action, Close, Join, Leave, SendChunk, SendEvent
 from services.edge.frames import Format
 from services.edge.limits import TokenBucket
 from services.edge.mixing import crossfade
@@ -62,49 +63,6 @@ class Line(Protocol):
     def chunk(self, tick: int) -> Chunk | None:
         """A tick's chunk, if it can be given out."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Join:
-    """Render this stream for the listener, `tick` first."""
-
-    spec: StreamSpec
-    tick: int
-
-
-@dataclass(frozen=True, slots=True)
-class Leave:
-    """The listener needs this stream no more."""
-
-    stream_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class SendEvent:
-    """Send a JSON message that is no audio."""
-
-    body: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class SendChunk:
-    """Send a chunk; the listener then holds `depth`. `fresh`: what it was sent before does not lead up to it."""
-
-    chunk: Chunk
-    tier: str
-    depth: int
-    fresh: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Close:
-    """End the connection."""
-
-    code: CloseCode
-    reason: str
-
-
-Action = Join | Leave | SendEvent | SendChunk | Close
 
 
 class Place(NamedTuple):

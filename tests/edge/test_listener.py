@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from services.contract.spec import StreamSpec
 from services.contract.timebase import CHUNK_BYTES
 from services.contract.websocket import CloseCode
+from services.edge.actions import Action, Close, Join, Leave, SendChunk, SendEvent
 from services.edge.frames import Format
 from services.edge.listener import (
     FILL_CHUNKS,
@@ -21,15 +22,9 @@ from services.edge.listener import (
     STALLED_S,
     START_WITHIN_S,
     TOKEN_EVERY_S,
-    Action,
-    Close,
-    Join,
-    Leave,
     Listener,
     ListenerSettings,
     Place,
-    SendChunk,
-    SendEvent,
 )
 from services.edge.resume import ResumePoint, issue, read
 from services.edge.ring import HISTORY_CHUNKS, Chunk, Source
