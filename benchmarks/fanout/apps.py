@@ -80,6 +80,8 @@ def fastapi_app(message_bytes: int) -> Any:
         while True:
             await socket.receive_text()
 
+    # By its name FastAPI would not find a class that only this function has imported.
+    listen.__annotations__["socket"] = WebSocket
     app.add_api_websocket_route("/ws", listen)
     return app
 

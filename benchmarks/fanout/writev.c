@@ -1,7 +1,8 @@
 /* The limit: a message to every connection each 100 ms, with nothing in between but writev.
 
    usage: writev PORT MESSAGE_BYTES
-   Speaks no protocol: whoever connects is sent WebSocket-framed bytes until it goes away. Prints "ready". */
+   Whoever connects is told 101, whatever it says, and sent WebSocket frames until it goes away: listeners read what comes
+   as they read everybody's. Prints "ready". */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -64,6 +65,8 @@ int main(int argc, char **argv) {
                 int link;
                 while (count < MOST && (link = accept4(listener, NULL, NULL, SOCK_NONBLOCK)) >= 0) {
                     setsockopt(link, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+                    static const char welcome[] = "HTTP/1.1 101 Switching Protocols\r\n\r\n";
+                    if (write(link, welcome, sizeof welcome - 1) < 0) perror("welcome");
                     links[count++] = link;
                 }
                 continue;
