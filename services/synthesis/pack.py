@@ -209,8 +209,8 @@ class Packer:
         newest = max(rendered.values())
         with self._lock:
             self._latest.update(rendered)
-            # Looking at all streams once a second is enough.
-            if newest == self._forgot_at:
+            # Looking at all streams once a second is enough; batches overlap by a second or a few.
+            if self._forgot_at is not None and self._forgot_at - FORGET_S < newest <= self._forgot_at:
                 return
             self._forgot_at = newest
             horizon = newest - FORGET_S
