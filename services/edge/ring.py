@@ -28,6 +28,12 @@ RESERVE_CHUNKS: Final = 5
 RESERVE_GROWS_TICKS: Final = 2
 """A line that has just begun has no reserve yet, because its second block is only a moment behind its first: it grows
 by a chunk each time so many ticks have passed."""
+LOOP_GROWS_TICKS: Final = 2
+"""What is drawn of a loop is heard even if the block comes a moment later. So listeners are kept at the reserve at
+first, and filled up by a chunk each time so many ticks have passed."""
+BEGINNING_CHUNKS: Final = 4
+"""A line begins with no fewer: a block that is nearly over is worth waiting with for the next one, which was asked for
+together with it, and a loop over two chunks is no music."""
 EARLY_TICKS: Final = 2
 """A line may begin so much before its time when only the next block is there: the live one, nearly over, is not asked
 for any more."""
@@ -117,6 +123,7 @@ class Ring:
         self._origin: int | None = None
         self._began = 0
         self._loop: Loop | None = None
+        self._looping_since = 0
 
     @property
     def origin(self) -> int | None:
@@ -265,12 +272,12 @@ class Ring:
             self._blocks = {name: kept for name, kept in self._blocks.items() if name == self.target}
 
     def _find_origin(self, live: int) -> int | None:
-        """Where the line begins: the start of the unbroken run of blocks that holds the live tick and the next one."""
+        """Where the line begins: the start of the unbroken run of blocks that holds the live tick and the next few."""
         if self.revision is None:
             return None
         kept = self._blocks.get(self.revision, {})
         block = block_of(live)
-        if self._live(live) is None or self._live(live + 1) is None:
+        if self._live(live) is None or self._live(live + BEGINNING_CHUNKS - 1) is None:
             following = first_tick(block + 1)
             return following if block + 1 in kept and following - live <= EARLY_TICKS else None
         while block - 1 in kept and live - first_tick(block - 1) <= HISTORY_CHUNKS:
@@ -284,21 +291,25 @@ class Ring:
             joined = self._join_target(tick, arrived)
             if joined is not None:
                 return joined
+        reserve = min(self._reserve, 1 + (live - self._began) // RESERVE_GROWS_TICKS)
         if self._loop is not None:
             # One chunk alone is not worth coming back for: the chunk after it must be there too.
             if arrived is not None and self._live(tick + 1) is not None:
                 fade = crossfade(self._loop.take(), arrived)
                 self._loop = None
                 return Chunk(tick, fade, Source.FADE)
+            if tick - live >= reserve + (live - self._looping_since) // LOOP_GROWS_TICKS:
+                return None
             return Chunk(tick, self._loop.take(), Source.LOOP)
         if arrived is None:
             # Only after a restart in the middle of a hole: the rule at the top keeps the line from getting here.
             return None
         if self._live(tick + 1) is None:
-            if tick - live >= min(self._reserve, 1 + (live - self._began) // RESERVE_GROWS_TICKS):
+            if tick - live >= reserve:
                 return None
             self._loop = self._make_loop(arrived)
             if self._loop is not None:
+                self._looping_since = live
                 return Chunk(tick, self._loop.take(), Source.LOOP)
         return Chunk(tick, arrived)
 
@@ -337,6 +348,7 @@ class Ring:
         if self._loop is None:
             heard = [chunk.pcm for chunk in list(self._line)[-self._loop_chunks :]]
             self._loop = Loop(heard) if len(heard) > 1 else None
+            self._looping_since = live
         self._line.clear()
         self._origin = live if self._loop is not None else None
         if self._origin is None:

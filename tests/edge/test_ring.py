@@ -4,6 +4,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -75,13 +76,28 @@ def test_a_line_begins_with_the_unbroken_history_before_the_live_tick() -> None:
     assert sources(ring, T - 30, T + 8) == "l" * 39
 
 
-def test_one_chunk_without_a_successor_is_no_beginning() -> None:
+@pytest.mark.parametrize("live", [T + 7, T + 8, T + 9])
+def test_the_end_of_a_block_without_the_next_is_no_beginning(live: int) -> None:
     ring = ring_with(B)
-    ring.advance(T + 9, 10)
+    ring.advance(live, 10)
     assert ring.origin is None
-    ring.add(block(B + 1), T + 9)
-    ring.advance(T + 9, 10)
-    assert ring.chunk(T + 9) is not None
+    ring.add(block(B + 1), live)
+    ring.advance(live, 10)
+    assert sources(ring, T, live + 9) == "l" * (live - T + 10)
+
+
+def test_a_new_stream_whose_second_block_comes_after_its_first_never_loops() -> None:
+    """As it was seen: joined late in a block, the second block 0.13 s behind the first, a loop of 1.3 s."""
+    for live in range(T, T + 10):
+        ring = ring_with(B)
+        ring.advance(live, 10)
+        ring.advance(live + 1, 10)
+        ring.add(block(B + 1), live + 1)
+        ring.add(block(B + 2), live + 1)
+        for later in range(live + 2, live + 9):
+            ring.advance(later, 10)
+        assert ring.origin is not None
+        assert set(sources(ring, live + 2, live + 17)) == {"l"}
 
 
 def test_a_line_may_begin_a_little_early_when_only_the_next_block_is_there() -> None:
@@ -143,6 +159,27 @@ def test_when_the_reserve_is_reached_the_line_goes_over_into_a_loop_and_never_en
         assert front >= live + RESERVE_CHUNKS - 1
     assert ring.degraded
     assert sources(ring, T, T + 30) == "l" * 19 + "o" * 12
+
+
+def test_a_block_that_comes_a_moment_too_late_costs_a_moment_of_loop() -> None:
+    ring = ring_with(B, B + 1)
+    for live in range(T, T + 17):
+        ring.advance(live, 25)
+    assert ring.degraded
+    ring.add(block(B + 2), T + 16)
+    ring.add(block(B + 3), T + 16)
+    ring.advance(T + 17, 25)
+    text = sources(ring, T, T + 38)
+    assert text.startswith("l" * 19 + "o")
+    assert text.count("o") <= 2 + 1
+    assert text.endswith("f" + "l" * 17)
+
+
+def test_a_long_loop_fills_listeners_up_again() -> None:
+    ring = ring_with(B, B + 1)
+    for live in range(T, T + 60):
+        ring.advance(live, 25)
+    assert ring.front == T + 59 + 24
 
 
 def test_neither_end_of_a_loop_nor_its_seams_click() -> None:
@@ -207,7 +244,9 @@ def test_after_a_long_stall_the_line_goes_on_at_the_live_tick() -> None:
     ring.advance(T, 10)
     ring.advance(T + 36_000, 10)
     assert ring.origin == T + 36_000
-    assert sources(ring, T + 36_000, T + 36_009) == "o" * 10
+    for live in range(T + 36_000, T + 36_012):
+        ring.advance(live, 10)
+    assert sources(ring, T + 36_000, T + 36_015) == "o" * 16
 
 
 def test_a_line_that_has_just_begun_gives_its_second_block_a_moment() -> None:
@@ -217,7 +256,9 @@ def test_a_line_that_has_just_begun_gives_its_second_block_a_moment() -> None:
     ring.advance(T + 7, 10)
     assert not ring.degraded
     ring.advance(T + 8, 10)
-    assert sources(ring, T + 6, T + 10) == "lllo" + "o"
+    assert sources(ring, T + 6, T + 10) == "lllo."
+    ring.advance(T + 9, 10)
+    assert sources(ring, T + 6, T + 11) == "lllo" + "o."
 
 
 # --- revisions -------------------------------------------------------------------------------------------------------
