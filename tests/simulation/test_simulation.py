@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from statistics import mean
 
 import pytest
 from click.testing import CliRunner
@@ -51,14 +52,31 @@ def test_the_same_seed_is_the_same_simulation() -> None:
 
 
 def test_many_edges_ask_hardly_more_often_than_few() -> None:
+    # How long one worker's answers take depends on how its streams' asks fall together: of one seed it says nothing.
     few, many = (
-        Fleet(Plan(edges=edges, streams=12, workers=1, streams_per_edge=4, seconds=35, loss=0, late=0, deaths=0)).run()
+        [
+            Fleet(
+                Plan(
+                    edges=edges,
+                    streams=12,
+                    workers=1,
+                    streams_per_edge=4,
+                    seconds=35,
+                    loss=0,
+                    late=0,
+                    deaths=0,
+                    seed=seed,
+                )
+            ).run()
+            for seed in range(1, 5)
+        ]
         for edges in (15, 150)
     )
     # Ten times as many edges.
-    assert many.asks_per_block < 3 * few.asks_per_block
-    assert many.asks_per_block < 10
-    assert many.renders_per_block == pytest.approx(1.0, abs=0.1)
+    assert mean(found.asks_per_block for found in many) < 3 * mean(found.asks_per_block for found in few)
+    for found in many:
+        assert found.asks_per_block < 10
+        assert found.renders_per_block == pytest.approx(1.0, abs=0.1)
 
 
 @pytest.mark.long
