@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from services.client.continuation import continued
 from services.contract.timebase import CHANNELS, CHUNK_FRAMES
 
 FADE_FRAMES: Final = CHUNK_FRAMES
@@ -98,7 +99,7 @@ class Timeline:
             missing = chunk_id != self.next_id
             if last_generation != generation or missing:
                 continues = old is not None and old[0] == last_generation and not missing
-                given = crossfade(old[1] if old is not None and continues else mirrored(last_pcm), pcm)
+                given = crossfade(old[1] if old is not None and continues else continuation(last_pcm), pcm)
                 self.crossfades += 1
         self._last = (generation, pcm)
         self.next_id = chunk_id + 1
@@ -111,9 +112,9 @@ def crossfade(old: bytes, new: bytes) -> bytes:
     return to_bytes(mixed)
 
 
-def mirrored(pcm: bytes) -> bytes:
-    """`pcm` backwards: it continues `pcm` without a step where the real continuation is missing."""
-    return frames(pcm)[::-1].astype("<i2").tobytes()
+def continuation(pcm: bytes) -> bytes:
+    """A chunk that goes on from `pcm`'s end where the real next one is missing."""
+    return to_bytes(continued(frames(pcm)))
 
 
 def frames(pcm: bytes) -> NDArray[np.float32]:

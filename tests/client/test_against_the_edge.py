@@ -9,7 +9,7 @@ import pytest
 
 from services.client import Client, RefusedError
 from services.client.session import Chunk, Event, Format, Hello, ServerError, Splice, Status
-from services.client.timeline import crossfade
+from services.client.timeline import continuation, crossfade
 from services.contract.spec import StreamSpec
 from services.contract.timebase import CHUNK_BYTES, CHUNK_FRAMES, SAMPLE_RATE_HZ
 from services.runtime.bus.memory import MemoryBroker
@@ -184,9 +184,7 @@ async def test_a_change_that_comes_after_the_chunks_were_handed_out_fades_in_wit
     ids = [chunk.chunk_id for chunk in (*before, *after)]
     assert ids == list(range(ids[0], ids[0] + 32))
     fade = next(chunk for chunk in after if chunk.pcm != rendered(chunk.chunk_id))
-    assert fade.pcm == crossfade(
-        np.frombuffer(rendered(fade.chunk_id - 1), "<i2").reshape(-1, 2)[::-1].tobytes(), rendered(fade.chunk_id, new)
-    )
+    assert fade.pcm == crossfade(continuation(rendered(fade.chunk_id - 1)), rendered(fade.chunk_id, new))
     assert all(chunk.pcm == rendered(chunk.chunk_id, new) for chunk in after if chunk.chunk_id > fade.chunk_id)
 
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.client.timeline import Placed, Timeline, crossfade, frames, mirrored
+from services.client.timeline import Placed, Timeline, continuation, crossfade, frames
 from services.contract.timebase import CHUNK_BYTES, CHUNK_FRAMES, SAMPLE_RATE_HZ
 
 
@@ -88,7 +88,7 @@ def test_while_the_replacement_is_late_the_old_music_goes_on() -> None:
     assert timeline.take() == (2, crossfade(tone(2), tone(2, 330)))
 
 
-def test_a_splice_that_comes_after_everything_was_given_out_fades_from_the_mirrored_end() -> None:
+def test_a_splice_that_comes_after_everything_was_given_out_fades_from_how_it_would_have_gone_on() -> None:
     timeline = Timeline()
     timeline.add(0, tone(0))
     timeline.take()
@@ -97,7 +97,7 @@ def test_a_splice_that_comes_after_everything_was_given_out_fades_from_the_mirro
     timeline.add(1, tone(1, 330))
     chunk_id, joined = timeline.take() or (None, b"")
     assert chunk_id == 1
-    assert joined == crossfade(mirrored(tone(0)), tone(1, 330))
+    assert joined == crossfade(continuation(tone(0)), tone(1, 330))
     steepest = 8000 * 2 * np.pi * (220 + 330) / SAMPLE_RATE_HZ
     assert largest_step(tone(0) + joined) < steepest
 
