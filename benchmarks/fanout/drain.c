@@ -7,7 +7,6 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -17,12 +16,14 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MOST 20000
 #define WAITING 256 /* connections at most that have not heard anything yet: a server's backlog is finite */
+#define APART_US 2000 /* between two connections: where the backlog is full (Icecast's is short) each costs a second */
 
-static unsigned char heard[MOST + 64];
+static unsigned char asked[MOST + 64], heard[MOST + 64];
 
 /* How far a connection is in the frame that it reads; only those of WebSocket servers. */
 static struct reader {
@@ -66,6 +67,12 @@ static void read_frames(int link, const unsigned char *data, size_t bytes) {
     }
 }
 
+static int64_t now_us(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000000LL + now.tv_nsec / 1000;
+}
+
 static char *slurp(const char *path, size_t *bytes) {
     FILE *file = fopen(path, "rb");
     if (file == NULL) {
@@ -96,21 +103,22 @@ int main(int argc, char **argv) {
     watch.data.fd = 0;
     epoll_ctl(poll_fd, EPOLL_CTL_ADD, 0, &watch);
     uint64_t bytes = 0, lost = 0;
+    int64_t next_us = 0;
     for (;;) {
-        for (; made < wanted && made - answered < WAITING; made++) {
-            int link = socket(AF_INET, SOCK_STREAM, 0);
-            if (link < 0 || connect(link, (struct sockaddr *)&address, sizeof address) < 0) {
+        for (; made < wanted && made - answered < WAITING && now_us() >= next_us; made++) {
+            next_us = now_us() + APART_US;
+            int link = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+            if (link < 0 || (connect(link, (struct sockaddr *)&address, sizeof address) < 0 && errno != EINPROGRESS)) {
                 perror("connect");
                 return 1;
             }
-            if (write(link, first, first_bytes) != (ssize_t)first_bytes) return 1;
-            fcntl(link, F_SETFL, O_NONBLOCK);
-            watch.events = EPOLLIN;
+            /* Writable once it is connected. */
+            watch.events = EPOLLIN | EPOLLOUT;
             watch.data.fd = link;
             epoll_ctl(poll_fd, EPOLL_CTL_ADD, link, &watch);
         }
         struct epoll_event events[256];
-        int ready = epoll_wait(poll_fd, events, 256, -1);
+        int ready = epoll_wait(poll_fd, events, 256, made < wanted ? 1 : -1);
         for (int index = 0; index < ready; index++) {
             int link = events[index].data.fd;
             if (link == 0) return 0;
@@ -126,6 +134,17 @@ int main(int argc, char **argv) {
                 continue;
             }
             ssize_t got;
+            if (!asked[link] && (events[index].events & EPOLLOUT)) {
+                asked[link] = 1;
+                if (write(link, first, first_bytes) != (ssize_t)first_bytes) {
+                    perror("request");
+                    return 1;
+                }
+                watch.events = EPOLLIN;
+                watch.data.fd = link;
+                epoll_ctl(poll_fd, EPOLL_CTL_MOD, link, &watch);
+                continue;
+            }
             if (!heard[link]) {
                 heard[link] = 1;
                 answered++;
