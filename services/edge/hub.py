@@ -48,6 +48,8 @@ BEAT_LISTENERS: Final = 640
 each time that the server falls asleep, so do those who read beside it."""
 FEED_S: Final = 0.02
 """So long at most those are looked after at once who wait for a block that has just come."""
+LOOK_AFTER_TICKS: Final = 5 * TICKS_PER_S
+"""Once in so many ticks a listener of a crowd is asked for what only time brings: an old token, a new round trip."""
 LOOSE_AT_LEAST_S: Final = 0.005
 """What a beat that is late still has for those who are looked at one by one."""
 
@@ -103,8 +105,10 @@ class Hub:
         self._limiter = RepeatLimiter()
         self._draining: asyncio.Task[None] | None = None
         self._second = -1
+        self._round = -1
         self._tier_counts = dict.fromkeys(TIERS, 0)
         self._to_look_after: list[Connection] = []
+        self._named: dict[int, Connection] = {}
 
     # --- start and stop ----------------------------------------------------------------------------------------------
 
@@ -154,7 +158,10 @@ class Hub:
         """
         listener = Listener(self._listener_settings, format_=format_, events=events, now_s=self.clock.now())
         if audience is None:
-            connection = Connection(listener, self._metrics.slots.take(), address)
+            slot = self._metrics.slots.take()
+            connection = Connection(listener, slot, address)
+            if slot < NAMED_SLOTS:
+                self._named[slot] = connection
             self._metrics.connections.inc()
         else:
             connection = Connection(listener, None, address, audience)
@@ -172,6 +179,7 @@ class Hub:
         self.server.clients.remove(connection)
         self._end(connection)
         if connection.slot is not None:
+            self._named.pop(connection.slot, None)
             self._metrics.slots.give_back(connection.slot)
             self._metrics.connections.dec()
 
@@ -538,6 +546,9 @@ class Hub:
         if block_of(live) != self._second:
             self._second = block_of(live)
             self._each_second(now_s, live)
+        if live // LOOK_AFTER_TICKS != self._round:
+            self._round = live // LOOK_AFTER_TICKS
+            self._begin_round()
         self._look_after(now_s, live)
         for stream in self.streams.by_id.values():
             if stream.connections:
@@ -588,28 +599,32 @@ class Hub:
         self.streams.forget_left(now_s)
         self.streams.follow_revisions(now_s)
         now_playing.measure(self.streams, self._metrics, now_s, live)
-        for tier, count in self._tier_counts.items():
-            self._metrics.tiers.labels(tier=tier).set(count)
-        self._tier_counts = dict.fromkeys(TIERS, 0)
-        self._to_look_after = list(self._connections)
+        for slot, connection in self._named.items():
+            if not connection.closed and connection.listener.spec is not None:
+                if connection.cohort is not None:
+                    connection.listener.went_on(connection.cohort.next)
+                self._metrics.slots.set_depth(slot, connection.listener.depth(live))
 
     def _look_at_readiness(self) -> None:
         now_s = self.clock.now()
         renderers = bool(self.streams.presences.ready(now_s))
         self._readiness.look(now_s, bus=self._bus.connected, renderers=renderers)
 
+    def _begin_round(self) -> None:
+        for tier, count in self._tier_counts.items():
+            self._metrics.tiers.labels(tier=tier).set(count)
+        self._tier_counts = dict.fromkeys(TIERS, 0)
+        self._to_look_after = list(self._connections)
+
     def _look_after(self, now_s: float, live: int) -> None:
-        """What is due once a second for every listener: a tenth of them at each tick."""
-        begin = live % TICKS_PER_S
-        for connection in islice(self._to_look_after, begin, None, TICKS_PER_S):
+        """What is due every few seconds for every listener: a part of them at each tick."""
+        for connection in islice(self._to_look_after, live % LOOK_AFTER_TICKS, None, LOOK_AFTER_TICKS):
             listener = connection.listener
             if connection.closed or listener.spec is None or connection.slot is None:
                 continue
             self._tier_counts[listener.tiers.tier] += 1
             if connection.cohort is not None:
                 listener.went_on(connection.cohort.next)
-            if connection.slot < NAMED_SLOTS:
-                self._metrics.slots.set_depth(connection.slot, listener.depth(live))
             if listener.token_is_old(now_s):
                 self._carry_out(connection, listener.renew_token(now_s), now_s, live)
             if connection.transport is not None:

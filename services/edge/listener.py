@@ -31,8 +31,9 @@ STALLED_S: Final = 30.0
 """A connection that has taken nothing for so long is closed."""
 WARMING_AFTER_S: Final = 0.25
 """Longer than a block takes when a renderer is there: only then is waiting worth a message."""
-TOKEN_EVERY_S: Final = 35.0
-"""A token lives for a minute: at worst it outlives the connection by 25 s, more than there is history to go on in."""
+TOKEN_EVERY_S: Final = 33.0
+"""A token lives for a minute, and a crowd is looked after every five seconds: at worst a token outlives its connection
+by 22 s, more than there is history to go on in."""
 MAX_UPDATES_PER_S: Final = 20
 PATIENCE_S: Final = 0.25
 """A change that has not been rendered by then gives way to a newer one."""

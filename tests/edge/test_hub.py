@@ -436,7 +436,7 @@ async def test_a_token_is_renewed_for_one_who_stays_with_his_cohort() -> None:
         await edge.here()
         connection, ear = edge.listen(events=True)
         await settle()
-        for _ in range(38):
+        for _ in range(39):
             await edge.render(0, 1, 2, 3, 4)
             await edge.tick(10)
         greeting, renewed = ear.events("hello")
