@@ -78,7 +78,7 @@ def test_many_edges_ask_hardly_more_often_than_few() -> None:
             ).run()
             for seed in range(1, 5)
         ]
-        for edges in (15, 150)
+        for edges in (8, 80)
     )
     # Ten times as many edges.
     assert mean(found.asks_per_block for found in many) < 3 * mean(found.asks_per_block for found in few)
