@@ -64,7 +64,8 @@ def table(found: Result, took_s: float) -> str:
     after = "" if found.asks_after_outage is None else f"{found.asks_after_outage:.2f} times as many as before"
     rows = [
         ("listened to", f"{found.listened_ticks:,} ticks of 100 ms on all edges together"),
-        ("missing", f"{found.missing:.2e} of them: a loop played although nothing was out"),
+        ("counted", f"{found.quiet_ticks:,} of them: everybody has joined, nothing is out"),
+        ("missing", f"{found.missing:.2e} of those: a loop played although nothing was out"),
         ("missing at a beginning", f"{found.beginning:.2e}: within 5 s, where there is no lead yet"),
         ("silent", f"{found.silent:.2e}"),
         ("looped in outages, start", f"{found.disturbed:.2e}"),

@@ -126,7 +126,7 @@ class Seat:
         live = tick_at(self._now())
         self._advance(live)
         if self._heard_from is not None and not self.closed:
-            self._tally.heard += max(0, live - self._heard_from + 1)
+            self._tally.listened(self._heard_from, live)
 
     # --- time --------------------------------------------------------------------------------------------------------
 
@@ -215,4 +215,4 @@ class Seat:
                 if chunk is not None and chunk.source is not Source.LIVE:
                     self._tally.patched(due_s(tick), (tick - self._heard_from) * TICK_S)
         if now_front < live:
-            self._tally.silent(due_s(live))
+            self._tally.silent()

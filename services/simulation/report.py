@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from typing import Final
 
+from services.contract.timebase import TICKS_PER_S, tick_at
 from services.edge.demand import LEAD_S
 from services.edge.ring import Added
 from services.simulation.plan import SETTLE_S, Plan
@@ -23,13 +25,20 @@ class Tally:
 
     Attributes:
         heard: ticks that listeners' streams played.
+        quiet: those of them that nothing disturbs: everybody has joined, no outage explains what is heard.
         blocks: what became of blocks that arrived.
         lost_blocks, full, unheard, redelivered, expired, exhausted, refused, deaths: how often.
     """
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
+        self._quiet_before = list(
+            accumulate(
+                (self._is_quiet(second / TICKS_PER_S) for second in range(int(plan.seconds * TICKS_PER_S))), initial=0
+            )
+        )
         self.heard = 0
+        self.quiet = 0
         self.patched_quiet = 0
         self.patched_disturbed = 0
         self.patched_beginning = 0
@@ -52,6 +61,15 @@ class Tally:
         # in steps of 10 ms
         self.margins: Counter[int] = Counter()
         self.beginnings: Counter[int] = Counter()
+
+    def listened(self, first: int, last: int) -> None:
+        """A stream was heard on an edge from tick `first` to tick `last`."""
+        self.heard += max(0, last - first + 1)
+        begin, end = (min(max(0, tick - tick_at(START_S)), len(self._quiet_before) - 1) for tick in (first, last + 1))
+        self.quiet += max(0, self._quiet_before[end] - self._quiet_before[begin])
+
+    def _is_quiet(self, second: float) -> bool:
+        return second >= SETTLED_S and not self._plan.disturbed(second)
 
     def asked(self, now_s: float) -> None:
         """An edge has sent an ask."""
@@ -85,15 +103,14 @@ class Tally:
             due: when it is heard, unix seconds.
             heard_s: since when the stream has been heard on this edge, seconds.
         """
-        second = due - START_S
-        if second < SETTLED_S or self._plan.disturbed(second):
+        if not self._is_quiet(due - START_S):
             self.patched_disturbed += 1
         elif heard_s < LEAD_S:
             self.patched_beginning += 1
         else:
             self.patched_quiet += 1
 
-    def silent(self, _due: float) -> None:
+    def silent(self) -> None:
         """There is nothing to send at all."""
         self.silent_ticks += 1
 
@@ -104,10 +121,12 @@ class Result:
 
     Attributes:
         listened_ticks: of all streams on all edges.
-        missing: share of these for which rendered music was not there in time and nothing explains it: a loop played.
+        quiet_ticks: those of them that are neither of the beginning, when everybody joins at once, nor of an outage or
+            the 15 s after it.
+        missing: share of the quiet ones for which rendered music was not there in time: a loop played.
         beginning: the same within 5 s of the stream's beginning on the edge: its blocks have no lead yet.
-        silent: share of these for which there was nothing at all.
-        disturbed: share that a loop played during outages and in the 15 s after, or while everybody joined at once.
+        silent: share of all for which there was nothing at all.
+        disturbed: share of those that are not quiet for which a loop played.
         asks_per_block: asks that edges sent for a block (of a stream that somebody hears), on average.
         asks_per_seat_s: the same for each stream of each edge and second: what an edge sends.
         peak_asks_per_seat_s: the same in the worst second.
@@ -121,6 +140,7 @@ class Result:
 
     plan: Mapping[str, object]
     listened_ticks: int
+    quiet_ticks: int
     missing: float
     beginning: float
     silent: float
@@ -145,14 +165,15 @@ def result(plan: Plan, tally: Tally) -> Result:
     asks = _sum(tally.asks, seconds)
     needed = max(1, _sum(tally.needed, seconds))
     per_seat = {second: tally.asks[second] / max(1, tally.seats[second]) for second in seconds}
-    heard = max(1, tally.heard)
+    quiet = max(1, tally.quiet)
     return Result(
         plan=asdict(plan),
         listened_ticks=tally.heard,
-        missing=tally.patched_quiet / heard,
-        beginning=tally.patched_beginning / heard,
-        silent=tally.silent_ticks / heard,
-        disturbed=tally.patched_disturbed / heard,
+        quiet_ticks=tally.quiet,
+        missing=tally.patched_quiet / quiet,
+        beginning=tally.patched_beginning / quiet,
+        silent=tally.silent_ticks / max(1, tally.heard),
+        disturbed=tally.patched_disturbed / max(1, tally.heard - tally.quiet),
         asks_per_block=asks / needed,
         asks_per_seat_s=asks / max(1, _sum(tally.seats, seconds)),
         peak_asks_per_seat_s=max(per_seat.values(), default=0.0),

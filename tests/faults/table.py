@@ -107,4 +107,12 @@ def _again(verdict: dict[str, Any]) -> str:
 
 
 def _more(more: dict[str, Any]) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in more.items())
+    return ", ".join(_figure(name.replace("_", " "), value) for name, value in more.items())
+
+
+def _figure(words: str, value: float) -> str:
+    """A figure as one would say it: "refused after 3.1 s", "70 bad messages"."""
+    for ending, unit in ((" s", "s"), (" mb", "MB")):
+        if words.endswith(ending):
+            return f"{words.removesuffix(ending)} {value:g} {unit}"
+    return f"{value:g} {words}"

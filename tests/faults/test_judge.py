@@ -31,8 +31,9 @@ def said(music: dict[int, bytes]) -> Said:
     return [(FIRST + number, music[FIRST + number], max(0, number - 8) * TICK_S) for number in range(COUNT)]
 
 
-def verdict(said: Sequence[tuple[int, bytes, float]]) -> Verdict:
+def verdict(said: Sequence[tuple[int, bytes, float]], *, ended_s: float | None = None) -> Verdict:
     ear = Ear("ws://nowhere/ws", SPEC)
+    ear.ended_s = ended_s
     for chunk_id, pcm, at_s in said:
         ear.client._note(Chunk(chunk_id, pcm, 1, "normal", at_s, at_s, at_s))
         ear.played.append((chunk_id, pcm))
@@ -58,6 +59,13 @@ def test_chunks_that_came_too_late_leave_silence(said: Said) -> None:
     late = [(chunk_id, pcm, at_s + (2.0 if number >= 20 else 0)) for number, (chunk_id, pcm, at_s) in enumerate(said)]
     # The player held eight chunks and has begun with the first.
     assert verdict(late).silence_s == pytest.approx(2.0 - 0.8 - 0.1, abs=0.11)
+
+
+def test_music_that_ends_before_its_listener_leaves_is_silence(said: Said) -> None:
+    assert verdict(said, ended_s=3.2).silence_s == 0
+    found = verdict(said[:20], ended_s=5.0)
+    assert found.silence_s == pytest.approx(5.0 - 2.0, abs=0.11)
+    assert found.recovered_s == pytest.approx(5.0 - 1.0)
 
 
 def test_a_step_in_the_sound_is_a_click(said: Said) -> None:

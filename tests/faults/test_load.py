@@ -100,7 +100,7 @@ async def test_a_crowd_that_comes_back_at_once_is_taken_in(fleet: Fleet, figures
                 struck_s = time.monotonic()
                 edge.kill()
                 edge.start()
-                figures.more["started_s"] = round(await edge.ready(), 1)
+                figures.more["started_after_s"] = round(await edge.ready(), 1)
                 ready_s = time.monotonic()
                 await progress.until(lambda now: now["listening"] == CROWD, within_s=40)
                 figures.more["all_connected_after_s"] = round(time.monotonic() - ready_s, 1)
@@ -110,7 +110,7 @@ async def test_a_crowd_that_comes_back_at_once_is_taken_in(fleet: Fleet, figures
     figures.verdict = verdict = judge(others, struck_s=struck_s, well_s=struck_s)
     figures.more |= {
         "listeners": CROWD,
-        "missed_s_each": round((after["missing"] - before["missing"]) / CROWD * TICK_S, 1),
+        "missed_each_s": round((after["missing"] - before["missing"]) / CROWD * TICK_S, 1),
         "refused": after["refused"] - before["refused"],
     }
     assert unheard(verdict)

@@ -96,6 +96,7 @@ async def test_a_renderer_that_lies_is_made_up_for(fleet: Fleet, figures: Figure
     figures.more["jobs_stolen"] = stolen
     assert stolen > 0
     assert whole(verdict)
+    assert verdict.looped_s < 5
     assert verdict.recovered_s < 5
 
 
@@ -131,6 +132,8 @@ async def test_blocks_in_disorder_are_not_heard(fleet: Fleet, figures: Figures) 
     figures.more["blocks_doubled"] = int(doubled)
     assert (verdict.missing, verdict.repeated, verdict.clicks, verdict.wrong) == (0, 0, 0, 0)
     assert verdict.silence_s == 0
+    # From the first connection on: of the beginning, not of the six seconds after it.
+    assert verdict.recovered_s < 4
     assert doubled > 10
 
 

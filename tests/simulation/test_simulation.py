@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from statistics import mean
 
 import pytest
@@ -28,6 +29,13 @@ def test_no_tick_is_missing_although_messages_are_lost_and_workers_die() -> None
 def test_what_is_lost_is_asked_for_again_and_without_that_it_would_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.edge.demand.REASK_S", 1000.0)
     assert Fleet(SMALL).run().missing > 1e-3
+
+
+def test_what_is_missing_is_a_share_of_the_time_in_which_nothing_is_out() -> None:
+    found = Fleet(replace(SMALL, loss=0.6)).run()
+    # The last 20 of 45 s, in which everybody has joined.
+    assert found.quiet_ticks == pytest.approx(SMALL.edges * SMALL.streams_per_edge * 20 * 10, rel=0.05)
+    assert found.missing > 0.5
 
 
 def test_an_outage_ends_without_a_storm_and_the_music_is_back_fifteen_seconds_later() -> None:
@@ -70,7 +78,7 @@ def test_many_edges_ask_hardly_more_often_than_few() -> None:
             ).run()
             for seed in range(1, 5)
         ]
-        for edges in (15, 150)
+        for edges in (8, 80)
     )
     # Ten times as many edges.
     assert mean(found.asks_per_block for found in many) < 3 * mean(found.asks_per_block for found in few)

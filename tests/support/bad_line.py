@@ -20,6 +20,7 @@ class BadLine:
     Args:
         target_port: where it leads.
         seed: of what happens by chance.
+        host: the address to listen on.
 
     Attributes:
         port: where clients connect.
@@ -31,9 +32,10 @@ class BadLine:
         target_port: where those are led who connect from now on.
     """
 
-    def __init__(self, target_port: int, *, seed: int = 0) -> None:
+    def __init__(self, target_port: int, *, seed: int = 0, host: str = "127.0.0.1") -> None:
         self._chance = random.Random(seed)
         self.target_port = target_port
+        self._host = host
         self._links: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self.port = 0
@@ -44,7 +46,7 @@ class BadLine:
         self.parted = False
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._link, "127.0.0.1", 0, limit=_PIECE_BYTES)
+        self._server = await asyncio.start_server(self._link, self._host, 0, limit=_PIECE_BYTES)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -114,9 +116,9 @@ class BadLine:
 
 
 @contextlib.asynccontextmanager
-async def bad_line(target_port: int, *, seed: int = 0) -> AsyncIterator[BadLine]:
+async def bad_line(target_port: int, *, seed: int = 0, host: str = "127.0.0.1") -> AsyncIterator[BadLine]:
     """A proxy in front of `target_port`, transparent until it is told otherwise."""
-    line = BadLine(target_port, seed=seed)
+    line = BadLine(target_port, seed=seed, host=host)
     await line.start()
     try:
         yield line

@@ -65,6 +65,8 @@ class Ear:
         self.recovered: list[bool] = []
         self.splices: list[tuple[int, float]] = []
         self.problem = ""
+        self.ended_s: float | None = None
+        """When it stopped listening; None: with its last chunk."""
         self._task: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
@@ -72,6 +74,7 @@ class Ear:
 
     async def end(self) -> None:
         assert self._task is not None
+        self.ended_s = time.monotonic()
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
@@ -242,7 +245,7 @@ def _is_fade(heard: Heard, expected: dict[int, bytes], seams: Iterable[bytes]) -
 
 
 def _silence_s(ear: Ear) -> float:
-    """How long a player that began with its second chunk had nothing to play."""
+    """How long a player that began with its second chunk had nothing to play, until the listener left."""
     silence_s = 0.0
     until_s: float | None = None
     newest = -1
@@ -256,6 +259,9 @@ def _silence_s(ear: Ear) -> float:
         assert until_s is not None
         silence_s += max(0.0, heard.at_s - until_s)
         until_s = max(until_s, heard.at_s) + TICK_S
+    # Music that has ended leaves no chunk that could come late.
+    if ear.ended_s is not None and until_s is not None:
+        silence_s += max(0.0, ear.ended_s - until_s)
     return silence_s
 
 
@@ -265,7 +271,7 @@ def _clicks(ear: Ear) -> int:
 
 
 def _trouble_until_s(ear: Ear, kinds: list[str] | None, struck_s: float) -> float:
-    """When the last chunk came that was late, out of place, or not the stream's own sound of its tick."""
+    """When the last chunk came that was late, out of place, or not the stream's own; its end if it was silent."""
     until_s = 0.0
     for index, heard in enumerate(ear.arrived):
         before = ear.arrived[index - 1] if index else heard
@@ -273,6 +279,8 @@ def _trouble_until_s(ear: Ear, kinds: list[str] | None, struck_s: float) -> floa
         jump = heard.id > before.id + 1
         if heard.at_s > struck_s and (late or jump or (kinds is not None and kinds[index] != "live")):
             until_s = heard.at_s
+    if ear.ended_s is not None and ear.arrived and ear.ended_s - ear.arrived[-1].at_s > GAP_S:
+        until_s = ear.ended_s
     return until_s
 
 

@@ -12,11 +12,12 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support.far_machine import FarMachine
 from tests.support.nats import NatsServer
 from tests.support.ports import free_port
 from tests.support.system import REPO
@@ -34,16 +35,21 @@ class Service:
         folder: for its log.
         environ: its settings; ports are chosen.
         name: of its log.
+        machine: where it runs; None: here.
     """
 
-    def __init__(self, module: str, folder: Path, environ: Mapping[str, str], *, name: str) -> None:
+    def __init__(
+        self, module: str, folder: Path, environ: Mapping[str, str], *, name: str, machine: FarMachine | None = None
+    ) -> None:
         self.name = name
+        self.host = "127.0.0.1" if machine is None else machine.listeners.far
         self.port, self.metrics_port = free_port(), free_port()
         self.log_path = folder / f"{name}.log"
-        self._module = module
+        self._command = [*(machine.run_there if machine else ()), sys.executable, "-m", *module.split()]
         kept = {key: value for key, value in os.environ.items() if not key.startswith(_NOT_OURS)}
         ours = {
-            "AURALIS_HOST": "127.0.0.1",
+            "AURALIS_HOST": self.host,
+            "AURALIS_INTERNAL_HOST": self.host,
             "AURALIS_PORT": str(self.port),
             "METRICS_PORT": str(self.metrics_port),
             "AURALIS_LOG_FORMAT": "json",
@@ -54,11 +60,11 @@ class Service:
 
     @property
     def ws_url(self) -> str:
-        return f"ws://127.0.0.1:{self.port}/ws"
+        return f"ws://{self.host}:{self.port}/ws"
 
     @property
     def http_url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     @property
     def pid(self) -> int:
@@ -77,9 +83,7 @@ class Service:
         """Start it; see `ready`."""
         assert not self.running, f"{self.name} is running already"
         with self.log_path.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", *self._module.split()], cwd=REPO, env=self.environ, stdout=log, stderr=log
-            )
+            self._process = subprocess.Popen(self._command, cwd=REPO, env=self.environ, stdout=log, stderr=log)
 
     async def welcoming(self, within_s: float = READY_WITHIN_S) -> None:
         """Wait until an edge takes new streams: after blocks came late it refuses them for a while."""
@@ -99,7 +103,7 @@ class Service:
             while time.monotonic() - began_s < within_s:
                 assert self.running, f"{self.name} ended:\n{self.log[-2000:]}"
                 with contextlib.suppress(httpx.HTTPError):
-                    if (await http.get(f"http://127.0.0.1:{self.metrics_port}/readyz")).status_code == 200:
+                    if (await http.get(f"http://{self.host}:{self.metrics_port}/readyz")).status_code == 200:
                         return time.monotonic() - began_s
                 await asyncio.sleep(0.05)
         raise AssertionError(f"{self.name} was not ready within {within_s:g} s:\n{self.log[-2000:]}")
@@ -107,7 +111,7 @@ class Service:
     async def get(self, path: str) -> str:
         """What its internal port answers."""
         async with httpx.AsyncClient(timeout=5) as http:
-            return (await http.get(f"http://127.0.0.1:{self.metrics_port}{path}")).text
+            return (await http.get(f"http://{self.host}:{self.metrics_port}{path}")).text
 
     async def metric(self, name: str, **labels: str) -> float:
         """The sum of its own metric's samples with these labels."""
@@ -172,20 +176,22 @@ class Fleet:
             service.kill()
         self.nats.stop()
 
-    def add(self, name: str, *, module: str = "", nats_url: str = "", **environ: str) -> Service:
+    def add(
+        self, name: str, *, module: str = "", nats_url: str = "", machine: FarMachine | None = None, **environ: str
+    ) -> Service:
         """Start a service, named as in "edge-2", beside the others."""
         kind = name.partition("-")[0]
-        nats_url = nats_url or self.nats.url
+        nats_url = nats_url or (machine.nats_url if machine else self.nats.url)
         self.services[name] = service = Service(
-            module or f"services.{kind}", self.folder, {"NATS_URL": nats_url, **environ}, name=name
+            module or f"services.{kind}", self.folder, {"NATS_URL": nats_url, **environ}, name=name, machine=machine
         )
         service.start()
         return service
 
     @contextlib.contextmanager
-    def besides(self, name: str, *, module: str = "", nats_url: str = "", **environ: str) -> Iterator[Service]:
-        """A service for the time of a `with` block."""
-        service = self.add(name, module=module, nats_url=nats_url, **environ)
+    def besides(self, name: str, **how: Any) -> Iterator[Service]:
+        """A service for the time of a `with` block, started as by `add`."""
+        service = self.add(name, **how)
         try:
             yield service
         finally:
