@@ -135,15 +135,17 @@ class Renderer:
         self._enable_compile = enable_compile
         self._kernel_cache = kernel_cache
         self.packer = Packer(compose or SectionCache(2 * max_streams).get, max_sections=3 * max_streams)
-        self._sends = SendStore(SENDS_PER_STREAM * max_streams + 64, device)
         self._kernels: Kernels | None = None
         self._stop = threading.Event()
         self.threads = (threads or usable_cores()) if device.type == "cpu" else 1
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="voices", initializer=use_one_core)
-        responses = np.stack([response_spectra(impulse_response(sound.room)) for sound in SOUNDS.values()])
+        responses = [response_spectra(impulse_response(sound.room)) for sound in SOUNDS.values()]
         taps = [colour_taps(*np.array(sound.air.points, dtype=np.float64).T) for sound in SOUNDS.values()]
-        self._responses = torch.from_numpy(responses).to(device)
-        self._air_taps = torch.from_numpy(np.stack(taps)).to(device)
+        # As whatever else the kernels get: `torch.compile` makes a difference, and would compile again.
+        with torch.inference_mode():
+            self._sends = SendStore(SENDS_PER_STREAM * max_streams + 64, device)
+            self._responses = torch.from_numpy(np.stack(responses)).to(device)
+            self._air_taps = torch.from_numpy(np.stack(taps)).to(device)
 
     @property
     def mode(self) -> str:
@@ -332,12 +334,16 @@ class Renderer:
         return collect
 
     def _points(self, rows: list[Placement], band: str) -> Sequence[Tensor]:
-        packed = self.packer.partials(self._padded(rows), band)
+        packed = self.packer.partials(self._padded(rows), band, least=self._least)
         return self._kernel("expand")(self._to_device(packed.parameters), self._to_device(packed.phases))
 
+    @property
+    def _least(self) -> int:
+        """See `Kernels.least`."""
+        return self._kernels.least if self._kernels else 1
+
     def _padded(self, rows: list[Placement]) -> list[Placement]:
-        least = self._kernels.least_rows if self._kernels else 1
-        return rows if len(rows) >= least else rows * least
+        return rows if len(rows) >= self._least else rows * self._least
 
     def _kernel(self, name: str) -> Callable[..., Sequence[Tensor]]:
         kernel: Callable[..., Sequence[Tensor]] = getattr(self._kernels, name)

@@ -92,7 +92,8 @@ class OptimizedSynthesisEngine:
         self._kernels = load_kernels(self.device, enable_compile=enable_compile, cache=kernel_cache)
         response = response_spectra(impulse_response(SOUNDS[preset].room))
         # Two rooms, because one alone would be a special case to a compiler.
-        self._responses = torch.from_numpy(np.stack((response, response))).to(self.device)
+        with torch.inference_mode():
+            self._responses = torch.from_numpy(np.stack((response, response))).to(self.device)
         self.render_phrase([(0, 60, "major")], [(0, 96, 0.5, 0.5)], 1.0)
 
     @property
@@ -148,7 +149,7 @@ class OptimizedSynthesisEngine:
 
     def _voices(self, table: Table, rows: list[_VoiceRow], kernel: Kernel) -> Tensor:
         """What `kernel` makes of `rows`, each for itself."""
-        least = self._kernels.least_rows
+        least = self._kernels.least
         padded = rows if len(rows) >= least else rows * least
         packed = pack_partials(
             [[(table, active, block * BLOCK_FRAMES)] for block, active in padded],
@@ -167,7 +168,7 @@ class OptimizedSynthesisEngine:
         slots = store.claim(keys)
         store.sends[torch.tensor(slots, device=self.device)] = sent(voices)
         store.store_spectra(keys)
-        rows = max(blocks, self._kernels.least_rows)
+        rows = max(blocks, self._kernels.least)
         wanted = [[store.slot((_STREAM, min(row, blocks - 1) - part)) for part in range(PARTS)] for row in range(rows)]
 
         def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
