@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -37,6 +37,7 @@ from services.synthesis.patches import SOUNDS
 from services.synthesis.readback import Readback
 from services.synthesis.score.compose import SectionCache
 from services.synthesis.sends import SLOT_BYTES, Key, SendStore
+from services.synthesis.upload import upload, upload_index
 
 SOUND_VERSION: Final = 2
 """Raise it when the music changes: edges move to the highest (SOUND_VERSION, render_revision)."""
@@ -208,7 +209,10 @@ class Renderer:
         result = _Result(pcm, np.empty(len(jobs), dtype=np.float32), np.empty(len(jobs), dtype=np.float32))
         rows = [self.packer.place(spec, block) for spec, block in jobs]
         self._sends.touch([(spec.stream_id, block - back) for spec, block in jobs for back in range(SECONDS_NEEDED)])
-        groups = list(self._pool.map(lambda group: self._render_group(rows, group, result), self._groups(rows)))
+        working = [self._pool.submit(self._render_group, rows, group, result) for group in self._groups(rows)]
+        # All of them, also where one fails: what still renders writes into a buffer that the caller will use again.
+        wait(working)
+        groups = [future.result() for future in working]
         for group in groups:
             for collect in group.open:
                 collect()
@@ -253,7 +257,7 @@ class Renderer:
                     continue
                 part = voices[: len(rows)]
                 if len(chosen) < len(rows):
-                    part = part.index_select(0, torch.tensor(chosen, device=self.device))
+                    part = part.index_select(0, upload_index(chosen, self.device))
                 places = [group[place] for place in chosen]
                 collects.append(self._finish([rows[place] for place in chosen], part, places, result))
         if not self._readback.waits:
@@ -299,7 +303,7 @@ class Renderer:
         preset = self._to_device(air.preset)
         real, imaginary, white = self._kernel("wet")(
             self._sends.spectra,
-            torch.tensor(slots, device=self.device),
+            upload_index(slots, self.device),
             self._responses,
             preset,
             self._to_device(air.first_frame),
@@ -350,7 +354,7 @@ class Renderer:
         return kernel
 
     def _to_device(self, array: NDArray[np.generic]) -> Tensor:
-        return torch.from_numpy(array).to(self.device, non_blocking=True)
+        return upload(array, self.device)
 
 
 def _chords(row: Placement) -> tuple[Chord, ...]:

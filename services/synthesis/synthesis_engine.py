@@ -30,6 +30,7 @@ from services.synthesis.patches import SOUNDS
 from services.synthesis.render import use_one_core
 from services.synthesis.score.events import Layer, Notes, Section
 from services.synthesis.sends import SendStore
+from services.synthesis.upload import upload, upload_index
 
 QUALITIES: Final = {
     "major": (0, 4, 7),
@@ -143,7 +144,7 @@ class OptimizedSynthesisEngine:
             rows += [(block, active[i : i + VOICE_PARTIALS]) for i in range(0, len(active), VOICE_PARTIALS)]
         for i in range(0, len(rows), self.batch_size):
             batch = rows[i : i + self.batch_size]
-            index = torch.tensor([block for block, _ in batch], device=self.device)
+            index = upload_index([block for block, _ in batch], self.device)
             total.index_add_(0, index, self._voices(table, batch, kernel))
         return total
 
@@ -156,9 +157,7 @@ class OptimizedSynthesisEngine:
             [block for block, _ in padded],
             least=VOICE_PARTIALS,
         )
-        points = self._kernels.expand(
-            torch.from_numpy(packed.parameters).to(self.device), torch.from_numpy(packed.phases).to(self.device)
-        )
+        points = self._kernels.expand(upload(packed.parameters, self.device), upload(packed.phases, self.device))
         return kernel(*points)[0][: len(rows)]
 
     def _finish(self, voices: Tensor, bright: Tensor) -> NDArray[np.int16]:
@@ -166,7 +165,7 @@ class OptimizedSynthesisEngine:
         store = SendStore(max(blocks + 1, 2 * (PARTS + 2)), self.device)
         keys = [(_STREAM, block) for block in range(blocks)]
         slots = store.claim(keys)
-        store.sends[torch.tensor(slots, device=self.device)] = sent(voices)
+        store.sends[upload_index(slots, self.device)] = sent(voices)
         store.store_spectra(keys)
         rows = max(blocks, self._kernels.least)
         wanted = [[store.slot((_STREAM, min(row, blocks - 1) - part)) for part in range(PARTS)] for row in range(rows)]
@@ -179,7 +178,7 @@ class OptimizedSynthesisEngine:
 
         real, imaginary, white = self._kernels.wet(
             store.spectra,
-            torch.tensor(wanted, device=self.device),
+            upload_index(wanted, self.device),
             self._responses,
             zeros(dtype=torch.int64),
             zeros(1, dtype=torch.int32),

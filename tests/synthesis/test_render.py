@@ -103,6 +103,28 @@ def test_a_thread_that_is_late_with_a_second_is_not_overheard(monkeypatch: pytes
     assert np.array_equal(together.render(jobs).pcm, expected)
 
 
+def test_a_failure_is_told_when_nobody_writes_into_the_buffer_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    renderer = Renderer(CPU, enable_compile=False, threads=2, batch_size=1, max_streams=8)
+    renderer.warm_up()
+    render_group = renderer._render_group
+
+    def fail_or_dawdle(rows: list[Placement], group: list[int], result: object) -> object:
+        if rows[group[0]].spec.seed == 1:
+            raise MemoryError("no room for this one")
+        time.sleep(0.3)
+        return render_group(rows, group, result)  # type: ignore[arg-type]  # passed through
+
+    monkeypatch.setattr(renderer, "_render_group", fail_or_dawdle)
+    buffer = np.zeros((2, 10, 4_410, 2), dtype=np.int16)
+    with pytest.raises(MemoryError):
+        renderer.render([(StreamSpec(seed=seed), BLOCK) for seed in (1, 2)], buffer)
+    # The caller's next batch goes into the same buffer.
+    buffer[:] = 7
+    time.sleep(0.5)
+    renderer.close()
+    assert (buffer == 7).all()
+
+
 @pytest.mark.timeout(BUILD_TIMEOUT_S)
 def test_eager_and_compiled_sound_agree_to_90_dbfs(compiled: Renderer, eager: Renderer) -> None:
     jobs = MIXED[:3]
