@@ -60,6 +60,8 @@ _log = get_logger(__name__)
 FETCH_WAIT_S: Final = 5.0
 MAX_FAILURES: Final = 3
 FAILURE_TTL_S: Final = 300.0
+MEMORY_RETRY_S: Final = 60.0
+"""So long after a batch did not fit into the device's memory, the next may be twice as large again."""
 MEASURE_BLOCKS: Final = 4
 """Batches from this size on say how fast the worker is: in smaller ones fixed costs hide it."""
 
@@ -149,6 +151,7 @@ class Worker:
         self._sleep = sleep
         self._fixed_batch = None if batch_size is None else max(1, min(batch_size, MAX_BATCH))
         self._memory_limit = MAX_BATCH
+        self._fitted_s = 0.0
         self._lanes: list[_LaneState] = []
         self._in_hand: set[_Held] = set()
         self._stop = asyncio.Event()
@@ -197,14 +200,16 @@ class Worker:
 
     async def run(self) -> None:
         """Take jobs until `drain`; raises what the bus raises at its opening."""
-        async with self._opened():
-            self.state = "ready"
-            await self.announce()
-            while not self._stop.is_set():
-                batch = await self._next_batch()
-                if batch:
+        try:
+            async with self._opened():
+                if not self._stop.is_set():
+                    self.state = "ready"
+                    await self.announce()
+                while batch := await self._next_batch():
                     await self._work(batch)
-        self._finished.set()
+        finally:
+            # Also where it failed: a drain would wait for ever, and the process with it.
+            self._finished.set()
 
     async def drain(self) -> None:
         """Finish the batch in work, give the rest back, take nothing new; returns when that is done."""
@@ -339,23 +344,32 @@ class Worker:
             return
         try:
             await self._render(wanted)
-        except torch.OutOfMemoryError as error:
+        except torch.OutOfMemoryError as caught:
             self._metrics.out_of_memory.inc()
             self._memory_limit = max(1, len(wanted) // 2)
-            _log.warning("out of device memory, batch halved", blocks=self._memory_limit, error=str(error)[:200])
-            if len(wanted) == 1:
-                await self._failed(wanted[0], error)
-            else:
-                half = len(wanted) // 2
-                await self._work(wanted[:half])
-                await self._work(wanted[half:])
-        except Exception as error:  # noqa: BLE001 - whatever a stream breaks must not break its neighbours
-            if len(wanted) == 1:
-                await self._failed(wanted[0], error)
-            else:
-                # One of them is at fault; alone, the others come through.
-                for held in wanted:
-                    await self._work([held])
+            self._fitted_s = self._clock.now()
+            _log.warning("out of device memory, batch halved", blocks=self._memory_limit, error=str(caught)[:200])
+            # Its traceback holds what the batch had already taken of the memory that the halves need.
+            error: Exception = caught.with_traceback(None)
+            parts = [wanted[: len(wanted) // 2], wanted[len(wanted) // 2 :]]
+        except Exception as caught:  # noqa: BLE001 - whatever a stream breaks must not break its neighbours
+            error = caught
+            # One of them is at fault; alone, the others come through.
+            parts = [[held] for held in wanted]
+        else:
+            self._give_memory_back()
+            return
+        if len(wanted) == 1:
+            await self._failed(wanted[0], error)
+            return
+        for part in parts:
+            await self._work(part)
+
+    def _give_memory_back(self) -> None:
+        """Let batches grow again some time after one did not fit: what filled the memory may be gone."""
+        if self._memory_limit < MAX_BATCH and self._clock.now() - self._fitted_s >= MEMORY_RETRY_S:
+            self._memory_limit = min(MAX_BATCH, 2 * self._memory_limit)
+            self._fitted_s = self._clock.now()
 
     async def _is_wanted(self, held: _Held) -> bool:
         """Whether it is worth rendering; settles it when it is not."""
