@@ -166,17 +166,29 @@ class _Poisoned(Packer):
         return packed
 
 
-def test_a_stream_that_is_no_number_is_silenced_and_its_neighbours_keep_their_bytes(eager: Renderer) -> None:
+def _check_no_number_is_silenced(renderer: Renderer) -> None:
     good = [(StreamSpec(seed=seed), BLOCK) for seed in (1, 2)]
-    clean = eager.render(good).pcm
-    eager.packer.__class__ = _Poisoned
-    rendered = eager.render([good[0], (StreamSpec(seed=666), BLOCK), good[1]])
+    clean = renderer.render(good).pcm
+    renderer.packer.__class__ = _Poisoned
+    rendered = renderer.render([good[0], (StreamSpec(seed=666), BLOCK), good[1]])
     assert rendered.silenced == (1,)
     assert np.array_equal(rendered.pcm[[0, 2]], clean)
     assert not rendered.pcm[1].any()
     assert rendered.peak[1] == rendered.rms[1] == 0.0
     # Nor does it linger: the neighbours' next blocks, and the stream itself once it is well again.
-    assert eager.render([(spec, BLOCK + 1) for spec, _ in good]).silenced == ()
+    assert renderer.render([(spec, BLOCK + 1) for spec, _ in good]).silenced == ()
+
+
+def test_a_stream_that_is_no_number_is_silenced_and_its_neighbours_keep_their_bytes(eager: Renderer) -> None:
+    _check_no_number_is_silenced(eager)
+
+
+@pytest.mark.timeout(BUILD_TIMEOUT_S)
+@pytest.mark.usefixtures("compiled_kernels")
+def test_compiled_kernels_let_no_number_pass_either() -> None:
+    renderer = Renderer(CPU, max_streams=8)
+    _check_no_number_is_silenced(renderer)
+    renderer.close()
 
 
 def test_peak_and_rms_are_those_of_the_samples(renderer: Renderer) -> None:

@@ -6,6 +6,7 @@ import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -334,13 +335,19 @@ async def test_batches_grow_again_when_the_memory_has_been_free_for_a_while(worl
     assert world.worker.batch_limit == FIRST_BATCH > 2 * small
 
 
-async def test_silenced_blocks_are_sent_and_counted(world: World) -> None:
+async def test_silenced_blocks_are_sent_counted_and_logged_with_their_stream(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged: list[tuple[str, dict[str, object]]] = []
+    log = SimpleNamespace(error=lambda event, **fields: logged.append((event, fields)))
+    monkeypatch.setattr("services.synthesis.worker._log", log)
     world.renderer.silent = {2}
     for seed in (1, 2):
         await world.ask(SPECS[seed])
     world.start()
     await world.settled(2)
     assert world.count("silenced") == 1
+    assert logged == [("sound is no number, silenced", {"stream": SPECS[2].stream_id, "block": BLOCK})]
 
 
 async def test_a_malformed_job_is_dropped_and_counted(world: World) -> None:
