@@ -35,7 +35,7 @@ from services.contract.timebase import (
     first_tick,
 )
 from services.runtime import traces
-from services.runtime.audio_pool import AudioChunkPool
+from services.runtime.audio_pool import AudioChunkPool, PooledChunk
 from services.runtime.bus import Bus, BusError, Job, JobSource, Subscription
 from services.runtime.clock import Clock
 from services.runtime.logging import RepeatLimiter, get_logger
@@ -157,8 +157,9 @@ class Worker:
         self._stop = asyncio.Event()
         self._finished = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="render")
-        self._pool = AudioChunkPool(capacity=1, chunk_bytes=(batch_size or MAX_BATCH) * BLOCK_BYTES)
+        self._pool = AudioChunkPool(capacity=2, chunk_bytes=(batch_size or MAX_BATCH) * BLOCK_BYTES)
         self._limiter = RepeatLimiter(10.0)
+        self._publishing: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -273,6 +274,7 @@ class Worker:
         try:
             yield
         finally:
+            await self._published()
             for lane_state in self._lanes:
                 await lane_state.source.close()
                 if lane_state.fetch is not None:
@@ -391,26 +393,47 @@ class Worker:
         return True
 
     async def _render(self, batch: list[_Held]) -> None:
-        """Render a batch and publish it."""
+        """Render a batch, and begin to publish it; the next one renders meanwhile."""
         jobs = [(held.request.spec, held.request.block) for held in batch]
-        with self._pool.acquire() as view:
-            out = np.frombuffer(view, dtype=np.int16).reshape(-1, CHUNKS_PER_BLOCK, CHUNK_FRAMES, CHANNELS)
+        chunk = self._pool.acquire()
+        try:
+            out = np.frombuffer(chunk.view, dtype=np.int16).reshape(-1, CHUNKS_PER_BLOCK, CHUNK_FRAMES, CHANNELS)
             began_s = self._clock.now()
             rendered = await self._in_thread(self._renderer.render, jobs, out)
-            if traces.active is not None:
-                ended_s = self._clock.now()
-                for held in batch:
-                    stream, number = held.request.spec.stream_id, held.request.block
-                    traces.active.add("fetch", stream, number, held.fetched_s, began_s, lane=held.lane)
-                    traces.active.add("render", stream, number, began_s, ended_s, batch=len(batch))
-            self._measured(len(batch), rendered)
+        except BaseException:
+            chunk.release()
+            raise
+        if traces.active is not None:
+            ended_s = self._clock.now()
+            for held in batch:
+                stream, number = held.request.spec.stream_id, held.request.block
+                traces.active.add("fetch", stream, number, held.fetched_s, began_s, lane=held.lane)
+                traces.active.add("render", stream, number, began_s, ended_s, batch=len(batch))
+        self._measured(len(batch), rendered)
+        # One batch at a time: where the network is slower than the renderer, the renderer waits.
+        await self._published()
+        self._publishing = asyncio.create_task(self._publish_batch(batch, rendered, chunk), name="publish")
+
+    async def _published(self) -> None:
+        """Wait until the batch that is being published has been."""
+        if self._publishing is not None:
+            await self._publishing
+            self._publishing = None
+
+    async def _publish_batch(self, batch: list[_Held], rendered: RenderedBatch, chunk: PooledChunk) -> None:
+        try:
             for row, held in enumerate(batch):
                 if row in rendered.silenced:
                     self._metrics.silenced.inc()
                     _log.error(
                         "sound is no number, silenced", stream=held.request.spec.stream_id, block=held.request.block
                     )
-                await self._publish(held, rendered, row)
+                try:
+                    await self._publish(held, rendered, row)
+                except Exception as error:  # noqa: BLE001 - whatever is wrong with one block, the others are sent
+                    await self._failed(held, error)
+        finally:
+            chunk.release()
 
     async def _publish(self, held: _Held, rendered: RenderedBatch, row: int) -> None:
         request = held.request

@@ -224,6 +224,57 @@ async def test_fetching_and_progress_go_on_while_a_batch_renders(world: World) -
     assert [len(batch) for batch in world.renderer.batches] == [1, 1]
 
 
+class _FullBus(MemoryBus):
+    """Takes no block until its network has room."""
+
+    def __init__(self, broker: MemoryBroker) -> None:
+        super().__init__(broker)
+        self.room = asyncio.Event()
+
+    async def publish(self, subject: str, data: bytes, reply: str = "") -> None:
+        if subject.startswith("auralis.audio."):
+            await self.room.wait()
+        await super().publish(subject, data, reply)
+
+
+async def test_the_next_batch_renders_while_one_is_published_and_no_more_than_that() -> None:
+    async with _world(batch_size=2, bus_class=_FullBus) as world:
+        bus = world.worker._bus
+        assert isinstance(bus, _FullBus)
+        for seed in range(8):
+            await world.ask(SPECS[seed])
+        world.start()
+        await world.until(lambda: len(world.renderer.batches) == 2)
+        await asyncio.sleep(0.05)
+        assert world.blocks == []
+        # What is rendered waits in two buffers: a network that is too slow costs no memory.
+        assert len(world.renderer.batches) == 2
+        bus.room.set()
+        await world.settled(8)
+        seconds = {np.frombuffer(block.pcm, "<i2")[0] for block in world.blocks}
+        assert seconds == {(seed + BLOCK) % 1_000 for seed in range(8)}, "a buffer was used again too soon"
+
+
+class _PickyBus(MemoryBus):
+    """Fails in a way that nobody has thought of at one block."""
+
+    async def publish(self, subject: str, data: bytes, reply: str = "") -> None:
+        if subject == subjects.audio(SPECS[2].stream_id):
+            raise ValueError("no such thing")
+        await super().publish(subject, data, reply)
+
+
+async def test_a_block_that_cannot_be_published_costs_its_neighbours_nothing() -> None:
+    async with _world(bus_class=_PickyBus) as world:
+        for seed in range(5):
+            await world.ask(SPECS[seed])
+        world.start()
+        await world.settled(4)
+        assert {hash_ for hash_, _ in world.sent} == {stream_hash(SPECS[seed].stream_id) for seed in (0, 1, 3, 4)}
+        assert len(world.sent) == 4
+        assert world.count("failures") == MAX_FAILURES
+
+
 async def test_a_late_job_is_shed_and_counted(world: World) -> None:
     await world.ask(SPECS[0], block=int(NOW_S) - 1)
     await world.ask(SPECS[1], block=int(NOW_S))
