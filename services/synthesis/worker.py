@@ -335,8 +335,12 @@ class Worker:
         while True:
             await self._sleep(IN_PROGRESS_S)
             for held in list(self._in_hand):
-                with contextlib.suppress(BusError):
+                try:
                     await held.job.in_progress()
+                except BusError:
+                    break
+                except Exception as error:  # noqa: BLE001 - without this task all jobs in hand would go to others too
+                    self._complain("progress not reported", f"{type(error).__name__}: {error}")
 
     # --- rendering ----------------------------------------------------------------------------------------------
 

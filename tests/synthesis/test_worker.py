@@ -19,7 +19,7 @@ from services.contract.job import RenderJob
 from services.contract.presence import Presence
 from services.contract.spec import MODES, PRESETS, StreamSpec
 from services.contract.subjects import Lane
-from services.runtime.bus import Bus, BusError, JobSource
+from services.runtime.bus import Bus, BusError, JobSource, memory
 from services.runtime.bus.memory import MemoryBroker, MemoryBus
 from services.runtime.metrics import PrometheusMetrics, sample_value
 from services.synthesis.batching import FIRST_BATCH, MAX_BATCH
@@ -222,6 +222,29 @@ async def test_fetching_and_progress_go_on_while_a_batch_renders(world: World) -
     await world.settled(2)
     assert world.count("redelivered") == 0
     assert [len(batch) for batch in world.renderer.batches] == [1, 1]
+
+
+async def test_progress_goes_on_being_reported_after_a_surprise(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = 0
+    in_progress = memory._MemoryJob.in_progress
+
+    async def fail_once(job: memory._MemoryJob) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise ValueError("nobody has thought of this")
+        await in_progress(job)
+
+    monkeypatch.setattr(memory._MemoryJob, "in_progress", fail_once)
+    world.renderer.gate.clear()
+    world.start()
+    await world.ask(SPECS[0])
+    await asyncio.to_thread(world.renderer.entered.wait, 5)
+    await asyncio.sleep(1.3)
+    world.renderer.gate.set()
+    await world.settled(1)
+    assert calls >= 3
+    assert world.count("redelivered") == 0
 
 
 class _FullBus(MemoryBus):
