@@ -33,11 +33,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.synthesis_peers import all_peers
 from services.contract.spec import PRESETS, StreamSpec
 from services.contract.timebase import BLOCK_FRAMES
-from services.synthesis.device_selector import AutoDeviceSelector
+from services.synthesis.device_selector import AutoDeviceSelector, DeviceError
 from services.synthesis.render import Renderer
 from services.synthesis.synthesis_engine import Chord, MelodyNote, OptimizedSynthesisEngine
 
 BATCHES = (1, 8, 64, 256)
+GPU_BATCHES = (1_024,)
 INTENSITIES = (0.5, 0.9)
 Row = dict[str, Any]
 
@@ -231,7 +232,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
     parser.add_argument("--blocks", type=int, default=8, help="seconds of music per row")
-    parser.add_argument("--batches", default=",".join(map(str, BATCHES)), help="streams rendered together")
+    parser.add_argument("--batches", default="", help="streams rendered together, by default up to 256, on a GPU 1,024")
     parser.add_argument("--memory-blocks", type=int, default=10_000)
     parser.add_argument("--only", default=",".join(PARTS), help=f"some of {', '.join(PARTS)}")
     parser.add_argument("--eager", action="store_true", help="without compiled kernels")
@@ -239,11 +240,16 @@ def main() -> None:
     parts = options.only.split(",")
     if unknown := set(parts) - set(PARTS):
         parser.error(f"--only: got {', '.join(sorted(unknown))}, expected some of {', '.join(PARTS)}")
-    device = AutoDeviceSelector(options.device).select_device()
+    try:
+        device = AutoDeviceSelector(options.device).select_device()
+    except DeviceError as error:
+        sys.exit(f"nothing was measured: {error}")
     renderer = Renderer(device, enable_compile=not options.eager)
     began = time.perf_counter()
     renderer.warm_up(lambda stage, fraction: print(f"{stage} {fraction:4.0%}", flush=True))
     warm_s = time.perf_counter() - began
+    if renderer.eager_reason and not options.eager:
+        print(f"Not compiled, several times slower: {renderer.eager_reason}.", flush=True)
     found: dict[str, list[Row]] = {}
 
     def show(part: str, title: str, rows: list[Row]) -> None:
@@ -253,7 +259,8 @@ def main() -> None:
     if "memory" in parts:
         # Before anything else has filled what the renderer keeps.
         show("memory", "Memory", [memory(renderer, options.memory_blocks)])
-    batches = [int(text) for text in options.batches.split(",")]
+    batches = [int(text) for text in options.batches.split(",") if text]
+    batches = batches or [*BATCHES, *(GPU_BATCHES if device.type != "cpu" else ())]
     rows = [streams(renderer, batch, intensity, options.blocks) for intensity in INTENSITIES for batch in batches]
     show("streams", f"Streams in real time ({renderer.mode}, {renderer.threads} threads)", rows)
     capacity = rows[len(batches) - 1]["streams_in_real_time"]

@@ -56,13 +56,16 @@ def batch_limit(capacity_streams: float, *, fixed: int | None, memory_limit: int
 def choose[Held: InHand](lanes: Sequence[deque[Held]], limit: int) -> list[Held]:
     """Take up to `limit` jobs out of the lanes, the first lane first; one that has come back is alone.
 
-    Alone, because what cost one worker its life must not take its neighbours along a second time.
+    Alone, because what cost one worker its life must not take its neighbours along a second time. It is older than what
+    else its lane holds, but somebody waits for what stands in a lane before its own: that goes first, and by itself.
     """
-    for lane in lanes:
+    for number, lane in enumerate(lanes):
         for held in lane:
             if held.job.deliveries > 1:
                 lane.remove(held)
                 return [held]
+        if lane and any(held.job.deliveries > 1 for later in lanes[number + 1 :] for held in later):
+            return [lane.popleft() for _ in range(min(limit, len(lane)))]
     batch: list[Held] = []
     for lane in lanes:
         while lane and len(batch) < limit:

@@ -46,6 +46,14 @@ class AutoDeviceSelector:
         if self._choice not in available:
             raise DeviceError(
                 f"AURALIS_DEVICE: got {self._choice!r}, but there is no {_NAMES.get(self._choice, self._choice)} here"
-                f" that torch {torch.__version__} can use; set it to auto or to one of {', '.join(available)}"
+                f" that torch {torch.__version__} can use{self._reason()}; set it to auto or to one of"
+                f" {', '.join(available)}"
             )
         return torch.device(self._choice)
+
+    def _reason(self) -> str:
+        """Why torch cannot use CUDA, where that was asked for."""
+        if self._choice != "cuda":
+            return ""
+        built = "it finds no NVIDIA GPU with a driver, see `nvidia-smi`"
+        return f" ({built if torch.version.cuda else 'it was built without CUDA'})"

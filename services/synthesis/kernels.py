@@ -19,6 +19,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -28,7 +29,7 @@ import torch
 from torch import Tensor
 
 from services.synthesis.dsp import voices
-from services.synthesis.kernel_graphs import Expand, Finish, High, Low, Wet
+from services.synthesis.kernel_graphs import PLANS, Expand, Finish, Plan, Wet
 from services.synthesis.kernel_package import Package
 
 Progress = Callable[[str, float], None]
@@ -40,8 +41,8 @@ LESSER: Final[Mapping[str, tuple[str, ...]]] = {"x86-64-v4": ("x86-64-v3", "x86-
 """What a processor runs besides its own instruction set, the best first: images carry kernels built elsewhere."""
 
 _SOURCES: Final = ("dsp/*.py", "kernel_graphs.py", "build_kernels.py")
-_JIT_LEAST_ROWS: Final = 2
-"""`torch.compile` makes a special case of a single row, another compilation with other bits: callers double it."""
+_JIT_LEAST: Final = 2
+"""`torch.compile` makes a special case of a single row or partial, another compilation with other bits."""
 
 
 class KernelError(RuntimeError):
@@ -63,13 +64,13 @@ class Kernels:
     Attributes:
         mode: "compiled" or "eager".
         reason: why it is eager; empty when it is not.
-        least_rows: how many rows a call must have at least.
+        least: how many rows a call must have at least, and how many partials a row.
         expand, low, high, wet, finish, finish_bright: see `kernel_graphs`.
     """
 
     mode: str
     reason: str
-    least_rows: int
+    least: int
     expand: Kernel
     low: Kernel
     high: Kernel
@@ -99,9 +100,9 @@ def load_kernels(
     say = progress or (lambda _stage, _fraction: None)
     if not enable_compile:
         return eager_kernels("compilation is switched off")
-    if device.type != "cpu":
-        return _just_in_time_kernels()
     try:
+        if device.type != "cpu":
+            return _just_in_time_kernels(device, say, stop)
         folder = _folder(cache or default_cache())
         _build_missing(folder, say, stop)
         loaded = {name: _open(folder / f"{name}.pt2", threads) for name in KERNEL_NAMES}
@@ -306,27 +307,48 @@ def _open(path: Path, threads: int = 1) -> Kernel:
         ) from error
 
 
-def _just_in_time_kernels() -> Kernels:
-    def compiled(module: torch.nn.Module) -> Kernel:
-        function = torch.compile(module, fullgraph=True, dynamic=True)
+def _just_in_time_kernels(device: torch.device, say: Progress, stop: threading.Event | None) -> Kernels:
+    """Kernels by `torch.compile`, each compiled once, here, for any number of rows and partials."""
 
-        def call(*tensors: Tensor) -> Sequence[Tensor]:
-            result = function(*tensors)
-            return result if isinstance(result, tuple | list) else (result,)
+    def compile_all() -> dict[str, Kernel]:
+        # A compiled function is only good for as many threads as it was compiled with, and all that render have one.
+        torch.set_num_threads(1)
+        loaded: dict[str, Kernel] = {}
+        for plan in PLANS:
+            if stop is not None and stop.is_set():
+                raise KernelError("compiling was stopped")
+            say("compiling kernels", len(loaded) / len(PLANS))
+            try:
+                loaded[plan.name] = _just_in_time(plan, device)
+            except Exception as error:
+                raise KernelError(
+                    f"torch.compile cannot make kernel {plan.name} for {device.type} ({first_line(error)}); for CUDA it"
+                    " needs Triton and a C compiler"
+                ) from error
+        return loaded
 
-        return call
+    with ThreadPoolExecutor(1, thread_name_prefix="compile") as thread:
+        loaded = thread.submit(compile_all).result()
+    say("kernels compiled", 1.0)
+    return Kernels("compiled", "", _JIT_LEAST, **loaded)
 
-    return Kernels(
-        "compiled",
-        "",
-        _JIT_LEAST_ROWS,
-        expand=compiled(Expand()),
-        low=compiled(Low()),
-        high=compiled(High()),
-        wet=compiled(Wet()),
-        finish=compiled(Finish()),
-        finish_bright=compiled(Finish()),
-    )
+
+def _just_in_time(plan: Plan, device: torch.device) -> Kernel:
+    function = torch.compile(plan.module(), fullgraph=True)
+    with torch.inference_mode():
+        example = [tensor.to(device) for tensor in plan.example()]
+        # Said one by one: of its own accord it takes two lengths for one where they are equal the first time, and
+        # compiles again, for a minute in which no stream is rendered, when they are not.
+        for tensor, axes in zip(example, plan.axes, strict=True):
+            for axis in axes:
+                torch._dynamo.mark_dynamic(tensor, axis)  # noqa: SLF001 - documented, under this name
+        function(*example)
+
+    def call(*tensors: Tensor) -> Sequence[Tensor]:
+        result = function(*tensors)
+        return result if isinstance(result, tuple | list) else (result,)
+
+    return call
 
 
 def first_line(error: BaseException) -> str:

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -37,6 +37,7 @@ from services.synthesis.patches import SOUNDS
 from services.synthesis.readback import Readback
 from services.synthesis.score.compose import SectionCache
 from services.synthesis.sends import SLOT_BYTES, Key, SendStore
+from services.synthesis.upload import upload, upload_index
 
 SOUND_VERSION: Final = 2
 """Raise it when the music changes: edges move to the highest (SOUND_VERSION, render_revision)."""
@@ -135,15 +136,17 @@ class Renderer:
         self._enable_compile = enable_compile
         self._kernel_cache = kernel_cache
         self.packer = Packer(compose or SectionCache(2 * max_streams).get, max_sections=3 * max_streams)
-        self._sends = SendStore(SENDS_PER_STREAM * max_streams + 64, device)
         self._kernels: Kernels | None = None
         self._stop = threading.Event()
         self.threads = (threads or usable_cores()) if device.type == "cpu" else 1
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="voices", initializer=use_one_core)
-        responses = np.stack([response_spectra(impulse_response(sound.room)) for sound in SOUNDS.values()])
+        responses = [response_spectra(impulse_response(sound.room)) for sound in SOUNDS.values()]
         taps = [colour_taps(*np.array(sound.air.points, dtype=np.float64).T) for sound in SOUNDS.values()]
-        self._responses = torch.from_numpy(responses).to(device)
-        self._air_taps = torch.from_numpy(np.stack(taps)).to(device)
+        # As whatever else the kernels get: `torch.compile` makes a difference, and would compile again.
+        with torch.inference_mode():
+            self._sends = SendStore(SENDS_PER_STREAM * max_streams + 64, device)
+            self._responses = torch.from_numpy(np.stack(responses)).to(device)
+            self._air_taps = torch.from_numpy(np.stack(taps)).to(device)
 
     @property
     def mode(self) -> str:
@@ -206,7 +209,10 @@ class Renderer:
         result = _Result(pcm, np.empty(len(jobs), dtype=np.float32), np.empty(len(jobs), dtype=np.float32))
         rows = [self.packer.place(spec, block) for spec, block in jobs]
         self._sends.touch([(spec.stream_id, block - back) for spec, block in jobs for back in range(SECONDS_NEEDED)])
-        groups = list(self._pool.map(lambda group: self._render_group(rows, group, result), self._groups(rows)))
+        working = [self._pool.submit(self._render_group, rows, group, result) for group in self._groups(rows)]
+        # All of them, also where one fails: what still renders writes into a buffer that the caller will use again.
+        wait(working)
+        groups = [future.result() for future in working]
         for group in groups:
             for collect in group.open:
                 collect()
@@ -251,7 +257,7 @@ class Renderer:
                     continue
                 part = voices[: len(rows)]
                 if len(chosen) < len(rows):
-                    part = part.index_select(0, torch.tensor(chosen, device=self.device))
+                    part = part.index_select(0, upload_index(chosen, self.device))
                 places = [group[place] for place in chosen]
                 collects.append(self._finish([rows[place] for place in chosen], part, places, result))
         if not self._readback.waits:
@@ -297,7 +303,7 @@ class Renderer:
         preset = self._to_device(air.preset)
         real, imaginary, white = self._kernel("wet")(
             self._sends.spectra,
-            torch.tensor(slots, device=self.device),
+            upload_index(slots, self.device),
             self._responses,
             preset,
             self._to_device(air.first_frame),
@@ -332,19 +338,23 @@ class Renderer:
         return collect
 
     def _points(self, rows: list[Placement], band: str) -> Sequence[Tensor]:
-        packed = self.packer.partials(self._padded(rows), band)
+        packed = self.packer.partials(self._padded(rows), band, least=self._least)
         return self._kernel("expand")(self._to_device(packed.parameters), self._to_device(packed.phases))
 
+    @property
+    def _least(self) -> int:
+        """See `Kernels.least`."""
+        return self._kernels.least if self._kernels else 1
+
     def _padded(self, rows: list[Placement]) -> list[Placement]:
-        least = self._kernels.least_rows if self._kernels else 1
-        return rows if len(rows) >= least else rows * least
+        return rows if len(rows) >= self._least else rows * self._least
 
     def _kernel(self, name: str) -> Callable[..., Sequence[Tensor]]:
         kernel: Callable[..., Sequence[Tensor]] = getattr(self._kernels, name)
         return kernel
 
     def _to_device(self, array: NDArray[np.generic]) -> Tensor:
-        return torch.from_numpy(array).to(self.device, non_blocking=True)
+        return upload(array, self.device)
 
 
 def _chords(row: Placement) -> tuple[Chord, ...]:

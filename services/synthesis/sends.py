@@ -14,6 +14,7 @@ from torch import Tensor
 
 from services.synthesis.dsp.grid import QUARTER_BLOCK
 from services.synthesis.dsp.reverb import HISTORY_FRAMES, PADDED_BINS, PARTS, WINDOW_FRAMES, spectrum
+from services.synthesis.upload import upload_index
 
 KEEP_SECONDS: Final = PARTS
 """Seconds kept for a stream after its latest block was rendered."""
@@ -94,7 +95,7 @@ class SendStore:
             sends: float32 [len(keys), QUARTER_BLOCK].
         """
         slots = self.claim(keys)
-        self.sends.index_copy_(0, torch.tensor(slots, device=self.sends.device), sends)
+        self.sends.index_copy_(0, upload_index(slots, self.sends.device), sends)
         # Not before: another thread would make its reverb of what was in the slot until now.
         with self._lock:
             self._stored.update(key for key in keys if key in self._slots)
@@ -114,14 +115,14 @@ class SendStore:
         device = self.sends.device
 
         def gather(back: int) -> Tensor:
-            index = torch.tensor([self.slot((stream, second - back)) for stream, second in keys], device=device)
+            index = upload_index([self.slot((stream, second - back)) for stream, second in keys], device)
             return self.sends.index_select(0, index)
 
         windows = self.sends.new_empty((len(keys), WINDOW_FRAMES))
         windows[:, :HISTORY_FRAMES] = gather(2)[:, QUARTER_BLOCK - HISTORY_FRAMES :]
         windows[:, HISTORY_FRAMES : HISTORY_FRAMES + QUARTER_BLOCK] = gather(1)
         windows[:, HISTORY_FRAMES + QUARTER_BLOCK :] = gather(0)
-        index = torch.tensor([self.slot(key) for key in keys], device=device)
+        index = upload_index([self.slot(key) for key in keys], device)
         self.spectra.index_copy_(0, index, spectrum(windows))
         self._with_spectrum.update(keys)
 

@@ -30,6 +30,7 @@ from services.synthesis.patches import SOUNDS
 from services.synthesis.render import use_one_core
 from services.synthesis.score.events import Layer, Notes, Section
 from services.synthesis.sends import SendStore
+from services.synthesis.upload import upload, upload_index
 
 QUALITIES: Final = {
     "major": (0, 4, 7),
@@ -92,7 +93,8 @@ class OptimizedSynthesisEngine:
         self._kernels = load_kernels(self.device, enable_compile=enable_compile, cache=kernel_cache)
         response = response_spectra(impulse_response(SOUNDS[preset].room))
         # Two rooms, because one alone would be a special case to a compiler.
-        self._responses = torch.from_numpy(np.stack((response, response))).to(self.device)
+        with torch.inference_mode():
+            self._responses = torch.from_numpy(np.stack((response, response))).to(self.device)
         self.render_phrase([(0, 60, "major")], [(0, 96, 0.5, 0.5)], 1.0)
 
     @property
@@ -142,22 +144,20 @@ class OptimizedSynthesisEngine:
             rows += [(block, active[i : i + VOICE_PARTIALS]) for i in range(0, len(active), VOICE_PARTIALS)]
         for i in range(0, len(rows), self.batch_size):
             batch = rows[i : i + self.batch_size]
-            index = torch.tensor([block for block, _ in batch], device=self.device)
+            index = upload_index([block for block, _ in batch], self.device)
             total.index_add_(0, index, self._voices(table, batch, kernel))
         return total
 
     def _voices(self, table: Table, rows: list[_VoiceRow], kernel: Kernel) -> Tensor:
         """What `kernel` makes of `rows`, each for itself."""
-        least = self._kernels.least_rows
+        least = self._kernels.least
         padded = rows if len(rows) >= least else rows * least
         packed = pack_partials(
             [[(table, active, block * BLOCK_FRAMES)] for block, active in padded],
             [block for block, _ in padded],
             least=VOICE_PARTIALS,
         )
-        points = self._kernels.expand(
-            torch.from_numpy(packed.parameters).to(self.device), torch.from_numpy(packed.phases).to(self.device)
-        )
+        points = self._kernels.expand(upload(packed.parameters, self.device), upload(packed.phases, self.device))
         return kernel(*points)[0][: len(rows)]
 
     def _finish(self, voices: Tensor, bright: Tensor) -> NDArray[np.int16]:
@@ -165,9 +165,9 @@ class OptimizedSynthesisEngine:
         store = SendStore(max(blocks + 1, 2 * (PARTS + 2)), self.device)
         keys = [(_STREAM, block) for block in range(blocks)]
         slots = store.claim(keys)
-        store.sends[torch.tensor(slots, device=self.device)] = sent(voices)
+        store.sends[upload_index(slots, self.device)] = sent(voices)
         store.store_spectra(keys)
-        rows = max(blocks, self._kernels.least_rows)
+        rows = max(blocks, self._kernels.least)
         wanted = [[store.slot((_STREAM, min(row, blocks - 1) - part)) for part in range(PARTS)] for row in range(rows)]
 
         def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -178,7 +178,7 @@ class OptimizedSynthesisEngine:
 
         real, imaginary, white = self._kernels.wet(
             store.spectra,
-            torch.tensor(wanted, device=self.device),
+            upload_index(wanted, self.device),
             self._responses,
             zeros(dtype=torch.int64),
             zeros(1, dtype=torch.int32),

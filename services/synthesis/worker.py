@@ -35,7 +35,7 @@ from services.contract.timebase import (
     first_tick,
 )
 from services.runtime import traces
-from services.runtime.audio_pool import AudioChunkPool
+from services.runtime.audio_pool import AudioChunkPool, PooledChunk
 from services.runtime.bus import Bus, BusError, Job, JobSource, Subscription
 from services.runtime.clock import Clock
 from services.runtime.logging import RepeatLimiter, get_logger
@@ -60,6 +60,8 @@ _log = get_logger(__name__)
 FETCH_WAIT_S: Final = 5.0
 MAX_FAILURES: Final = 3
 FAILURE_TTL_S: Final = 300.0
+MEMORY_RETRY_S: Final = 60.0
+"""So long after a batch did not fit into the device's memory, the next may be twice as large again."""
 MEASURE_BLOCKS: Final = 4
 """Batches from this size on say how fast the worker is: in smaller ones fixed costs hide it."""
 
@@ -149,13 +151,15 @@ class Worker:
         self._sleep = sleep
         self._fixed_batch = None if batch_size is None else max(1, min(batch_size, MAX_BATCH))
         self._memory_limit = MAX_BATCH
+        self._fitted_s = 0.0
         self._lanes: list[_LaneState] = []
         self._in_hand: set[_Held] = set()
         self._stop = asyncio.Event()
         self._finished = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="render")
-        self._pool = AudioChunkPool(capacity=1, chunk_bytes=(batch_size or MAX_BATCH) * BLOCK_BYTES)
+        self._pool = AudioChunkPool(capacity=2, chunk_bytes=(batch_size or MAX_BATCH) * BLOCK_BYTES)
         self._limiter = RepeatLimiter(10.0)
+        self._publishing: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -197,14 +201,16 @@ class Worker:
 
     async def run(self) -> None:
         """Take jobs until `drain`; raises what the bus raises at its opening."""
-        async with self._opened():
-            self.state = "ready"
-            await self.announce()
-            while not self._stop.is_set():
-                batch = await self._next_batch()
-                if batch:
+        try:
+            async with self._opened():
+                if not self._stop.is_set():
+                    self.state = "ready"
+                    await self.announce()
+                while batch := await self._next_batch():
                     await self._work(batch)
-        self._finished.set()
+        finally:
+            # Also where it failed: a drain would wait for ever, and the process with it.
+            self._finished.set()
 
     async def drain(self) -> None:
         """Finish the batch in work, give the rest back, take nothing new; returns when that is done."""
@@ -268,6 +274,7 @@ class Worker:
         try:
             yield
         finally:
+            await self._published()
             for lane_state in self._lanes:
                 await lane_state.source.close()
                 if lane_state.fetch is not None:
@@ -328,8 +335,12 @@ class Worker:
         while True:
             await self._sleep(IN_PROGRESS_S)
             for held in list(self._in_hand):
-                with contextlib.suppress(BusError):
+                try:
                     await held.job.in_progress()
+                except BusError:
+                    break
+                except Exception as error:  # noqa: BLE001 - without this task all jobs in hand would go to others too
+                    self._complain("progress not reported", f"{type(error).__name__}: {error}")
 
     # --- rendering ----------------------------------------------------------------------------------------------
 
@@ -339,23 +350,32 @@ class Worker:
             return
         try:
             await self._render(wanted)
-        except torch.OutOfMemoryError as error:
+        except torch.OutOfMemoryError as caught:
             self._metrics.out_of_memory.inc()
             self._memory_limit = max(1, len(wanted) // 2)
-            _log.warning("out of device memory, batch halved", blocks=self._memory_limit, error=str(error)[:200])
-            if len(wanted) == 1:
-                await self._failed(wanted[0], error)
-            else:
-                half = len(wanted) // 2
-                await self._work(wanted[:half])
-                await self._work(wanted[half:])
-        except Exception as error:  # noqa: BLE001 - whatever a stream breaks must not break its neighbours
-            if len(wanted) == 1:
-                await self._failed(wanted[0], error)
-            else:
-                # One of them is at fault; alone, the others come through.
-                for held in wanted:
-                    await self._work([held])
+            self._fitted_s = self._clock.now()
+            _log.warning("out of device memory, batch halved", blocks=self._memory_limit, error=str(caught)[:200])
+            # Its traceback holds what the batch had already taken of the memory that the halves need.
+            error: Exception = caught.with_traceback(None)
+            parts = [wanted[: len(wanted) // 2], wanted[len(wanted) // 2 :]]
+        except Exception as caught:  # noqa: BLE001 - whatever a stream breaks must not break its neighbours
+            error = caught
+            # One of them is at fault; alone, the others come through.
+            parts = [[held] for held in wanted]
+        else:
+            self._give_memory_back()
+            return
+        if len(wanted) == 1:
+            await self._failed(wanted[0], error)
+            return
+        for part in parts:
+            await self._work(part)
+
+    def _give_memory_back(self) -> None:
+        """Let batches grow again some time after one did not fit: what filled the memory may be gone."""
+        if self._memory_limit < MAX_BATCH and self._clock.now() - self._fitted_s >= MEMORY_RETRY_S:
+            self._memory_limit = min(MAX_BATCH, 2 * self._memory_limit)
+            self._fitted_s = self._clock.now()
 
     async def _is_wanted(self, held: _Held) -> bool:
         """Whether it is worth rendering; settles it when it is not."""
@@ -377,26 +397,47 @@ class Worker:
         return True
 
     async def _render(self, batch: list[_Held]) -> None:
-        """Render a batch and publish it."""
+        """Render a batch, and begin to publish it; the next one renders meanwhile."""
         jobs = [(held.request.spec, held.request.block) for held in batch]
-        with self._pool.acquire() as view:
-            out = np.frombuffer(view, dtype=np.int16).reshape(-1, CHUNKS_PER_BLOCK, CHUNK_FRAMES, CHANNELS)
+        chunk = self._pool.acquire()
+        try:
+            out = np.frombuffer(chunk.view, dtype=np.int16).reshape(-1, CHUNKS_PER_BLOCK, CHUNK_FRAMES, CHANNELS)
             began_s = self._clock.now()
             rendered = await self._in_thread(self._renderer.render, jobs, out)
-            if traces.active is not None:
-                ended_s = self._clock.now()
-                for held in batch:
-                    stream, number = held.request.spec.stream_id, held.request.block
-                    traces.active.add("fetch", stream, number, held.fetched_s, began_s, lane=held.lane)
-                    traces.active.add("render", stream, number, began_s, ended_s, batch=len(batch))
-            self._measured(len(batch), rendered)
+        except BaseException:
+            chunk.release()
+            raise
+        if traces.active is not None:
+            ended_s = self._clock.now()
+            for held in batch:
+                stream, number = held.request.spec.stream_id, held.request.block
+                traces.active.add("fetch", stream, number, held.fetched_s, began_s, lane=held.lane)
+                traces.active.add("render", stream, number, began_s, ended_s, batch=len(batch))
+        self._measured(len(batch), rendered)
+        # One batch at a time: where the network is slower than the renderer, the renderer waits.
+        await self._published()
+        self._publishing = asyncio.create_task(self._publish_batch(batch, rendered, chunk), name="publish")
+
+    async def _published(self) -> None:
+        """Wait until the batch that is being published has been."""
+        if self._publishing is not None:
+            await self._publishing
+            self._publishing = None
+
+    async def _publish_batch(self, batch: list[_Held], rendered: RenderedBatch, chunk: PooledChunk) -> None:
+        try:
             for row, held in enumerate(batch):
                 if row in rendered.silenced:
                     self._metrics.silenced.inc()
                     _log.error(
                         "sound is no number, silenced", stream=held.request.spec.stream_id, block=held.request.block
                     )
-                await self._publish(held, rendered, row)
+                try:
+                    await self._publish(held, rendered, row)
+                except Exception as error:  # noqa: BLE001 - whatever is wrong with one block, the others are sent
+                    await self._failed(held, error)
+        finally:
+            chunk.release()
 
     async def _publish(self, held: _Held, rendered: RenderedBatch, row: int) -> None:
         request = held.request

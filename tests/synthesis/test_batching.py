@@ -39,10 +39,26 @@ def test_urgent_jobs_come_first_and_the_rest_of_the_batch_is_filled_up() -> None
     assert choose(both, 3) == []
 
 
-def test_a_job_that_has_come_back_is_rendered_alone_and_before_all_others() -> None:
-    both = lanes([Held("n1")], [Held("a1"), Held("back", Message(2)), Held("a2")])
+def test_a_job_that_has_come_back_is_rendered_alone_and_before_its_lane() -> None:
+    both = lanes([], [Held("a1"), Held("back", Message(2)), Held("a2")])
     assert [held.name for held in choose(both, 8)] == ["back"]
-    assert [held.name for held in choose(both, 8)] == ["n1", "a1", "a2"]
+    assert [held.name for held in choose(both, 8)] == ["a1", "a2"]
+
+
+def test_urgent_jobs_do_not_wait_for_those_that_have_come_back() -> None:
+    # A renderer has died, and all that it held is here at once, each to be rendered alone.
+    back = [Held(f"b{number}", Message(2)) for number in range(30)]
+    both = lanes([Held("n1"), Held("n2"), Held("n3")], [*back, Held("a1")])
+    assert [held.name for held in choose(both, 2)] == ["n1", "n2"]
+    assert [held.name for held in choose(both, 2)] == ["n3"]
+    assert [held.name for held in choose(both, 2)] == ["b0"]
+    both[0].append(Held("n4"))
+    assert [held.name for held in choose(both, 2)] == ["n4"]
+
+
+def test_an_urgent_job_that_has_come_back_is_alone_too() -> None:
+    both = lanes([Held("n1"), Held("back", Message(2))], [Held("a1")])
+    assert [[held.name for held in choose(both, 8)] for _ in range(2)] == [["back"], ["n1", "a1"]]
 
 
 @pytest.mark.parametrize(

@@ -36,3 +36,15 @@ def test_a_device_that_is_not_there_is_an_error_that_says_what_is(machine: dict[
     assert not machine["cuda"]
     with pytest.raises(DeviceError, match=r"got 'cuda', but there is no CUDA .* auto or to one of cpu"):
         AutoDeviceSelector("cuda").select_device()
+
+
+@pytest.mark.parametrize(
+    ("built_for", "reason"), [("13.2", "no NVIDIA GPU with a driver"), (None, "built without CUDA")]
+)
+def test_without_cuda_the_error_says_whether_the_driver_or_torch_lacks_it(
+    machine: dict[str, bool], monkeypatch: pytest.MonkeyPatch, built_for: str | None, reason: str
+) -> None:
+    assert not machine["cuda"]
+    monkeypatch.setattr("torch.version.cuda", built_for)
+    with pytest.raises(DeviceError, match=reason):
+        AutoDeviceSelector("cuda").select_device()

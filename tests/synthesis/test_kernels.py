@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-from services.synthesis import kernels
+from services.contract.spec import StreamSpec
+from services.contract.timebase import BLOCKS_PER_SECTION
+from services.synthesis import kernels, render
 from services.synthesis.kernels import (
     KERNEL_NAMES,
     Kernels,
@@ -18,7 +21,12 @@ from services.synthesis.kernels import (
     load_kernels,
     source_hash,
 )
+from services.synthesis.render import Renderer
+from services.synthesis.score.events import Layer
 from tests.synthesis.conftest import BUILD_TIMEOUT_S, CPU
+from tests.synthesis.fakes import score
+
+SECTION_START = 7_083_334 * BLOCKS_PER_SECTION
 
 
 @pytest.fixture
@@ -154,3 +162,63 @@ def test_eager_kernels_take_a_single_row() -> None:
     points = found.expand(torch.zeros(1, 16, 3), torch.zeros(1, 2, 3, dtype=torch.int32))
     assert found.low(*points)[0].shape == (1, 3, 177, 63)
     assert found.high(*points)[0].shape == (1, 2, 4, 175, 63)
+
+
+class _Counting:
+    """In place of `torch.compile`: compiles with a backend that only counts."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.compiled = 0
+        self._compile = torch.compile
+        monkeypatch.setattr(torch, "compile", self)
+
+    def __call__(self, module: torch.nn.Module, **options: bool) -> Callable[..., object]:
+        def backend(graph: torch.fx.GraphModule, _example: list[torch.Tensor]) -> Callable[..., object]:
+            self.compiled += 1
+            return graph
+
+        compiled: Callable[..., object] = self._compile(module, backend=backend, **options)
+        return compiled
+
+
+def test_just_in_time_each_kernel_is_compiled_once_for_whatever_is_rendered(monkeypatch: pytest.MonkeyPatch) -> None:
+    counting = _Counting(monkeypatch)
+    found = kernels._just_in_time_kernels(CPU, lambda _stage, _fraction: None, None)
+    assert counting.compiled == len(KERNEL_NAMES)
+    monkeypatch.setattr(render, "load_kernels", lambda _device, **_options: found)
+    pads = [(0.0, 60.0, 40.0 + 7.0 * place, place / 6.0, Layer.PAD) for place in range(5)]
+    # One thread, as on a GPU.
+    renderer = Renderer(CPU, max_streams=8, threads=1, compose=score([*pads, (0.0, 60.0, 105.0, 0.7, Layer.SHIMMER)]))
+    silent = Renderer(CPU, max_streams=4, threads=1, compose=score([]))
+    try:
+        for rows in (1, 2, 3, 4, 6):
+            # The loud ones have bright partials, the quiet ones none; each has another number of them.
+            specs = [StreamSpec(seed=row, intensity_steps=20 * (row + 1) // rows) for row in range(rows)]
+            renderer.render([(spec, SECTION_START + 3) for spec in specs])
+        assert renderer.render([(StreamSpec(), SECTION_START + 3)]).partials > 0
+        assert silent.render([(StreamSpec(), SECTION_START + 3)]).partials == 0
+    finally:
+        renderer.close()
+        silent.close()
+    assert counting.compiled == len(KERNEL_NAMES), "a listener waits while a kernel is compiled again"
+
+
+def test_where_just_in_time_compilation_fails_it_runs_eagerly_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_module: torch.nn.Module, **_options: bool) -> Callable[..., object]:
+        raise RuntimeError("Failed to find C compiler.\nAnd a page more.")
+
+    monkeypatch.setattr(torch, "compile", fail)
+    # The device of tensors without data: no GPU is needed to see what happens where one cannot be compiled for.
+    found = load_kernels(torch.device("meta"), enable_compile=True)
+    assert found.mode == "eager"
+    assert "Failed to find C compiler." in found.reason
+    assert "And a page more" not in found.reason
+
+
+def test_just_in_time_compilation_can_be_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    counting = _Counting(monkeypatch)
+    stop = threading.Event()
+    stop.set()
+    found = load_kernels(torch.device("meta"), enable_compile=True, stop=stop)
+    assert (found.mode, counting.compiled) == ("eager", 0)
+    assert "stopped" in found.reason

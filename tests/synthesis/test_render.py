@@ -103,6 +103,28 @@ def test_a_thread_that_is_late_with_a_second_is_not_overheard(monkeypatch: pytes
     assert np.array_equal(together.render(jobs).pcm, expected)
 
 
+def test_a_failure_is_told_when_nobody_writes_into_the_buffer_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    renderer = Renderer(CPU, enable_compile=False, threads=2, batch_size=1, max_streams=8)
+    renderer.warm_up()
+    render_group = renderer._render_group
+
+    def fail_or_dawdle(rows: list[Placement], group: list[int], result: object) -> object:
+        if rows[group[0]].spec.seed == 1:
+            raise MemoryError("no room for this one")
+        time.sleep(0.3)
+        return render_group(rows, group, result)  # type: ignore[arg-type]  # passed through
+
+    monkeypatch.setattr(renderer, "_render_group", fail_or_dawdle)
+    buffer = np.zeros((2, 10, 4_410, 2), dtype=np.int16)
+    with pytest.raises(MemoryError):
+        renderer.render([(StreamSpec(seed=seed), BLOCK) for seed in (1, 2)], buffer)
+    # The caller's next batch goes into the same buffer.
+    buffer[:] = 7
+    time.sleep(0.5)
+    renderer.close()
+    assert (buffer == 7).all()
+
+
 @pytest.mark.timeout(BUILD_TIMEOUT_S)
 def test_eager_and_compiled_sound_agree_to_90_dbfs(compiled: Renderer, eager: Renderer) -> None:
     jobs = MIXED[:3]
@@ -144,17 +166,29 @@ class _Poisoned(Packer):
         return packed
 
 
-def test_a_stream_that_is_no_number_is_silenced_and_its_neighbours_keep_their_bytes(eager: Renderer) -> None:
+def _check_no_number_is_silenced(renderer: Renderer) -> None:
     good = [(StreamSpec(seed=seed), BLOCK) for seed in (1, 2)]
-    clean = eager.render(good).pcm
-    eager.packer.__class__ = _Poisoned
-    rendered = eager.render([good[0], (StreamSpec(seed=666), BLOCK), good[1]])
+    clean = renderer.render(good).pcm
+    renderer.packer.__class__ = _Poisoned
+    rendered = renderer.render([good[0], (StreamSpec(seed=666), BLOCK), good[1]])
     assert rendered.silenced == (1,)
     assert np.array_equal(rendered.pcm[[0, 2]], clean)
     assert not rendered.pcm[1].any()
     assert rendered.peak[1] == rendered.rms[1] == 0.0
     # Nor does it linger: the neighbours' next blocks, and the stream itself once it is well again.
-    assert eager.render([(spec, BLOCK + 1) for spec, _ in good]).silenced == ()
+    assert renderer.render([(spec, BLOCK + 1) for spec, _ in good]).silenced == ()
+
+
+def test_a_stream_that_is_no_number_is_silenced_and_its_neighbours_keep_their_bytes(eager: Renderer) -> None:
+    _check_no_number_is_silenced(eager)
+
+
+@pytest.mark.timeout(BUILD_TIMEOUT_S)
+@pytest.mark.usefixtures("compiled_kernels")
+def test_compiled_kernels_let_no_number_pass_either() -> None:
+    renderer = Renderer(CPU, max_streams=8)
+    _check_no_number_is_silenced(renderer)
+    renderer.close()
 
 
 def test_peak_and_rms_are_those_of_the_samples(renderer: Renderer) -> None:

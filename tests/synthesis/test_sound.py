@@ -13,7 +13,6 @@ from scipy.signal.windows import blackmanharris
 from services.contract.spec import PRESETS, StreamSpec
 from services.contract.timebase import BLOCKS_PER_SECTION, SAMPLE_RATE_HZ
 from services.synthesis.dsp.control import COLUMNS
-from services.synthesis.loudness import TARGET_LUFS
 from services.synthesis.pack import prepare_section
 from services.synthesis.patches import SINGLE, SOUNDS, Patch
 from services.synthesis.render import Renderer
@@ -26,6 +25,7 @@ FloatArray = NDArray[np.float64]
 
 SECTION = 7_083_334
 TEN_MINUTES_S = 600
+TARGET_LUFS = -18.0
 MAX_TRUE_PEAK_DB = -1.0
 MAX_DC = 1e-4
 MAX_SILENCE_S = 0.25

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,14 +19,14 @@ from services.contract.job import RenderJob
 from services.contract.presence import Presence
 from services.contract.spec import MODES, PRESETS, StreamSpec
 from services.contract.subjects import Lane
-from services.runtime.bus import Bus, BusError
+from services.runtime.bus import Bus, BusError, JobSource, memory
 from services.runtime.bus.memory import MemoryBroker, MemoryBus
 from services.runtime.metrics import PrometheusMetrics, sample_value
 from services.synthesis.batching import FIRST_BATCH, MAX_BATCH
 from services.synthesis.metrics import SynthesisMetrics
 from services.synthesis.render import RenderedBatch
 from services.synthesis.score.harmony import chord_table
-from services.synthesis.worker import MAX_FAILURES, Worker
+from services.synthesis.worker import MAX_FAILURES, MEMORY_RETRY_S, Worker
 
 REVISION = "s1-test"
 NOW_S = 1_700_000_000.0
@@ -222,6 +224,80 @@ async def test_fetching_and_progress_go_on_while_a_batch_renders(world: World) -
     assert [len(batch) for batch in world.renderer.batches] == [1, 1]
 
 
+async def test_progress_goes_on_being_reported_after_a_surprise(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = 0
+    in_progress = memory._MemoryJob.in_progress
+
+    async def fail_once(job: memory._MemoryJob) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise ValueError("nobody has thought of this")
+        await in_progress(job)
+
+    monkeypatch.setattr(memory._MemoryJob, "in_progress", fail_once)
+    world.renderer.gate.clear()
+    world.start()
+    await world.ask(SPECS[0])
+    await asyncio.to_thread(world.renderer.entered.wait, 5)
+    await asyncio.sleep(1.3)
+    world.renderer.gate.set()
+    await world.settled(1)
+    assert calls >= 3
+    assert world.count("redelivered") == 0
+
+
+class _FullBus(MemoryBus):
+    """Takes no block until its network has room."""
+
+    def __init__(self, broker: MemoryBroker) -> None:
+        super().__init__(broker)
+        self.room = asyncio.Event()
+
+    async def publish(self, subject: str, data: bytes, reply: str = "") -> None:
+        if subject.startswith("auralis.audio."):
+            await self.room.wait()
+        await super().publish(subject, data, reply)
+
+
+async def test_the_next_batch_renders_while_one_is_published_and_no_more_than_that() -> None:
+    async with _world(batch_size=2, bus_class=_FullBus) as world:
+        bus = world.worker._bus
+        assert isinstance(bus, _FullBus)
+        for seed in range(8):
+            await world.ask(SPECS[seed])
+        world.start()
+        await world.until(lambda: len(world.renderer.batches) == 2)
+        await asyncio.sleep(0.05)
+        assert world.blocks == []
+        # What is rendered waits in two buffers: a network that is too slow costs no memory.
+        assert len(world.renderer.batches) == 2
+        bus.room.set()
+        await world.settled(8)
+        seconds = {np.frombuffer(block.pcm, "<i2")[0] for block in world.blocks}
+        assert seconds == {(seed + BLOCK) % 1_000 for seed in range(8)}, "a buffer was used again too soon"
+
+
+class _PickyBus(MemoryBus):
+    """Fails in a way that nobody has thought of at one block."""
+
+    async def publish(self, subject: str, data: bytes, reply: str = "") -> None:
+        if subject == subjects.audio(SPECS[2].stream_id):
+            raise ValueError("no such thing")
+        await super().publish(subject, data, reply)
+
+
+async def test_a_block_that_cannot_be_published_costs_its_neighbours_nothing() -> None:
+    async with _world(bus_class=_PickyBus) as world:
+        for seed in range(5):
+            await world.ask(SPECS[seed])
+        world.start()
+        await world.settled(4)
+        assert {hash_ for hash_, _ in world.sent} == {stream_hash(SPECS[seed].stream_id) for seed in (0, 1, 3, 4)}
+        assert len(world.sent) == 4
+        assert world.count("failures") == MAX_FAILURES
+
+
 async def test_a_late_job_is_shed_and_counted(world: World) -> None:
     await world.ask(SPECS[0], block=int(NOW_S) - 1)
     await world.ask(SPECS[1], block=int(NOW_S))
@@ -291,13 +367,61 @@ async def test_out_of_memory_halves_the_batch_and_loses_nothing(world: World) ->
     assert world.worker.batch_limit <= 3
 
 
-async def test_silenced_blocks_are_sent_and_counted(world: World) -> None:
+async def test_what_a_batch_had_taken_of_the_memory_is_free_before_its_halves_are_tried(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[weakref.ref[FakeRenderer]] = []
+    still_taken: list[bool] = []
+    render = world.renderer.render
+
+    def fill_memory(jobs: Sequence[tuple[StreamSpec, int]], out: NDArray[np.int16] | None = None) -> RenderedBatch:
+        still_taken.append(any(tensor() is not None for tensor in taken))
+        tensor = FakeRenderer()
+        taken.append(weakref.ref(tensor))
+        return render(jobs, out)
+
+    monkeypatch.setattr(world.renderer, "render", fill_memory)
+    world.renderer.memory_blocks = 1
+    for seed in range(4):
+        await world.ask(SPECS[seed])
+    world.start()
+    await world.settled(4)
+    assert len(still_taken) > 4
+    assert not any(still_taken)
+
+
+async def test_batches_grow_again_when_the_memory_has_been_free_for_a_while(world: World) -> None:
+    world.renderer.memory_blocks = 2
+    for seed in range(8):
+        await world.ask(SPECS[seed])
+    world.start()
+    await world.settled(8)
+    small = world.worker.batch_limit
+    assert small <= 2
+    world.renderer.memory_blocks = 10_000
+    await world.ask(SPECS[10])
+    await world.settled(9)
+    assert world.worker.batch_limit == small
+    for minute in range(1, 4):
+        world.clock.now_s += MEMORY_RETRY_S
+        await world.ask(SPECS[10 + minute], block=int(world.clock.now_s) + 5)
+        await world.settled(9 + minute)
+    assert world.worker.batch_limit == FIRST_BATCH > 2 * small
+
+
+async def test_silenced_blocks_are_sent_counted_and_logged_with_their_stream(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged: list[tuple[str, dict[str, object]]] = []
+    log = SimpleNamespace(error=lambda event, **fields: logged.append((event, fields)))
+    monkeypatch.setattr("services.synthesis.worker._log", log)
     world.renderer.silent = {2}
     for seed in (1, 2):
         await world.ask(SPECS[seed])
     world.start()
     await world.settled(2)
     assert world.count("silenced") == 1
+    assert logged == [("sound is no number, silenced", {"stream": SPECS[2].stream_id, "block": BLOCK})]
 
 
 async def test_a_malformed_job_is_dropped_and_counted(world: World) -> None:
@@ -361,6 +485,40 @@ async def test_a_drain_before_the_start_returns_at_once(world: World) -> None:
     async with asyncio.timeout(1):
         await world.worker.drain()
     assert world.worker.state == "draining"
+
+
+async def test_a_drain_after_a_failure_returns(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(world.worker, "_work", fail)
+    running = asyncio.create_task(world.worker.run())
+    await world.ask(SPECS[0])
+    with pytest.raises(RuntimeError, match="a bug"):
+        await running
+    async with asyncio.timeout(1):
+        await world.worker.drain()
+
+
+class _SlowBus(MemoryBus):
+    """Takes its time to open a lane."""
+
+    async def jobs(self, durable: str, subject_filter: str, *, ack_wait_s: float = 1.0) -> JobSource:
+        await asyncio.sleep(0.05)
+        return await super().jobs(durable, subject_filter, ack_wait_s=ack_wait_s)
+
+
+async def test_a_worker_that_drains_while_it_opens_never_says_that_it_is_ready() -> None:
+    async with _world(bus_class=_SlowBus) as world:
+        heard: list[str] = []
+        await world.edge.subscribe(subjects.PRESENCE, lambda message: heard.append(Presence.decode(message.data).state))
+        running = asyncio.create_task(world.worker.run())
+        await asyncio.sleep(0.02)
+        await world.worker.drain()
+        await running
+        await world.until(lambda: len(heard) > 0)
+        await asyncio.sleep(0.02)
+        assert heard == ["draining"]
 
 
 async def test_presence_is_said_at_once_at_every_roll_call_and_when_draining(world: World) -> None:

@@ -10,12 +10,14 @@ import pytest
 from services.contract.spec import MODES, PRESETS, StreamSpec
 from services.synthesis.score.compose import prepare
 from services.synthesis.score.form import material_of
-from services.synthesis.score.harmony import MAX_VOICE_STEP, anchor, chord_table
+from services.synthesis.score.harmony import anchor, chord_table
 from services.synthesis.score.plan import PlacedChord, plan_section
 from services.synthesis.score.presets import SCORE_PRESETS
 from services.synthesis.score.theory import CHARACTERISTIC, semitones
 
 SECTIONS_PER_HOUR = 15
+MAX_VOICE_STEP = 4
+"""Semitones; said here again, so that a source that allows more is found."""
 planned = lru_cache(maxsize=2048)(plan_section)
 
 

@@ -22,6 +22,9 @@ from services.runtime.metrics import BusMetrics
 
 _log = get_logger(__name__)
 
+ROOM_WAIT_S: Final = 0.25
+"""How long a message waits for the network; once one has waited in vain, the next ones do not wait at all."""
+_ROOM_POLL_S: Final = 0.002
 FENCE_TIMEOUT_S: Final = 2.0
 FINISH_TIMEOUT_S: Final = 1.0
 
@@ -41,6 +44,7 @@ class Messaging:
         self.limits = limits
         self._connection = connection
         self._subscriptions: list[NatsSubscription] = []
+        self._stalled = False
         self._tokens = NUID()
         self._inboxes = inboxes
         self._inbox = self.new_inbox()
@@ -58,7 +62,7 @@ class Messaging:
         Raises:
             BusError: disconnected, or the message is larger than the server takes.
         """
-        if client.backlog_bytes + len(data) > self.limits.publish_backlog_bytes:
+        if not await self._has_room(client, len(data)):
             self.metrics.dropped.labels(policy="publish_backlog").inc()
             self._connection.complain(
                 "message dropped", "the network is slower than what is published; late audio is worthless"
@@ -70,6 +74,22 @@ class Messaging:
             raise BusError(f"message of {len(data)} bytes; the server takes {client.max_payload}") from error
         except (nats.errors.Error, OSError) as error:
             raise BusError(f"not sent: {sentence(error)}") from error
+
+    async def _has_room(self, client: BusClient, size_bytes: int) -> bool:
+        """Whether so much may be written, after a moment for what was written before.
+
+        Whoever publishes a large batch in one go never lets go of the loop, and nothing is sent before somebody does:
+        without a pause the network would look too slow however fast it is.
+        """
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + (0.0 if self._stalled else ROOM_WAIT_S)
+        while client.backlog_bytes + size_bytes > self.limits.publish_backlog_bytes:
+            if loop.time() >= until_s:
+                self._stalled = True
+                return False
+            await asyncio.sleep(_ROOM_POLL_S)
+        self._stalled = False
+        return True
 
     # --- subscriptions ---------------------------------------------------------------------------------------------
 

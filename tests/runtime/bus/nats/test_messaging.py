@@ -36,6 +36,25 @@ async def test_audio_that_the_network_does_not_take_is_dropped_and_publishing_ne
         nats_server.resume()
 
 
+async def test_a_batch_published_in_one_go_arrives_whole_although_it_is_larger_than_the_backlog(
+    nats_server: NatsServer, fleet: Fleet
+) -> None:
+    limits = BusLimits(publish_backlog_bytes=2 * MIB)
+    renderer, edge = fleet.bus(nats_server.url, limits=limits), fleet.bus(nats_server.url)
+    await renderer.connect()
+    await edge.connect()
+    heard: list[str] = []
+    await edge.subscribe(subjects.AUDIO_SUBJECTS, lambda message: heard.append(message.subject))
+    sent = [subjects.audio(f"s{number}") for number in range(60)]
+    for subject in sent:
+        await renderer.publish(subject, BLOCK)
+    async with asyncio.timeout(5):
+        while len(heard) < len(sent):
+            await asyncio.sleep(0.01)
+    assert heard == sent
+    assert sample_value(renderer._messaging.metrics.dropped, policy="publish_backlog") == 0
+
+
 async def test_a_message_larger_than_the_server_takes_is_refused_with_both_sizes(
     nats_server: NatsServer, fleet: Fleet
 ) -> None:
