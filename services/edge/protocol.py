@@ -24,6 +24,10 @@ REQUEST_WITHIN_S: Final = 10.0
 """From a connection's beginning, or from a further request's first byte, to the end of the request's headers."""
 
 
+MAX_REQUEST_BYTES: Final = 64 * 1024
+"""Of a request's line and headers, which are kept until they are complete: the parser itself takes any number."""
+
+
 class ListenerProtocol(WebSocketsSansIOProtocol):
     """The sans-I/O WebSocket protocol, which offers itself as `DirectConnection` in the ASGI scope.
 
@@ -175,12 +179,17 @@ class ListenerProtocol(WebSocketsSansIOProtocol):
 
 
 class RequestProtocol(HttpToolsProtocol):
-    """HTTP that drops connections which do not finish a request within 10 s, or take nothing of an answer for 30 s."""
+    """HTTP that drops connections which do not finish a request within 10 s, or take nothing of an answer for 30 s.
+
+    A request whose line and headers are longer than `MAX_REQUEST_BYTES` is answered with 400.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._request_due: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
+        self._in_head = False
+        self._head_bytes = 0
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in the base class
@@ -192,13 +201,25 @@ class RequestProtocol(HttpToolsProtocol):
     @override
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_REQUEST_BYTES:
+                self.send_400_response(f"more than {MAX_REQUEST_BYTES} bytes of request line and headers")
+                return
         # A request's first bytes end the wait between two requests: from here on it must come to its end. After an
         # upgrade another protocol has the connection.
         if (self.cycle is None or self.cycle.response_complete) and self.transport.get_protocol() is self:
             self._await_request()
 
     @override
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = True
+        self._head_bytes = 0
+
+    @override
     def on_headers_complete(self) -> None:
+        self._in_head = False
         super().on_headers_complete()
         self._end_waits(stall=False)
 

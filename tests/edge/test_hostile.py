@@ -93,6 +93,31 @@ async def test_a_second_request_that_never_ends_is_dropped_too(
         writer.close()
 
 
+@pytest.mark.parametrize("before", ["", "GET /stream.mp3 HTTP/1.1\r\nHost: a\r\n\r\n"], ids=["alone", "behind another"])
+@pytest.mark.parametrize(
+    ("head", "more"),
+    [("GET /", "a" * 600), ("GET / HTTP/1.1\r\nHost: a\r\n", "A: b\r\n" * 100)],
+    ids=["line", "headers"],
+)
+async def test_a_request_that_grows_without_end_is_not_kept(before: str, head: str, more: str) -> None:
+    async with playing() as (edge, _, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
+        writer.write((before + head).encode())
+        reading = asyncio.create_task(reader.read())
+        sent_bytes = 0
+        with contextlib.suppress(ConnectionError):
+            while not reading.done():
+                writer.write(more.encode())
+                await writer.drain()
+                sent_bytes += len(more)
+                assert sent_bytes < 10_000_000
+        # A reset may overtake the answer.
+        with contextlib.suppress(ConnectionError):
+            assert b" 400 " in await reading
+        writer.close()
+        await until(lambda: edge.metric("auralis_listeners") == 0)
+
+
 def small_link(edge: Edge) -> socket.socket:
     """A connection of somebody who is not going to read."""
     link = socket.socket()
