@@ -3,10 +3,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import time
 from collections.abc import AsyncIterator
 
 import av
 import httpx
+import jwt
 import numpy as np
 import pytest
 
@@ -139,6 +141,16 @@ async def test_the_playlist_leads_to_the_stream() -> None:
         assert lines[0] == "#EXTM3U"
         assert lines[2].startswith(f"{edge.http}/stream.mp3?key=D%23")
         assert (await http.get(edge.http + "/listen.m3u", headers={"host": "a b"})).status_code == 400
+        assert (await http.post(edge.http + "/listen.m3u")).status_code == 405
+
+
+async def test_the_playlist_of_one_who_shows_a_token_leads_past_the_door() -> None:
+    key = "a shared secret of thirty-two bytes"
+    token = jwt.encode({"exp": time.time() + 60}, key)
+    async with playing(jwt_key=key) as edge, httpx.AsyncClient() as http:
+        url = (await http.get(edge.http + f"/listen.m3u?key=D&token={token}")).text.splitlines()[2]
+        assert (await http.head(url)).status_code == 200
+        assert (await http.head(url.partition("&token=")[0])).status_code == 401
 
 
 async def test_a_slow_listener_skips_ahead_and_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
