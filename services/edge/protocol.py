@@ -28,6 +28,10 @@ MAX_REQUEST_BYTES: Final = 64 * 1024
 """Of a request's line and headers, which are kept until they are complete: the parser itself takes any number."""
 
 
+INVALID_TEXT: Final = 1007
+"""The protocol's own close code for text that is no UTF-8."""
+
+
 class ListenerProtocol(WebSocketsSansIOProtocol):
     """The sans-I/O WebSocket protocol, which offers itself as `DirectConnection` in the ASGI scope.
 
@@ -95,6 +99,20 @@ class ListenerProtocol(WebSocketsSansIOProtocol):
         else:
             self.handle_parser_exception()
         return False
+
+    @override
+    def send_receive_event_to_app(self) -> None:
+        if self.curr_msg_data_type == "text":
+            try:
+                b"".join(self.frames).decode()
+            except UnicodeDecodeError:
+                # The library would log where it found it, with a traceback for every message of a stranger.
+                self.frames = []
+                if not self.close_sent:
+                    self.conn.fail(INVALID_TEXT)
+                    self.handle_parser_exception()
+                return
+        super().send_receive_event_to_app()
 
     @override
     def handle_close(self, event: Frame) -> None:

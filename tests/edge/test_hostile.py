@@ -200,6 +200,18 @@ async def test_frames_that_are_no_messages_are_limited_like_messages(flood: byte
         writer.close()
 
 
+async def test_text_that_is_no_text_is_closed_with_1007_and_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async with playing() as (edge, _, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
+        writer.write(UPGRADE)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(masked(1, b"\xff\xfe"))
+        async with asyncio.timeout(2):
+            assert await reader.read() == b"\x88\x02\x03\xef"
+        writer.close()
+        assert "Traceback" not in caplog.text
+
+
 async def test_an_http_listener_who_never_reads_is_dropped_and_a_slow_one_is_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

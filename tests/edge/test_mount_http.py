@@ -174,3 +174,26 @@ async def test_a_slow_listener_skips_ahead_and_is_counted(monkeypatch: pytest.Mo
         assert mount_listener.skips == 1
         assert edge.metric("auralis_mount_skips_total") == 1
         await task
+
+
+async def test_an_encoder_that_fails_ends_its_own_streams_and_the_next_listener_gets_a_new_one(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    encode = mounts.MountEncoder.encode
+    fails = True
+
+    def failing(self: mounts.MountEncoder, pcm: bytes | memoryview) -> bytes:
+        if fails:
+            raise RuntimeError("made up")
+        return encode(self, pcm)
+
+    async with playing() as edge:
+        monkeypatch.setattr(mounts.MountEncoder, "encode", failing)
+        response, data = await fetch(edge, "/stream.mp3", 3)
+        assert response.status_code == 503
+        assert b"made up" in data
+        fails = False
+        response, data = await fetch(edge, "/stream.mp3", 1)
+        assert (response.status_code, len(data) > 10_000) == (200, True)
+    # It is told of once, and is no error of the request that met it.
+    assert "ASGI" not in caplog.text
