@@ -14,6 +14,7 @@ from playwright.async_api import Page, Route, async_playwright
 
 from services.edge import listener
 from services.runtime.bus.memory import MemoryBroker
+from services.runtime.settings import BufferSettings, Settings
 from tests.edge.support import SPEC, Edge, TinyRenderer, pitch_hz, running_edge
 
 CHROMIUM = os.environ.get("AURALIS_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
@@ -143,6 +144,18 @@ async def test_a_lost_connection_comes_back_without_a_gap() -> None:
         await asyncio.sleep(2)
         assert int(await state(page, "underruns")) == 0
         assert edge.metric("auralis_resumes_total", recovered="true") == 1
+
+
+async def test_a_connection_that_falls_silent_is_replaced() -> None:
+    async with playing_edge() as (edge, _), opened(edge) as (page, _):
+        await page.click("#play")
+        await until(page, "Number(document.body.dataset.level) > 0.02")
+        (connection,) = edge.service.hub.server.clients
+        # The line is dead, and neither end has been told.
+        edge.service.hub._end(connection)  # type: ignore[arg-type]
+        await until(page, "document.body.dataset.state === 'reconnecting'", 6)
+        await until(page, "document.body.dataset.state === 'playing'")
+        await hears(page, SPEC.stream_id)
 
 
 async def test_the_page_fits_a_phone_and_can_be_used_by_keyboard() -> None:
@@ -339,14 +352,15 @@ async def test_a_decoder_that_fails_is_replaced_and_nothing_is_missing() -> None
         constructor(init) { super(init); this.failed = init.error; this.packets = 0; }
         decode(chunk) {
           this.packets += 1;
-          if (!broken && this.packets === 101) {
+          if (!broken && this.packets === 251) {
             broken = true;
             this.close();
             this.failed(new DOMException("made up"));
           } else super.decode(chunk);
         }
       };"""
-    async with playing_edge() as (edge, _), opened(edge, script=script) as (page, complaints):
+    deep = Settings(port=0, metrics_port=0, buffer=BufferSettings(initial_tier="defensive"))
+    async with playing_edge(settings=deep) as (edge, _), opened(edge, script=script) as (page, complaints):
         await page.click("#play")
         await until(page, "document.body.dataset.state === 'reconnecting'")
         await until(page, "document.body.dataset.state === 'playing'")

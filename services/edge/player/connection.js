@@ -7,6 +7,7 @@ const OPUS = 2;                    // formats in the frame's header; 1 is PCM
 const TIERS = ["minimal", "normal", "stable", "defensive"];
 const BACKOFF_MS = [250, 500, 1000, 2000, 5000, 10000];
 const FULL_RETRY_MS = 5000;
+const SILENT_MS = 3000;            // chunks come ten times a second: a line that brings none for so long is dead
 const UPDATE_MS = 50;              // dragging sends at most 20 changes a second
 
 export class Connection {
@@ -22,6 +23,17 @@ export class Connection {
     this.pending = {};
     this.timer = null;
     this.attempt = 0;              // of connecting; an older one that wakes up late gives up
+    this.heardAt = null;           // when the last chunk came; null: none has come on this connection
+    setInterval(() => this.watch(), SILENT_MS / 4);
+    addEventListener("online", () => this.wanted && !this.asked && this.open());
+  }
+
+  /* A phone that changes its network is not told that its connections are gone: they only fall silent. */
+  watch() {
+    if (this.heardAt === null || performance.now() - this.heardAt < SILENT_MS) return;
+    const { socket } = this;
+    socket.close();
+    this.closed(socket, 1006, "");
   }
 
   start(params) {
@@ -42,6 +54,7 @@ export class Connection {
 
   stop() {
     this.wanted = this.asked = this.turnedAway = false;
+    this.heardAt = null;
     this.attempt += 1;
     clearTimeout(this.retry);
     if (this.socket?.readyState === WebSocket.OPEN) this.send({ type: "control", action: "stop" });
@@ -109,6 +122,7 @@ export class Connection {
     socket.binaryType = "arraybuffer";
     this.socket = socket;
     this.asked = this.greeted = false;
+    this.heardAt = null;
     socket.onopen = () => {
       if (socket !== this.socket) return;
       const params = { ...this.params };
@@ -132,6 +146,7 @@ export class Connection {
     const id = Number(header.getBigUint64(4, true));
     const { generation } = this;
     this.nextId = id + 1;
+    this.heardAt = performance.now();
     this.turnedAway = false;
     this.on.chunk({ id, generation, tier: TIERS[header.getUint8(2)], depth: header.getUint8(3) });
     if (header.getUint8(1) === OPUS) {
@@ -178,6 +193,8 @@ export class Connection {
 
   closed(socket, code, reason) {
     if (socket !== this.socket || !this.wanted) return;
+    this.socket = null;
+    this.heardAt = null;
     this.asked = this.greeted = false;
     if (code === 4400 || code === 4401 || code === 1008) {
       this.wanted = false;
