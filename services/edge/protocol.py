@@ -28,6 +28,8 @@ MAX_REQUEST_BYTES: Final = 64 * 1024
 """Of a request's line and headers, which are kept until they are complete: the parser itself takes any number."""
 
 
+MAX_PIPELINED: Final = 16
+"""Requests that may wait behind one that is being answered; overflow: 400, and the end."""
 INVALID_TEXT: Final = 1007
 """The protocol's own close code for text that is no UTF-8."""
 
@@ -238,6 +240,9 @@ class RequestProtocol(HttpToolsProtocol):
     @override
     def on_headers_complete(self) -> None:
         self._in_head = False
+        if len(self.pipeline) >= MAX_PIPELINED:
+            # Nothing less ends the parser's work on what has come already; it makes 400 of it.
+            raise ValueError(f"pipeline: got a further request behind {MAX_PIPELINED}")
         super().on_headers_complete()
         self._end_waits(stall=False)
 

@@ -200,6 +200,22 @@ async def test_frames_that_are_no_messages_are_limited_like_messages(flood: byte
         writer.close()
 
 
+async def test_requests_may_wait_behind_each_other_and_not_without_number() -> None:
+    request = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
+    async with playing() as (edge, _, _):
+        for count, answered in ((1 + protocol.MAX_PIPELINED, True), (2000, False)):
+            reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
+            writer.write(request * count)
+            answers = b""
+            with contextlib.suppress(TimeoutError, ConnectionError):
+                async with asyncio.timeout(1.5):
+                    while part := await reader.read(65536):
+                        answers += part
+            assert (answers.count(b" 200 OK") == count) is answered
+            assert (b" 400 Bad Request" in answers) is not answered
+            writer.close()
+
+
 async def test_text_that_is_no_text_is_closed_with_1007_and_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     async with playing() as (edge, _, _):
         reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
