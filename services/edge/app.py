@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from litestar import Litestar, Response, asgi, get
+from litestar import HttpMethod, Litestar, Response, asgi, route
 from litestar.datastructures import ResponseHeader, State
 from litestar.enums import ScopeType
 from litestar.types import Receive, Scope, Send
@@ -36,6 +37,9 @@ _PAGE: Final = (
     "worklet.js",
     "icon.svg",
 )
+
+read: Final = partial(route, http_method=[HttpMethod.GET, HttpMethod.HEAD], sync_to_thread=False)
+"""A handler for GET, and for those who only look whether something is there (monitors, `curl -I`)."""
 
 # Everything the page needs comes from here; nothing may be inlined or loaded from elsewhere.
 CONTENT_SECURITY_POLICY: Final = (
@@ -124,19 +128,19 @@ async def record(scope: Scope, receive: Receive, send: Send) -> None:
     await _edge(scope).mounts.record(scope, receive, send)
 
 
-@get("/api/status", sync_to_thread=False)
+@read("/api/status")
 def status(state: State) -> dict[str, Any]:
     """The edge in a few figures."""
     return {**_service(state).hub.status(), "version": build_version()}
 
 
-@get("/api/streams", sync_to_thread=False)
+@read("/api/streams")
 def streams(state: State) -> dict[str, Any]:
     """What plays now."""
     return {"streams": _service(state).hub.now_playing()}
 
 
-@get("/api/options", sync_to_thread=False)
+@read("/api/options")
 def options() -> dict[str, Any]:
     """What a stream can be made of, and how it is delivered: everything that a player needs to know."""
     return {
@@ -152,13 +156,13 @@ def options() -> dict[str, Any]:
     }
 
 
-@get("/healthz", sync_to_thread=False)
+@read("/healthz")
 def healthz() -> dict[str, Any]:
     """The loop turns."""
     return {"alive": True}
 
 
-@get("/readyz", sync_to_thread=False)
+@read("/readyz")
 def readyz(state: State) -> Response[dict[str, Any]]:
     """Whether listeners should be sent here, and if not, why."""
     health = _service(state).health
@@ -171,7 +175,7 @@ def _page_file(name: str) -> Any:
     content = path.read_bytes()
     media_type = _TYPES[path.suffix]
 
-    @get("/" if name == "index.html" else f"/{name}", name=name, sync_to_thread=False)
+    @read("/" if name == "index.html" else f"/{name}", name=name)
     def page_file() -> Response[bytes]:
         # Revalidated at each visit: page and edge are of one version.
         return Response(content, media_type=media_type, headers={"cache-control": "no-cache"})

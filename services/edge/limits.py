@@ -96,6 +96,7 @@ class ProxyTrust:
             peer: who opened the TCP connection.
             forwarded_for: values of `X-Forwarded-For` headers, in order.
         """
+        peer = _unmapped(peer)
         if not self.trusts(peer):
             return peer
         hops = [hop.strip() for value in forwarded_for for hop in value.split(",") if hop.strip()]
@@ -112,7 +113,7 @@ class ProxyTrust:
     def trusts(self, address: str) -> bool:
         """Whether `address` is one of the known proxies."""
         try:
-            parsed = ipaddress.ip_address(address)
+            parsed = ipaddress.ip_address(_unmapped(address))
         except ValueError:
             return False
         return any(parsed.version == network.version and parsed in network for network in self._networks)
@@ -125,9 +126,18 @@ def _plain_address(hop: str) -> str | None:
     elif hop.count(":") == 1:
         hop = hop.partition(":")[0]
     try:
-        return str(ipaddress.ip_address(hop))
+        return _unmapped(str(ipaddress.ip_address(hop)))
     except ValueError:
         return None
+
+
+def _unmapped(address: str) -> str:
+    """An IPv4 address as itself where a socket for both kinds writes it as `::ffff:192.0.2.1`."""
+    try:
+        mapped = ipaddress.IPv6Address(address).ipv4_mapped
+    except ValueError:
+        return address
+    return address if mapped is None else str(mapped)
 
 
 def origin_allowed(origin: str | None, allowed: Sequence[str], host: str | None = None) -> bool:

@@ -7,6 +7,7 @@ import contextlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from services.contract.errors import FieldError
 from services.contract.spec import StreamSpec
@@ -82,6 +83,9 @@ class MountEndpoint:
         """Serve `/listen.m3u`: the MP3 stream's address, for players that open playlists."""
         headers = _headers(scope)
         query = scope.get("query_string", b"").decode("latin-1")
+        if scope["method"] not in ("GET", "HEAD"):
+            await _answer(send, 405, "only GET and HEAD", [(b"allow", b"GET, HEAD")])
+            return
         try:
             spec = spec_from_query(query)
         except (FieldError, ValueError) as error:
@@ -97,6 +101,9 @@ class MountEndpoint:
         secure = forwarded == "https" and self._proxies.trusts(peer)
         scheme = "https" if secure else scope.get("scheme", "http")
         url = f"{scheme}://{host}/stream.mp3?{query_from_spec(spec)}"
+        if (token := find_token({}, query)) is not None:
+            # Whoever opens the playlist's only address has no other way to show it.
+            url += "&" + urlencode({"token": token})
         body = f"#EXTM3U\n#EXTINF:-1,Auralis - {_title(spec)}\n{url}\n"
         start_headers = [(b"content-type", b"audio/x-mpegurl"), _NO_STORE]
         await send({"type": "http.response.start", "status": 200, "headers": start_headers})

@@ -23,6 +23,9 @@ from services.edge.encoders import MountEncoder, MountFormat
 from services.edge.frames import Format, Frame
 from services.edge.hub import Hub
 from services.edge.transport import Straight
+from services.runtime.logging import get_logger
+
+_log = get_logger(__name__)
 
 BURST_PARTS: Final = 20
 """Encoded chunks that a joiner gets at once: most players wait for a second or two before they begin."""
@@ -182,9 +185,9 @@ class Mount:
                 if self._wants_room:
                     self._wants_room = False
                     self._hub.room(self.connection)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it ends this mount and nothing else
+            _log.warning("mount failed", stream=self.spec.stream_id, detail=repr(error))
             self.close(CloseCode.TRY_LATER, f"the encoder failed ({error}); try again")
-            raise
         finally:
             # A thread may still be inside the codec that is to be freed.
             if job is not None:

@@ -14,11 +14,21 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 
-from services.edge.transport import EXTENSION
+from services.contract.websocket import CloseCode
+from services.edge.limits import TokenBucket
+from services.edge.listener import MAX_MESSAGES_PER_S, MESSAGE_BURST, STALLED_S
+from services.edge.transport import CLOSE_WITHIN_S, EXTENSION
 
 NOTSENT_LOWAT_BYTES: Final = 128 * 1024
 """What the kernel holds unsent of one connection; the rest stays here, where it can be seen and counted."""
 REQUEST_WITHIN_S: Final = 10.0
+"""From a connection's beginning, or from a further request's first byte, to the end of the request's headers."""
+MAX_REQUEST_BYTES: Final = 64 * 1024
+"""Of a request's line and headers, which are kept until they are complete: the parser itself takes any number."""
+MAX_PIPELINED: Final = 16
+"""Requests that may wait behind one that is being answered; overflow: 400, and the end."""
+INVALID_TEXT: Final = 1007
+"""The protocol's own close code for text that is no UTF-8."""
 PING_HEAD: Final = b"\x89\x04"
 PONG_HEAD: Final = b"\x8a\x84"
 """Of the answer, which is masked: four bytes of mask and four of payload follow."""
@@ -37,6 +47,8 @@ class ListenerProtocol(WebSocketsSansIOProtocol):
         self.on_room: Callable[[], None] | None = None
         self.on_stall: Callable[[], None] | None = None
         self.on_gone: Callable[[], None] | None = None
+        self._unheard = TokenBucket(MAX_MESSAGES_PER_S, MESSAGE_BURST)
+        self._linger: asyncio.TimerHandle | None = None
 
     @override
     def handle_connect(self, event: Request) -> None:
@@ -49,12 +61,7 @@ class ListenerProtocol(WebSocketsSansIOProtocol):
         # Nothing is buffered without our being told: every write is tried at once, and `pause_writing` says that the
         # kernel has not taken all of it.
         self.transport.set_write_buffer_limits(high=0)
-        link: socket.socket | None = self.transport.get_extra_info("socket")
-        option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
-        if link is not None and option is not None:
-            # Unix sockets and some kernels do not know it; then more waits in the kernel, and nothing breaks.
-            with contextlib.suppress(OSError):
-                link.setsockopt(socket.IPPROTO_TCP, option, NOTSENT_LOWAT_BYTES)
+        _keep_little_in_the_kernel(self.transport)
 
     @override
     def start_keepalive(self) -> None:
@@ -95,24 +102,77 @@ class ListenerProtocol(WebSocketsSansIOProtocol):
             self.on_stall()
 
     @override
+    def handle_ping(self) -> None:
+        if self._bear():
+            super().handle_ping()
+
+    @override
+    def handle_pong(self, event: Frame) -> None:
+        if self._bear():
+            super().handle_pong(event)
+
+    @override
+    def handle_cont(self, event: Frame) -> None:
+        if self._bear():
+            super().handle_cont(event)
+
+    def _bear(self) -> bool:
+        """Count a frame that no application sees, and of which the library takes any number; False: it is dropped."""
+        if self.close_sent or self._unheard.take(self.loop.time()):
+            return not self.close_sent
+        self.conn.fail(CloseCode.RATE, f"more than {MAX_MESSAGES_PER_S} control frames or fragments a second")
+        if self.conn.close_sent is None:
+            # The handshake is not over: there is nothing to close yet.
+            self.transport.abort()
+        else:
+            self.handle_parser_exception()
+        return False
+
+    @override
+    def send_receive_event_to_app(self) -> None:
+        if self.curr_msg_data_type == "text":
+            try:
+                b"".join(self.frames).decode()
+            except UnicodeDecodeError:
+                # The library would log where it found it, with a traceback for every message of a stranger.
+                self.frames = []
+                if not self.close_sent:
+                    self.conn.fail(INVALID_TEXT)
+                    self.handle_parser_exception()
+                return
+        super().send_receive_event_to_app()
+
+    @override
     def handle_close(self, event: Frame) -> None:
-        self._gone()
+        self._leave()
         super().handle_close(event)
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
         self._gone()
+        if self._linger is not None:
+            self._linger.cancel()
         super().connection_lost(exc)
 
     @override
     def shutdown(self) -> None:
         self._gone()
+        if self.transport.is_closing():
+            # It has had its goodbye: another one would be an error, and would end the server's own shutdown.
+            self.transport.abort()
+            return
         super().shutdown()
 
     @override
     def handle_parser_exception(self) -> None:
-        self._gone()
+        self._leave()
         super().handle_parser_exception()
+
+    def _leave(self) -> None:
+        """The socket is about to be closed, once the peer has taken what is unsent; one that never reads is dropped."""
+        self._gone()
+        if self._linger is None:
+            self._linger = self.loop.call_later(CLOSE_WITHIN_S, self.transport.abort)
 
     def _gone(self) -> None:
         if self.on_gone is not None:
@@ -165,14 +225,98 @@ class ListenerProtocol(WebSocketsSansIOProtocol):
 
 
 class RequestProtocol(HttpToolsProtocol):
-    """HTTP that drops connections which have not sent a whole request within 10 s."""
+    """HTTP that drops connections which do not finish a request within 10 s, or take nothing of an answer for 30 s.
+
+    A request whose line and headers are longer than `MAX_REQUEST_BYTES` is answered with 400.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._request_due: asyncio.TimerHandle | None = None
+        self._stall: asyncio.TimerHandle | None = None
+        self._in_head = False
+        self._head_bytes = 0
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in the base class
         super().connection_made(transport)
-        self.loop.call_later(REQUEST_WITHIN_S, self._drop_if_idle)
+        # What the kernel takes at once says nothing of whether anybody reads.
+        _keep_little_in_the_kernel(transport)
+        self._await_request()
 
-    def _drop_if_idle(self) -> None:
-        # None once it is closed; another protocol once it was upgraded.
-        if self.parser is not None and self.cycle is None and self.transport.get_protocol() is self:
-            self.transport.abort()
+    @override
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_REQUEST_BYTES:
+                self.send_400_response(f"more than {MAX_REQUEST_BYTES} bytes of request line and headers")
+                return
+        # A request's first bytes end the wait between two requests: from here on it must come to its end. After an
+        # upgrade another protocol has the connection.
+        if (self.cycle is None or self.cycle.response_complete) and self.transport.get_protocol() is self:
+            self._await_request()
+
+    @override
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = True
+        self._head_bytes = 0
+
+    @override
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        if len(self.pipeline) >= MAX_PIPELINED:
+            # Nothing less ends the parser's work on what has come already; it makes 400 of it.
+            raise ValueError(f"pipeline: got a further request behind {MAX_PIPELINED}")
+        super().on_headers_complete()
+        self._end_waits(stall=False)
+
+    @override
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._stall is None:
+            self._watch()
+
+    @override
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._end_waits(request=False)
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._end_waits()
+
+    def _await_request(self) -> None:
+        if self._request_due is None:
+            self._request_due = self.loop.call_later(REQUEST_WITHIN_S, self.transport.abort)
+
+    def _end_waits(self, *, request: bool = True, stall: bool = True) -> None:
+        if request and self._request_due is not None:
+            self._request_due.cancel()
+            self._request_due = None
+        if stall and self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
+
+    def _watch(self) -> None:
+        """Look again in a while whether anything has been taken: a slow reader may be slow."""
+        unsent_bytes = self.transport.get_write_buffer_size()
+
+        def look() -> None:
+            if self.transport.get_write_buffer_size() >= unsent_bytes:
+                self.transport.abort()
+            else:
+                self._watch()
+
+        self._stall = self.loop.call_later(STALLED_S, look)
+
+
+def _keep_little_in_the_kernel(transport: asyncio.Transport) -> None:
+    link: socket.socket | None = transport.get_extra_info("socket")
+    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+    if link is not None and option is not None:
+        # Unix sockets and some kernels do not know it; then more waits in the kernel, and nothing breaks.
+        with contextlib.suppress(OSError):
+            link.setsockopt(socket.IPPROTO_TCP, option, NOTSENT_LOWAT_BYTES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qs, urlencode
@@ -10,6 +11,7 @@ from services.contract.errors import FieldError, shorten
 from services.contract.spec import SPEC_FIELDS, StreamSpec
 
 _NUMBERS: Final[Mapping[str, Callable[[str], float]]] = {"bpm": int, "seed": int, "intensity": float}
+_NUMBER: Final = re.compile(r"[0-9.eE+-]{1,32}")
 _NOT_OURS: Final = frozenset({"token"})
 """Who may listen is decided elsewhere."""
 
@@ -42,6 +44,9 @@ def query_from_spec(spec: StreamSpec) -> str:
 
 
 def _number(name: str, text: str) -> float | str:
+    # Python takes "7_0", " 70" and digits of other scripts for numbers; JSON, in which streams are named too, does not.
+    if not _NUMBER.fullmatch(text):
+        return text
     try:
         return _NUMBERS[name](text)
     except ValueError:

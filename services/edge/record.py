@@ -50,7 +50,8 @@ def parse_query(query_string: str) -> tuple[StreamSpec, int, FileFormat]:
             format_ = value
         else:
             rest.append((name, value))
-    if not (seconds.isascii() and seconds.isdigit() and 1 <= int(seconds[:6]) <= HISTORY_S):
+    # Its length first: a number that is not read to its end would be no limit, and reading a long one is work.
+    if not (seconds.isascii() and seconds.isdigit() and len(seconds) <= 6 and 1 <= int(seconds) <= HISTORY_S):
         raise FieldError("seconds", seconds, f"a whole number from 1 to {HISTORY_S}")
     if format_ not in ("wav", "opus"):
         raise FieldError("format", format_, "wav or opus")

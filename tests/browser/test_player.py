@@ -9,9 +9,12 @@ import shutil
 from collections.abc import AsyncIterator
 
 import pytest
-from playwright.async_api import Page, async_playwright
+import websockets
+from playwright.async_api import Page, Route, async_playwright
 
+from services.edge import listener
 from services.runtime.bus.memory import MemoryBroker
+from services.runtime.settings import BufferSettings, Settings
 from tests.edge.support import SPEC, Edge, TinyRenderer, pitch_hz, running_edge
 
 CHROMIUM = os.environ.get("AURALIS_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
@@ -33,9 +36,14 @@ pytestmark = [
 
 @contextlib.asynccontextmanager
 async def opened(
-    edge: Edge, query: str = "", *, without: str = "", **context: object
+    edge: Edge, query: str = "", *, without: str = "", script: str = "", **context: object
 ) -> AsyncIterator[tuple[Page, list[str]]]:
-    """The page, and what its console complains of; `without`: a global that this browser does not have."""
+    """The page, and what its console complains of.
+
+    Args:
+        without: a global that this browser does not have.
+        script: runs before the page's own.
+    """
     complaints: list[str] = []
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
@@ -43,6 +51,8 @@ async def opened(
             page = await (await browser.new_context(**context)).new_page()
             if without:
                 await page.add_init_script(f"delete globalThis.{without};")
+            if script:
+                await page.add_init_script(script)
             page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
             page.on("pageerror", lambda error: complaints.append(str(error)))
             await page.goto(f"{edge.http}/{query}")
@@ -136,6 +146,18 @@ async def test_a_lost_connection_comes_back_without_a_gap() -> None:
         assert edge.metric("auralis_resumes_total", recovered="true") == 1
 
 
+async def test_a_connection_that_falls_silent_is_replaced() -> None:
+    async with playing_edge() as (edge, _), opened(edge) as (page, _):
+        await page.click("#play")
+        await until(page, "Number(document.body.dataset.level) > 0.02")
+        (connection,) = edge.service.hub.server.clients
+        # The line is dead, and neither end has been told.
+        edge.service.hub._end(connection)  # type: ignore[arg-type]
+        await until(page, "document.body.dataset.state === 'reconnecting'", 6)
+        await until(page, "document.body.dataset.state === 'playing'")
+        await hears(page, SPEC.stream_id)
+
+
 async def test_the_page_fits_a_phone_and_can_be_used_by_keyboard() -> None:
     phone = {"viewport": {"width": 360, "height": 740}}
     async with playing_edge() as (edge, _), opened(edge, **phone) as (page, _):
@@ -180,6 +202,9 @@ async def test_without_an_audio_worklet_the_same_controls_drive_the_plain_stream
             page, "document.body.dataset.state === 'playing' && Number(document.body.dataset.seconds) > 0.5", 20
         )
         assert [stream["stream_id"] for stream in edge.service.hub.now_playing()] == [SPEC.stream_id]
+        assert await page.is_visible("#record")
+        # Of these the browser tells nothing.
+        assert not any([await page.is_visible(f"#{name}") for name in ("meter", "buffer", "tier")])
         await page.select_option("#key", "F#")
         async with asyncio.timeout(10):
             while [s["stream_id"] for s in edge.service.hub.now_playing()] != [SPEC.updated({"key": "F#"}).stream_id]:
@@ -195,6 +220,8 @@ async def test_a_full_server_is_a_message_and_its_first_free_place_is_taken() ->
         assert edge.service.hub.admit("somebody") is None
         await page.click("#play")
         await until(page, "document.getElementById('status').textContent.startsWith('All 1 places are taken')")
+        # There is nothing to keep.
+        assert not await page.is_visible("#record")
         edge.service.hub.release("somebody")
         await until(page, "document.body.dataset.state === 'playing'", 15)
 
@@ -242,3 +269,186 @@ async def test_what_was_heard_can_be_kept() -> None:
         file = await (await download.value).path()
         assert file.read_bytes()[:4] == b"RIFF"
         assert (await download.value).suggested_filename == "auralis-d-dorian-70-50-drift-0.wav"
+
+
+async def listeners(edge: Edge, count: int) -> None:
+    async with asyncio.timeout(5):
+        while edge.metric("auralis_listeners") != count:
+            await asyncio.sleep(0.05)
+
+
+async def test_a_stop_is_a_stop_although_the_sound_is_still_being_opened() -> None:
+    script = """
+      const add = AudioWorklet.prototype.addModule;
+      AudioWorklet.prototype.addModule = async function (url) {
+        await new Promise((done) => setTimeout(done, 500));
+        return add.call(this, url);
+      };"""
+    async with playing_edge() as (edge, _), opened(edge, script=script) as (page, _):
+        await page.click("#play")
+        await page.click("#play")
+        await asyncio.sleep(1.5)
+        assert await state(page, "state") == "idle"
+        assert edge.metric("auralis_listeners") == 0
+        await page.click("#play")
+        await until(page, "Number(document.body.dataset.level) > 0.02")
+
+
+async def test_stop_and_play_in_quick_succession_are_one_connection() -> None:
+    async with playing_edge() as (edge, _), opened(edge) as (page, _):
+
+        async def slow(route: Route) -> None:
+            await asyncio.sleep(0.5)
+            await route.continue_()
+
+        await page.route("**/api/status", slow)
+        opened_sockets: list[object] = []
+        page.on("websocket", lambda socket: opened_sockets.append(socket))  # noqa: PLW0108 - it marks what it is given
+        for _ in range(3):
+            await page.click("#play")
+            await asyncio.sleep(0.1)
+        await until(page, "document.body.dataset.state === 'playing'")
+        await asyncio.sleep(1)
+        assert len(opened_sockets) == 1
+        assert edge.metric("auralis_listeners") == 1
+
+
+async def test_a_change_that_comes_before_the_greeting_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "WARMING_AFTER_S", 60.0)
+    broker = MemoryBroker()
+    async with running_edge(broker) as edge, opened(edge) as (page, _):
+        await page.click("#play")
+        await listeners(edge, 1)
+        async with asyncio.timeout(5):
+            while not edge.service.hub.now_playing():
+                await asyncio.sleep(0.01)
+        await page.select_option("#key", "F#")
+        async with asyncio.timeout(5):
+            while [s["stream_id"] for s in edge.service.hub.now_playing()] != [SPEC.updated({"key": "F#"}).stream_id]:
+                await asyncio.sleep(0.05)
+
+
+async def test_a_stream_that_is_refused_is_told_of_and_another_can_be_chosen_at_once() -> None:
+    async with (
+        playing_edge(max_streams=1) as (edge, _),
+        opened(edge, "?key=D") as (page, _),
+        websockets.connect(edge.ws) as other,
+    ):
+        await other.send('{"type":"control","action":"start"}')
+        await other.recv()
+        await page.click("#play")
+        await until(page, "document.getElementById('status').textContent.includes('1 streams are playing already')")
+        assert await state(page, "state") == "full"
+        await page.select_option("#key", "C")
+        # Long before the next try of its own.
+        await until(page, "document.body.dataset.state === 'playing'", 3)
+
+
+async def test_a_decoder_that_fails_is_replaced_and_nothing_is_missing() -> None:
+    script = """
+      const Real = AudioDecoder;
+      let broken = false;
+      globalThis.AudioDecoder = class extends Real {
+        constructor(init) { super(init); this.failed = init.error; this.packets = 0; }
+        decode(chunk) {
+          this.packets += 1;
+          if (!broken && this.packets === 251) {
+            broken = true;
+            this.close();
+            this.failed(new DOMException("made up"));
+          } else super.decode(chunk);
+        }
+      };"""
+    deep = Settings(port=0, metrics_port=0, buffer=BufferSettings(initial_tier="defensive"))
+    async with playing_edge(settings=deep) as (edge, _), opened(edge, script=script) as (page, complaints):
+        await page.click("#play")
+        await until(page, "document.body.dataset.state === 'reconnecting'")
+        await until(page, "document.body.dataset.state === 'playing'")
+        await asyncio.sleep(2)
+        await hears(page, SPEC.stream_id)
+        assert int(await state(page, "underruns")) == 0
+        assert edge.metric("auralis_resumes_total", recovered="true") == 1
+        assert complaints == ["the Opus decoder failed (made up)"]
+
+
+async def test_the_plain_stream_comes_back_after_a_restart_of_the_server() -> None:
+    broker = MemoryBroker()
+    renderer = TinyRenderer(broker)
+    await renderer.start()
+    try:
+        async with contextlib.AsyncExitStack() as browser:
+            async with running_edge(broker) as first:
+                page, _ = await browser.enter_async_context(opened(first, without="AudioWorkletNode"))
+                await page.click("#play")
+                await until(page, "Number(document.body.dataset.seconds) > 0.5", 20)
+                port = first.port
+                # The stream is brought to its end: nothing that a browser would try again by itself.
+                await first.service.drain()
+            await until(page, "document.body.dataset.state === 'connecting'")
+            async with running_edge(broker, port=port) as second:
+                await until(page, "document.body.dataset.state === 'playing'", 20)
+                await listeners(second, 1)
+    finally:
+        await renderer.stop()
+
+
+async def test_a_full_server_is_a_message_where_the_plain_stream_plays_too() -> None:
+    async with (
+        playing_edge(max_connections=1) as (edge, _),
+        opened(edge, without="AudioWorkletNode") as (page, _),
+    ):
+        assert edge.service.hub.admit("somebody") is None
+        await page.click("#play")
+        await until(page, "document.getElementById('status').textContent.startsWith('All 1 places are taken')")
+        edge.service.hub.release("somebody")
+        await until(page, "document.body.dataset.state === 'playing'", 15)
+
+
+async def test_a_listeners_token_goes_with_what_he_fetches_and_not_with_what_he_shares() -> None:
+    script = "navigator.clipboard.writeText = async (text) => { document.body.dataset.copied = text; };"
+    async with playing_edge() as (edge, _), opened(edge, "?token=mine&key=D", script=script) as (page, _):
+        assert "token=mine" in str(await page.get_attribute("#record", "href"))
+        await page.click("#share")
+        await until(page, "document.body.dataset.copied")
+        assert await state(page, "copied") == f"{edge.http}/?key=D"
+
+
+async def test_a_browser_that_keeps_nothing_plays_all_the_same() -> None:
+    script = "Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('no'); } });"
+    async with playing_edge() as (edge, _), opened(edge, script=script) as (page, complaints):
+        await page.click("#play")
+        await until(page, "Number(document.body.dataset.level) > 0.02")
+        assert complaints == []
+
+
+async def test_a_screen_reader_is_told_what_changes_once_and_in_words() -> None:
+    async with playing_edge() as (edge, _), opened(edge) as (page, _):
+        values = {
+            slider: await page.get_attribute(f"#{slider}", "aria-valuetext")
+            for slider in ("intensity", "bpm", "volume")
+        }
+        assert values == {"intensity": "50 %", "bpm": "70 bpm", "volume": "80 %"}
+        # An <output> is a live region unless it says otherwise: the sleep timer's would count seconds aloud.
+        live = "[...document.querySelectorAll('output, [role=status], [aria-live]')].filter(e => e.ariaLive !== 'off')"
+        assert await page.evaluate(f"{live}.map(e => e.id)") == ["status"]
+        # A name that changes tells the state already; "Stop, pressed" would be its opposite.
+        assert await page.get_attribute("#play", "aria-label") == "Play"
+        await page.click("#play")
+        await until(page, "document.body.dataset.state === 'playing'")
+        assert await page.get_attribute("#play", "aria-label") == "Stop"
+        assert await page.get_attribute("#play", "aria-pressed") is None
+        assert await page.title() == "C dorian, drift · Auralis"
+        await page.click("#play")
+        assert await page.title() == "Auralis"
+
+
+async def test_in_colours_of_the_listeners_own_what_is_chosen_can_still_be_told() -> None:
+    async with playing_edge() as (edge, _), opened(edge, forced_colors="active") as (page, _):
+        # A colour that shines through is the same for all: their text is drawn on the page's own.
+        chosen, other, filled = await page.evaluate(
+            "[...[...document.querySelectorAll('#presets label')].slice(0, 2).map(label => getComputedStyle(label)),"
+            " getComputedStyle(document.getElementById('meter'), '::before')].map(style => style.backgroundColor)"
+        )
+        assert chosen.startswith("rgb(")
+        assert filled.startswith("rgb(")
+        assert chosen != other

@@ -720,6 +720,15 @@ async def test_the_api_tells_what_plays(fleet: Fleet) -> None:
         assert options["bpm"] == [40, 180]
 
 
+async def test_who_only_looks_whether_it_is_there_gets_the_headers(fleet: Fleet) -> None:
+    async with httpx.AsyncClient(base_url=fleet.edge.http) as http:
+        for path in ("/", "/player.js", "/api/status", "/api/streams", "/api/options", "/healthz", "/readyz"):
+            whole, head = await http.get(path), await http.head(path)
+            assert (head.status_code, head.headers["content-type"]) == (200, whole.headers["content-type"])
+            assert head.content == b""
+        assert (await http.post("/")).status_code == 405
+
+
 async def test_the_player_is_served_with_a_strict_policy(fleet: Fleet) -> None:
     async with httpx.AsyncClient(base_url=fleet.edge.http) as http:
         page = await http.get("/")

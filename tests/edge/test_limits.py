@@ -82,6 +82,15 @@ def test_behind_trusted_proxies_the_nearest_stranger_is_the_listener() -> None:
     assert trust.address("unix", ["198.51.100.1"]) == "unix"
 
 
+def test_a_socket_for_both_kinds_of_addresses_makes_no_difference() -> None:
+    trust = ProxyTrust(["10.0.0.0/8"])
+    assert trust.trusts("::ffff:10.0.0.1")
+    assert trust.address("::ffff:10.0.0.1", ["198.51.100.1"]) == "198.51.100.1"
+    assert trust.address("::ffff:10.0.0.1", ["::ffff:198.51.100.1, ::ffff:10.9.9.9"]) == "198.51.100.1"
+    # One address is one address, whichever way it came in.
+    assert trust.address("::ffff:203.0.113.9") == trust.address("203.0.113.9") == "203.0.113.9"
+
+
 @pytest.mark.parametrize(
     ("origin", "host", "welcome"),
     [

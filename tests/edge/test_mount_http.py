@@ -3,10 +3,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import time
 from collections.abc import AsyncIterator
 
 import av
 import httpx
+import jwt
 import numpy as np
 import pytest
 
@@ -139,6 +141,16 @@ async def test_the_playlist_leads_to_the_stream() -> None:
         assert lines[0] == "#EXTM3U"
         assert lines[2].startswith(f"{edge.http}/stream.mp3?key=D%23")
         assert (await http.get(edge.http + "/listen.m3u", headers={"host": "a b"})).status_code == 400
+        assert (await http.post(edge.http + "/listen.m3u")).status_code == 405
+
+
+async def test_the_playlist_of_one_who_shows_a_token_leads_past_the_door() -> None:
+    key = "a shared secret of thirty-two bytes"
+    token = jwt.encode({"exp": time.time() + 60}, key)
+    async with playing(jwt_key=key) as edge, httpx.AsyncClient() as http:
+        url = (await http.get(edge.http + f"/listen.m3u?key=D&token={token}")).text.splitlines()[2]
+        assert (await http.head(url)).status_code == 200
+        assert (await http.head(url.partition("&token=")[0])).status_code == 401
 
 
 async def test_a_slow_listener_skips_ahead_and_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,3 +174,26 @@ async def test_a_slow_listener_skips_ahead_and_is_counted(monkeypatch: pytest.Mo
         assert mount_listener.skips == 1
         assert edge.metric("auralis_mount_skips_total") == 1
         await task
+
+
+async def test_an_encoder_that_fails_ends_its_own_streams_and_the_next_listener_gets_a_new_one(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    encode = mounts.MountEncoder.encode
+    fails = True
+
+    def failing(self: mounts.MountEncoder, pcm: bytes | memoryview) -> bytes:
+        if fails:
+            raise RuntimeError("made up")
+        return encode(self, pcm)
+
+    async with playing() as edge:
+        monkeypatch.setattr(mounts.MountEncoder, "encode", failing)
+        response, data = await fetch(edge, "/stream.mp3", 3)
+        assert response.status_code == 503
+        assert b"made up" in data
+        fails = False
+        response, data = await fetch(edge, "/stream.mp3", 1)
+        assert (response.status_code, len(data) > 10_000) == (200, True)
+    # It is told of once, and is no error of the request that met it.
+    assert "ASGI" not in caplog.text

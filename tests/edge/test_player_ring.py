@@ -96,6 +96,13 @@ def test_a_hole_is_jumped_over_and_counts_no_underrun(tmp_path: Path) -> None:
     assert heard["longestMs"] < 100
 
 
+@pytest.mark.parametrize("hole", [501, 502, 504])
+def test_a_hole_is_crossed_without_a_step(hole: int, tmp_path: Path) -> None:
+    heard = run(f"play({{ seconds: 60, drift: 0, rate: 4800, gap: (n) => n === {hole} }})", tmp_path)
+    # The tone's own steepest step, and at most all of its height over 10 ms.
+    assert heard["largest"] < 0.5 * 4 * 3.1416 / 4800 + 1.0 * 1.5708 / 48
+
+
 def test_chunks_decoded_late_go_to_the_stream_that_they_belong_to(tmp_path: Path) -> None:
     script = """(() => {
       const ring = new Ring(480, () => {});

@@ -35,7 +35,17 @@ def test_every_spec_comes_back_from_its_query(spec: StreamSpec) -> None:
 
 @pytest.mark.parametrize(
     ("query", "named"),
-    [("bpm=999", "bpm"), ("bpm=fast", "bpm"), ("intensity=nan", "intensity"), ("key=H", "key"), ("tempo=60", "tempo")],
+    [
+        ("bpm=999", "bpm"),
+        ("bpm=fast", "bpm"),
+        ("bpm=7_0", "bpm"),
+        ("bpm=%2070", "bpm"),
+        ("bpm=%D9%A7%D9%A0", "bpm"),
+        ("intensity=nan", "intensity"),
+        ("intensity=1e400", "intensity"),
+        ("key=H", "key"),
+        ("tempo=60", "tempo"),
+    ],
 )
 def test_a_bad_value_is_refused_by_name(query: str, named: str) -> None:
     with pytest.raises(FieldError, match=named):

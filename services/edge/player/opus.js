@@ -39,10 +39,12 @@ export class OpusVoice {
   decode(id, payload, generation) {
     const { preroll, packets } = unpack(payload);
     if (preroll) this.begin();
-    else if (!this.decoder) return;  // nothing it could follow
-    this.decoder.expect({ id, generation, preroll, packets: packets.length });
+    else if (!this.decoder) return;  // nothing it could follow, or the decoder has failed
+    const { codec, expect } = this.decoder;
+    expect({ id, generation, preroll, packets: packets.length });
     for (const data of packets) {
-      this.decoder.codec.decode(new EncodedAudioChunk({ type: "key", timestamp: this.timeUs, data }));
+      if (codec.state !== "configured") return;  // it has failed, and says so itself
+      codec.decode(new EncodedAudioChunk({ type: "key", timestamp: this.timeUs, data }));
       this.timeUs += 20000;
     }
   }
@@ -67,7 +69,12 @@ export class OpusVoice {
         data.close();
         if (expected.length) done();
       },
-      error: (error) => this.on.error(`the Opus decoder failed (${error.message})`),
+      error: (error) => {
+        // Closed by its own error; one that has been replaced is not missed.
+        if (this.decoder?.codec !== codec) return;
+        this.decoder = null;
+        this.on.error(`the Opus decoder failed (${error.message})`);
+      },
     });
     codec.configure(CONFIG);
     this.decoder = { codec, expect: (chunk) => expected.push(chunk) };

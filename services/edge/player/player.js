@@ -1,6 +1,6 @@
 /* The page: controls, sound, and what is told about it. */
 
-import { Connection } from "./connection.js";
+import { Connection, askStatus, isFull } from "./connection.js";
 import { canDecodeOpus } from "./opus.js";
 import { Sky } from "./sky.js";
 
@@ -17,15 +17,20 @@ const STATUS = {
   full: "All places are taken; trying again soon…",
   playing: "Playing",
 };
+const HEARD = ["playing", "degraded", "reconnecting"];
 const TIER_MS = { minimal: 500, normal: 1000, stable: 1500, defensive: 2500 };
 const METER_MS = 3000;             // the deepest buffer there is
 const FADE_OUT_S = 20;             // how long a sleep timer takes to let go
+const PLAIN_RETRY_MS = 2000;
+const PLAIN_TRIES = 6;
 // A page without TLS on another host has neither; an old browser may lack one of them.
 const CAN_MIX = isSecureContext && "AudioWorkletNode" in globalThis;
 
 const sky = new Sky($("sky"));
 const params = { ...DEFAULTS };
 let audio = null;                  // {context, node, gain, analyser}
+let opening = null;                // the promise of it
+let turn = 0;                      // counts plays and stops: what is waited for may not be wanted any more
 let plain = null;                  // <audio>, where nothing better is there
 let connection = null;
 let opus = false;
@@ -66,23 +71,30 @@ const handlers = {
     if (message.state in STATUS) show(message.state);
   },
   full(status) {
-    show("full");
-    $("status").textContent = status.draining
+    show("full", status.draining
       ? "The server is being restarted; trying again soon…"
-      : `All ${status.max_listeners} places are taken; trying again soon…`;
+      : `All ${status.max_listeners} places are taken; trying again soon…`);
+  },
+  refused(why) {
+    show("full", `${why || "The server is busy"}. Trying again soon…`);
   },
   error(message, final) {
-    $("status").textContent = message;
+    say(message);
     if (final) stop(message);
   },
 };
 
-function show(state) {
+function show(state, text = STATUS[state] ?? state) {
   document.body.dataset.state = state;
-  $("status").textContent = STATUS[state] ?? state;
-  const on = state !== "idle";
-  $("play").setAttribute("aria-pressed", String(on));
-  $("play").setAttribute("aria-label", on ? "Stop" : "Play");
+  say(text);
+  $("play").setAttribute("aria-label", state === "idle" ? "Play" : "Stop");
+  $("record").hidden = !HEARD.includes(state);
+  entitle();
+}
+
+/* Screen readers say it aloud: only what is new. */
+function say(text) {
+  if ($("status").textContent !== text) $("status").textContent = text;
 }
 
 async function openAudio() {
@@ -124,24 +136,29 @@ function loudest(analyser) {
 }
 
 async function play() {
+  turn += 1;
+  const mine = turn;
   show("connecting");
   if (!CAN_MIX) {
     playPlainly();
     return;
   }
   try {
-    audio ??= await openAudio();
+    opening ??= openAudio();
+    audio = await opening;
+    if (mine !== turn) return;
     await audio.context.resume();
+    if (mine !== turn) return;
   } catch (error) {
-    show("idle");
-    $("status").textContent = `This browser cannot play it (${error.message}). Try listen.m3u in another player.`;
+    opening = null;
+    if (mine !== turn) return;
+    show("idle", `This browser cannot play it (${error.message}). Try listen.m3u in another player.`);
     return;
   }
   audio.node.port.postMessage({ type: "reset", rate: rate() });
   connection ??= new Connection(handlers, opus ? ["auralis.opus.v1", "auralis.pcm.v1"] : ["auralis.pcm.v1"]);
   volume(0.5);
   connection.start(params);
-  $("record").hidden = false;
   tellMediaSession();
 }
 
@@ -153,16 +170,42 @@ function playPlainly() {
     for (const [event, state] of [["playing", "playing"], ["waiting", "connecting"]]) {
       plain.addEventListener(event, () => plain.src && document.body.dataset.state !== "idle" && show(state));
     }
+    plain.addEventListener("playing", () => (plain.failures = 0));
     plain.addEventListener("timeupdate", () => (document.body.dataset.seconds = plain.currentTime.toFixed(1)));
-    plain.addEventListener("error", () => plain.getAttribute("src") && stop("The stream cannot be had; try again later."));
+    // A server that restarts ends the stream; one that is full answers with an error.
+    for (const event of ["ended", "error"]) plain.addEventListener(event, plainFailed);
   }
-  const query = new URLSearchParams(params);
+  clearTimeout(plain.retry);
+  plain.src = `stream.mp3?${streamQuery()}`;
+  volume();
+  // What else it can fail for, the element tells as an "error".
+  plain.play().catch((error) => error.name === "NotAllowedError" && stop(`This browser does not play it (${error.message}).`));
+  tellMediaSession();
+}
+
+async function plainFailed() {
+  if (!plain.getAttribute("src") || document.body.dataset.state === "idle") return;
+  const mine = turn;
+  const status = await askStatus();
+  if (mine !== turn) return;
+  plain.failures = (plain.failures ?? 0) + 1;
+  if (isFull(status)) handlers.full(status);
+  else if (plain.failures < PLAIN_TRIES) show("connecting");
+  else {
+    plain.failures = 0;
+    stop("The stream cannot be had; try again later.");
+    return;
+  }
+  clearTimeout(plain.retry);
+  plain.retry = setTimeout(playPlainly, PLAIN_RETRY_MS * (0.75 + Math.random() / 2));
+}
+
+/* The stream as a URL's query, with the listener's token where the page has one. */
+function streamQuery(more = {}) {
+  const query = new URLSearchParams({ ...params, ...more });
   const token = new URLSearchParams(location.search).get("token");
   if (token) query.set("token", token);
-  plain.src = `stream.mp3?${query}`;
-  volume();
-  plain.play().catch((error) => error.name !== "AbortError" && stop(`This browser does not play it (${error.message}).`));
-  tellMediaSession();
+  return query;
 }
 
 function tellMediaSession() {
@@ -174,17 +217,18 @@ function tellMediaSession() {
 }
 
 function stop(why) {
+  turn += 1;
   connection?.stop();
   setSleep(0);
-  $("record").hidden = true;
   if (plain) {
+    clearTimeout(plain.change);
+    clearTimeout(plain.retry);
     plain.pause();
     plain.removeAttribute("src");
     plain.load();
   }
   streamId = null;
-  show("idle");
-  if (why) $("status").textContent = why;
+  show("idle", why);
   for (const id of ["listeners", "bar", "buffer", "tier"]) $(id).textContent = "–";
   $("chord").textContent = "\u00a0";
   $("meter").style.setProperty("--level", 0);
@@ -196,11 +240,34 @@ function stop(why) {
 
 function volume(seconds = 0.05) {
   const value = Number($("volume").value);
-  $("volume-value").textContent = `${Math.round(value * 100)} %`;
+  tell("volume", `${Math.round(value * 100)} %`);
   // Squared: a slider's middle should sound like half.
   if (plain) plain.volume = value * value;
   if (audio && document.body.dataset.state !== "idle") audio.gain.gain.setTargetAtTime(value * value, audio.context.currentTime, seconds / 3);
-  localStorage.setItem("volume", String(value));
+  remember("volume", String(value));
+}
+
+/* Some browsers are told to keep nothing, and throw instead. */
+function remember(name, value) {
+  try {
+    localStorage.setItem(name, value);
+  } catch {
+    // Then it is forgotten.
+  }
+}
+
+function remembered(name) {
+  try {
+    return localStorage.getItem(name);
+  } catch {
+    return null;
+  }
+}
+
+/* A slider's value in words, for the eye and for screen readers. */
+function tell(id, text) {
+  $(`${id}-value`).textContent = text;
+  $(id).setAttribute("aria-valuetext", text);
 }
 
 function change(changes) {
@@ -224,13 +291,17 @@ function paint() {
   $("key").value = params.key;
   $("mode").value = params.mode;
   $("bpm").value = params.bpm;
-  $("bpm-value").textContent = `${params.bpm} bpm`;
+  tell("bpm", `${params.bpm} bpm`);
   $("intensity").value = params.intensity;
-  $("intensity-value").textContent = `${Math.round(params.intensity * 100)} %`;
+  tell("intensity", `${Math.round(params.intensity * 100)} %`);
   const chosen = document.querySelector(`#presets input[value="${params.preset}"]`);
   if (chosen) chosen.checked = true;
-  $("record").href = `record?${new URLSearchParams({ ...params, seconds: 20 })}`;
+  $("record").href = `record?${streamQuery({ seconds: 20 })}`;
   sky.wear(params.preset);
+  entitle();
+}
+
+function entitle() {
   document.title = document.body.dataset.state === "idle" ? "Auralis" : `${describe()} · Auralis`;
 }
 
@@ -249,12 +320,13 @@ async function setUp() {
     $("presets").append(label);
   }
   readUrl(options);
-  $("volume").value = localStorage.getItem("volume") ?? "0.8";
+  $("volume").value = remembered("volume") ?? "0.8";
   volume();
   paint();
   if (!CAN_MIX) {
     $("plain").hidden = false;
-    $("meter").hidden = true;
+    // The browser has a buffer of its own, and tells nothing of it.
+    for (const element of [$("meter"), $("buffer").parentElement, $("tier").parentElement]) element.hidden = true;
   }
 }
 
@@ -279,6 +351,7 @@ function tellSleep() {
     return;
   }
   $("sleep-left").textContent = left > 60 ? `${Math.ceil(left / 60)} min` : `${Math.ceil(left)} s`;
+  if (left <= FADE_OUT_S && plain) plain.volume = Number($("volume").value) ** 2 * (left / FADE_OUT_S);
   if (left > FADE_OUT_S || document.body.classList.contains("drowsy")) return;
   document.body.classList.add("drowsy");
   if (audio) audio.gain.gain.setTargetAtTime(0, audio.context.currentTime, FADE_OUT_S / 4);
@@ -324,11 +397,13 @@ $("volume").addEventListener("input", () => volume());
 $("sleep").addEventListener("change", (event) => setSleep(Number(event.target.value)));
 $("controls").addEventListener("submit", (event) => event.preventDefault());
 $("share").addEventListener("click", async () => {
+  const link = new URL(location.href);
+  link.searchParams.delete("token");   // it is this listener's, and the link is for others
   try {
-    await navigator.clipboard.writeText(location.href);
+    await navigator.clipboard.writeText(link.href);
     $("share").textContent = "Copied";
   } catch {
-    $("share").textContent = location.href;
+    $("share").textContent = link.href;
   }
   setTimeout(() => ($("share").textContent = "Copy link to this stream"), 2500);
 });
@@ -348,4 +423,4 @@ setInterval(() => {
 }, REPORT_MS);
 setInterval(tellNowPlaying, NOW_PLAYING_MS);
 
-setUp().catch((error) => ($("status").textContent = `The server did not answer (${error.message}); reload the page.`));
+setUp().catch((error) => say(`The server did not answer (${error.message}); reload the page.`));

@@ -29,6 +29,7 @@ export class Ring {
     this.declickFrames = Math.max(1, Math.round(this.outputRate * DECLICK_S));
     this.lastLeft = 0;
     this.lastRight = 0;
+    this.joint = null;             // what two sounds that do not belong together differ by, while it is faded out
     this.generation = 0;           // counts splices
     // Streams from the oldest to the newest; each takes over from those before it at its frame `from`.
     // `chunks`: number -> Float32Array, interleaved stereo.
@@ -103,15 +104,21 @@ export class Ring {
     if (!this.playing && this.base !== null && this.buffered() >= this.needed()) this.playing = true;
     for (let index = 0; index < left.length; index++) {
       let l = null, r = null;
-      if (this.playing) [l, r] = this.next();
+      if (this.playing) {
+        [l, r] = this.next();
+        if (l === null) {
+          this.runDry();
+          if (this.playing) [l, r] = this.crossHole();
+        }
+      }
       if (l === null) {
-        if (this.playing) this.runDry();
         left[index] = this.lastLeft * this.gain;
         right[index] = this.lastRight * this.gain;
         this.gain = Math.max(0, this.gain - 1 / this.declickFrames);
         continue;
       }
       this.gain = Math.min(1, this.gain + 1 / this.declickFrames);
+      if (this.joint) [l, r] = this.smooth(l, r);
       this.lastLeft = l;
       this.lastRight = r;
       left[index] = this.lastLeft * this.gain;
@@ -153,6 +160,21 @@ export class Ring {
     return [l, r];
   }
 
+  /* What comes after a hole as [left, right]; it is led up to from what came before. */
+  crossHole() {
+    const [l, r] = this.next();
+    if (l !== null) this.joint = { left: this.lastLeft - l, right: this.lastRight - r, done: 0 };
+    return [l, r];
+  }
+
+  smooth(l, r) {
+    const { joint } = this;
+    const share = 0.5 + 0.5 * Math.cos((Math.PI * joint.done) / this.declickFrames);
+    joint.done += 1;
+    if (joint.done >= this.declickFrames) this.joint = null;
+    return [l + joint.left * share, r + joint.right * share];
+  }
+
   runDry() {
     // A hole with sound after it is jumped over; the end of all sound is an underrun.
     const here = this.base + Math.floor(this.position / this.chunkFrames);
@@ -160,7 +182,6 @@ export class Ring {
     for (const { chunks } of this.layers) for (const id of chunks.keys()) if (id > here && id < nearest) nearest = id;
     if (nearest < Infinity) {
       this.position = (nearest - this.base) * this.chunkFrames;
-      this.gain = 0;
       return;
     }
     this.playing = false;
