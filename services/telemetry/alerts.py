@@ -246,7 +246,7 @@ class Alerts:
         """
         now_s = fleet.generated_at
         every = jitter.get(float("inf"), 0.0)
-        self.budget.add(now_s, every - jitter.get(50.0, every), every)
+        self.budget.add(now_s, max(0.0, every - jitter.get(50.0, every)), every)
         wrong: dict[tuple[str, str], tuple[Rule, str]] = {}
         for rule in RULES:
             for instance, description in rule.find(fleet, self.budget):

@@ -22,8 +22,10 @@ _SUFFIXES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 _NAME: Final = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
 _LABEL: Final = r'[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\["\\n])*"'
-_VALUE: Final = r"[+-]?(?:[0-9]+\.?[0-9]*(?:[eE][+-]?[0-9]+)?|\.[0-9]+(?:[eE][+-]?[0-9]+)?|Inf|inf|NaN|nan)"
+# Each digit in one way only: a long number that is none would be tried in as many ways as it has pairs of digits.
+_VALUE: Final = r"(?:[+-]?(?:[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?|\.[0-9]+(?:[eE][+-]?[0-9]+)?|Inf|inf)|NaN|nan)"
 _SAMPLE: Final = re.compile(rf"({_NAME})(?:\{{((?:{_LABEL})(?:,{_LABEL})*)?,?\}})?[ \t]+({_VALUE})(?:[ \t]+-?[0-9]+)?")
+_NUMBER: Final = re.compile(_VALUE)
 _COMMENT: Final = re.compile(rf"# (HELP|TYPE) ({_NAME})(?: (.*))?")
 _PAIR: Final = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\["\\n])*)"')
 
@@ -117,7 +119,7 @@ class Parser:
                 continue
             beginning, _, value = line.rpartition(" ")
             series = known.get(beginning)
-            if series is None or not _is_number(value):
+            if series is None or _NUMBER.fullmatch(value) is None:
                 series, value = self._read(line, number)
             # Identical names are one string, because a beginning is read once.
             if series.name is not last_name:
@@ -200,7 +202,7 @@ class Reader:
                 continue
             beginning, _, value = line.rpartition(" ")
             # A line that ends in a time of its own is none of the known ones.
-            if place is None or not _is_number(value) or not self._parser.knows(beginning):
+            if place is None or _NUMBER.fullmatch(value) is None or not self._parser.knows(beginning):
                 return False
             if beginning != old.rpartition(" ")[0]:
                 return False
@@ -282,42 +284,6 @@ def by_label(exposition: Exposition, name: str, label: str) -> dict[str, float]:
     return values
 
 
-def buckets(exposition: Exposition, name: str) -> dict[float, float]:
-    """A histogram's cumulative counts by upper bound, its series added up."""
-    counts: dict[float, float] = {}
-    family = exposition.get(name)
-    for series, text in family.samples if family else ():
-        if series.name == f"{name}_bucket":
-            bound = float(series.label_values()["le"])
-            counts[bound] = counts.get(bound, 0.0) + float(text)
-    return counts
-
-
-def quantile(now: Mapping[float, float], before: Mapping[float, float], fraction: float) -> float | None:
-    """A quantile of what a histogram counted between two looks at it, linear within a bucket.
-
-    Returns:
-        The value; None where nothing was counted. Above the last finite bound, that bound.
-    """
-    bounds = sorted(now)
-    # A restarted process counts from zero again: then everything it has counted is new.
-    if any(before.get(bound, 0.0) > now[bound] for bound in bounds):
-        before = {}
-    counts = [now[bound] - before.get(bound, 0.0) for bound in bounds]
-    if not counts or counts[-1] <= 0:
-        return None
-    wanted = fraction * counts[-1]
-    lower_bound, lower_count = 0.0, 0.0
-    for bound, count in zip(bounds, counts, strict=True):
-        if count >= wanted:
-            if bound == float("inf"):
-                return lower_bound
-            inside = count - lower_count
-            return lower_bound + (bound - lower_bound) * ((wanted - lower_count) / inside if inside else 1.0)
-        lower_bound, lower_count = bound, count
-    return lower_bound
-
-
 def _lines(data: bytes) -> list[str]:
     try:
         return data.decode().split("\n")
@@ -334,15 +300,6 @@ def _label_values(labels: str) -> Mapping[str, str]:
 def _belongs(name: str, family: Family) -> bool:
     suffixes: Sequence[str] = _SUFFIXES.get(family.kind, ("",))
     return name.startswith(family.name) and name[len(family.name) :] in suffixes and family.name != ""
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    # Python reads 1_000 too.
-    return "_" not in text
 
 
 def _escape(text: str) -> str:

@@ -12,10 +12,8 @@ from services.telemetry.exposition import (
     ExpositionError,
     Parser,
     Reader,
-    buckets,
     by_label,
     merge,
-    quantile,
     value,
 )
 
@@ -140,6 +138,28 @@ def test_what_other_exporters_write_is_read_too() -> None:
     assert math.isnan(value(exposition, "w") or 0.0)
 
 
+@pytest.mark.parametrize("number", ["\u0661", "infinity", "+NaN", "1_0", "0x1p4"])
+def test_what_python_reads_as_a_number_and_prometheus_does_not_is_an_error_at_every_look(number: str) -> None:
+    reader = Reader(Parser())
+    reader.read(b"x 1\n")
+    with pytest.raises(ExpositionError):
+        reader.read(f"x {number}\n".encode())
+
+
+def test_blanks_around_a_number_are_not_passed_on() -> None:
+    reader = Reader(Parser())
+    reader.read(b"x 1\n")
+    assert merge([({}, reader.read(b"x 2\r\n"))]) == b"# TYPE x untyped\nx 2\n"
+
+
+@pytest.mark.timeout(10)
+def test_a_long_line_that_is_no_sample_is_told_from_one_at_once() -> None:
+    # A pattern that could split the digits in two would try every place for it: minutes, for one instance's answer.
+    for line in (b"x " + b"1" * 10**6 + b"y", b"x{" + b'a="",' * 10**5 + b"y", b"x" * 10**6 + b"{", b" " * 10**6):
+        with pytest.raises(ExpositionError):
+            parse(line + b"\n")
+
+
 def test_a_second_look_at_the_same_series_reads_new_values_and_new_faults() -> None:
     parser = Parser()
     for number in range(3):
@@ -169,28 +189,6 @@ def test_values_are_looked_up() -> None:
     assert by_label(exposition, "t", "k") == {"a": 3.0, "b": 4.0}
     assert value(exposition, "missing") is None
     assert by_label(exposition, "missing", "k") == {}
-
-
-def test_a_histograms_buckets_are_read() -> None:
-    assert buckets(parse(instance()), "jitter_ms") == {1.0: 1, 2.0: 2, 5.0: 3, math.inf: 4}
-
-
-def test_a_quantile_is_of_what_was_counted_in_between() -> None:
-    before = {1.0: 100.0, 2.0: 100.0, 5.0: 100.0, math.inf: 100.0}
-    now = {1.0: 100.0, 2.0: 150.0, 5.0: 200.0, math.inf: 200.0}
-    assert quantile(now, before, 0.5) == pytest.approx(2.0)
-    assert quantile(now, before, 0.75) == pytest.approx(3.5)
-    assert quantile(now, {}, 0.25) == pytest.approx(0.5)
-    assert quantile(now, now, 0.5) is None
-    assert quantile({}, {}, 0.5) is None
-
-
-def test_above_the_last_bound_a_quantile_is_that_bound() -> None:
-    assert quantile({1.0: 0.0, 5.0: 1.0, math.inf: 10.0}, {}, 0.9) == 5.0
-
-
-def test_after_a_restart_everything_counted_is_new() -> None:
-    assert quantile({1.0: 2.0, math.inf: 2.0}, {1.0: 900.0, math.inf: 900.0}, 0.5) == pytest.approx(0.5)
 
 
 LOOKS = (
