@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -11,6 +10,7 @@ import httpx
 
 from services.contract.errors import shorten
 from services.telemetry.alerts import RULES, AlertReport, AlertsReport, in_order
+from services.telemetry.keep_on import keep_on
 
 EVERY_S: Final = 10.0
 TIMEOUT_S: Final = 5.0
@@ -34,9 +34,7 @@ class PrometheusAlerts:
     async def run(self) -> None:
         """Ask for ever."""
         async with httpx.AsyncClient(timeout=TIMEOUT_S, transport=self._transport) as http:
-            while True:
-                await self.ask(http)
-                await asyncio.sleep(EVERY_S)
+            await keep_on("prometheus", lambda: self.ask(http), lambda: EVERY_S)
 
     async def ask(self, http: httpx.AsyncClient) -> None:
         """Ask once; a failure is told in the report, beside the last alerts that could be had."""

@@ -14,6 +14,7 @@ from services.contract.scrape import ScrapeAnswer
 from services.runtime.bus import Bus, BusError
 from services.runtime.logging import RepeatLimiter, get_logger
 from services.telemetry.fleet import Fleet, Taken
+from services.telemetry.keep_on import keep_on
 from services.telemetry.metrics import TelemetryMetrics
 
 _log = get_logger(__name__)
@@ -69,10 +70,12 @@ class Scraper:
         self, *, every_s: Callable[[], float] = lambda: EVERY_S, then: Callable[[], None] = lambda: None
     ) -> None:
         """Ask for ever, every five seconds if nothing else is said; `then` is called after each round."""
-        while True:
+
+        async def ask() -> None:
             await self.refresh(max_age_s=every_s() / 2)
             then()
-            await asyncio.sleep(every_s())
+
+        await keep_on("scrape", ask, every_s)
 
     async def _ask(self) -> None:
         asked_s = self._clock()
