@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import io
 import os
 import re
 import sys
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 from services.contract.errors import shorten
 from services.runtime.setting_variables import BY_NAME, VARIABLES, Variable
@@ -205,18 +206,28 @@ def _read_dotenv(path: Path | None, problems: list[str]) -> dict[str, str]:
     if path is None or not path.is_file():
         return {}
     try:
-        # No interpolation: a password may hold a dollar sign, and the values of os.environ have no business here.
-        read = dotenv_values(path, interpolate=False, encoding="utf-8-sig")
+        lines = list(parse_stream(io.StringIO(path.read_text(encoding="utf-8-sig"))))
     except (OSError, UnicodeDecodeError) as error:
         problems.append(f"{path}: cannot be read ({error}); make it a UTF-8 file of NAME=value lines, or remove it")
         return {}
     values: dict[str, str] = {}
-    for name, value in read.items():
-        if value is not None:
-            values[name] = value
-        elif name in BY_NAME:
-            problems.append(f"{name}: got a line without '=' in {path}, expected {name}=value")
+    for line in lines:
+        # Values stay as they are written: a password may hold a dollar sign.
+        if line.key is not None and line.value is not None and not line.error:
+            values[line.key] = line.value
+            continue
+        begins = _BEGINNING.match(line.original.string)
+        name = begins[1] if begins else ""
+        if name in BY_NAME:
+            # What stands there is not shown: it may be a password.
+            problems.append(
+                f"{name}: got a line that cannot be read (line {line.original.line} of {path}), expected {name}=value, "
+                "in quotes that are closed or in none"
+            )
     return values
+
+
+_BEGINNING: Final = re.compile(r"\s*(?:export\s+)?(\w+)")
 
 
 def _complaint(variable: Variable, text: str) -> str:
