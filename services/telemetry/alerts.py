@@ -25,12 +25,13 @@ class AlertReport:
     """One alert.
 
     Attributes:
-        name: as in the alert rules; docs/runbooks/<name>.md says what to do.
+        name: as in the alert rules.
         severity: "critical" or "warning".
         state: "pending" (not long enough yet), "firing" or "resolved" (within the last 15 minutes).
         instance: who it is about; "" for the whole fleet.
         summary: what is wrong, in a few words.
         description: with the value.
+        runbook: where it says what to do: an address, or a file of the repository.
         since: unix seconds of when it began; of a resolved one, when it ended.
     """
 
@@ -40,6 +41,7 @@ class AlertReport:
     instance: str
     summary: str
     description: str
+    runbook: str
     since: float
 
 
@@ -166,7 +168,9 @@ def _slow(fleet: FleetReport, _: LateBudget) -> Found:
 def _backlog(fleet: FleetReport, _: LateBudget) -> Found:
     for row in _rows(fleet, "edge"):
         missing_per_s = (row.blocks_missing_2m or 0) / 120
-        if row.overloaded or missing_per_s > 0.01 * (row.demanded_streams or 0):
+        if row.overloaded:
+            yield row.instance, "new streams are refused, because blocks come late"
+        elif missing_per_s > 0.01 * (row.demanded_streams or 0):
             yield row.instance, f"{row.blocks_missing_2m or 0} blocks were missing when they were due, in two minutes"
 
 
@@ -291,5 +295,12 @@ def in_order(alerts: Iterable[AlertReport]) -> list[AlertReport]:
 def _told(active: _Active, state: str, since_s: float) -> AlertReport:
     rule = active.rule
     return AlertReport(
-        rule.name, rule.severity, state, active.instance, rule.summary, active.description, round(since_s, 1)
+        name=rule.name,
+        severity=rule.severity,
+        state=state,
+        instance=active.instance,
+        summary=rule.summary,
+        description=active.description,
+        runbook=f"docs/runbooks/{rule.name}.md",
+        since=round(since_s, 1),
     )

@@ -76,6 +76,7 @@ def read_alerts(body: Mapping[str, Any]) -> list[AlertReport]:
                 instance=str(labels.get("instance", "")),
                 summary=str(annotations.get("summary", "")),
                 description=str(annotations.get("description", "")),
+                runbook=str(annotations.get("runbook_url", "")),
                 since=round(began.timestamp(), 1),
             )
         )

@@ -8,7 +8,11 @@ ANSWER = {
         "alerts": [
             {
                 "labels": {"alertname": "StreamsDegraded", "instance": "edge-1", "severity": "warning"},
-                "annotations": {"summary": "Streams loop what they have", "description": "edge-1: 2 streams."},
+                "annotations": {
+                    "summary": "Streams loop what they have",
+                    "description": "edge-1: 2 streams.",
+                    "runbook_url": "https://music.example/runbooks/StreamsDegraded.md",
+                },
                 "state": "pending",
                 "activeAt": "2026-11-23T15:37:44.123456789Z",
                 "value": "2e+00",
@@ -44,6 +48,7 @@ async def test_our_alerts_are_shown_as_prometheus_has_them() -> None:
     ]  # fmt: skip
     assert report.alerts[1].since == 1795448264.1
     assert report.alerts[1].description == "edge-1: 2 streams."
+    assert [each.runbook for each in report.alerts] == ["", "https://music.example/runbooks/StreamsDegraded.md"]
 
 
 async def test_a_prometheus_that_does_not_answer_is_told_beside_the_last_alerts() -> None:
