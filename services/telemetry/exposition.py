@@ -222,47 +222,57 @@ def merge(parts: Iterable[tuple[Mapping[str, str], Exposition]]) -> bytes:
     Args:
         parts: (labels to add to each sample, exposition).
     """
-    merged: dict[str, Family] = {}
+    merged: dict[str, _Merged] = {}
     for added, exposition in parts:
         prefix = ",".join(f'{name}="{_escape(value)}"' for name, value in added.items())
+        hidden = tuple(f"{name}=" for name in added)
         for name, family in exposition.items():
             whole = merged.get(name)
             if whole is None:
-                whole = merged[name] = Family(name, family.kind, family.help)
+                whole = merged[name] = _Merged(family.kind, family.help)
             elif family.kind != whole.kind and family.samples:
-                if whole.samples:
+                if whole.lines:
                     continue
                 whole.kind = family.kind
             whole.help = whole.help or family.help
-            whole.samples += (
-                (Series(series.name, _joined(prefix, added, series.labels)), value) for series, value in family.samples
-            )
+            # Hundreds of thousands of times for a large fleet, while nobody else is answered.
+            for series, value in family.samples:
+                labels = series.labels
+                for each in hidden:
+                    if each in labels:
+                        labels = _kept(labels, added)
+                        break
+                comma = "," if labels and prefix else ""
+                whole.lines.append(
+                    f"{series.name}{{{prefix}{comma}{labels}}} {value}"
+                    if prefix or labels
+                    else f"{series.name} {value}"
+                )
     lines: list[str] = []
-    for name in sorted(merged):
-        family = merged[name]
-        if family.help:
-            lines.append(f"# HELP {name} {family.help}")
-        lines.append(f"# TYPE {name} {family.kind}")
-        lines += (
-            f"{series.name}{{{series.labels}}} {value}" if series.labels else f"{series.name} {value}"
-            for series, value in family.samples
-        )
+    for name, whole in sorted(merged.items()):
+        if whole.help:
+            lines.append(f"# HELP {name} {whole.help}")
+        lines.append(f"# TYPE {name} {whole.kind}")
+        lines += whole.lines
     return ("\n".join(lines) + "\n").encode() if lines else b""
 
 
-def _joined(prefix: str, added: Mapping[str, str], labels: str) -> str:
-    if not labels:
-        return prefix
-    # The search is cheap and nearly always in vain: only then are the labels taken apart.
-    if any(f"{name}=" in labels for name in added):
-        kept = []
-        for name, value in _PAIR.findall(labels):
-            if name not in added:
-                kept.append(f'{name}="{value}"')
-            elif _unescape(value) != added[name]:
-                kept.append(f'exported_{name}="{value}"')
-        labels = ",".join(kept)
-    return f"{prefix},{labels}" if labels and prefix else prefix or labels
+@dataclass(slots=True)
+class _Merged:
+    kind: str
+    help: str
+    lines: list[str] = field(default_factory=list)
+
+
+def _kept(labels: str, added: Mapping[str, str]) -> str:
+    """Labels beside which the added ones can stand."""
+    kept = []
+    for name, value in _PAIR.findall(labels):
+        if name not in added:
+            kept.append(f'{name}="{value}"')
+        elif _unescape(value) != added[name]:
+            kept.append(f'exported_{name}="{value}"')
+    return ",".join(kept)
 
 
 def value(exposition: Exposition, name: str) -> float | None:

@@ -38,6 +38,9 @@ class Scraper:
         metrics: counts answers.
         own: this process's own answer, taken without the bus.
         clock: monotonic seconds.
+
+    Attributes:
+        asked_s: when everybody was asked last, in seconds of `clock`.
     """
 
     def __init__(
@@ -55,16 +58,16 @@ class Scraper:
         self._own = own
         self._clock = clock
         self._asking = asyncio.Lock()
-        self._asked_s = -1e9
+        self.asked_s = -1e9
         self._complaints = RepeatLimiter(60.0)
 
     async def refresh(self, *, max_age_s: float = FRESH_S) -> None:
         """Ask everybody, unless somebody asked within `max_age_s`; callers at the same time share one question."""
         async with self._asking:
-            if self._clock() - self._asked_s < max_age_s:
+            if self._clock() - self.asked_s < max_age_s:
                 return
             await self._ask()
-            self._asked_s = self._clock()
+            self.asked_s = self._clock()
 
     async def run(
         self, *, every_s: Callable[[], float] = lambda: EVERY_S, then: Callable[[], None] = lambda: None

@@ -17,6 +17,8 @@ from services.runtime.serve import EmbeddedServer, bind_socket
 from services.runtime.settings import Settings
 from services.telemetry import app, scrape
 from services.telemetry.app import create_app
+from services.telemetry.fleet import Fleet
+from services.telemetry.scrape import Scraper
 from services.telemetry.service import TelemetryService
 
 SETTINGS = Settings(instance="t1")
@@ -87,6 +89,25 @@ async def test_its_own_metrics_are_asked_for_by_scope() -> None:
     assert "auralis_gather_seconds" in response.text
     assert "instance=" not in response.text
     assert wrong.status_code == 400
+
+
+async def test_many_who_ask_for_the_fleets_metrics_at_once_cost_one_merge(monkeypatch: pytest.MonkeyPatch) -> None:
+    merges = 0
+    merged = Fleet.merged
+
+    def counted(fleet: Fleet, now_s: float) -> bytes:
+        nonlocal merges
+        merges += 1
+        return merged(fleet, now_s)
+
+    monkeypatch.setattr(Fleet, "merged", counted)
+    async with telemetry() as (http, _):
+        bodies = {(await http.get("/metrics")).text for _ in range(10)}
+        assert len(bodies) == merges <= 2
+        monkeypatch.setattr(Scraper.refresh, "__kwdefaults__", {"max_age_s": 0.0})
+        before = merges
+        await http.get("/metrics")
+        assert merges == before + 1
 
 
 async def test_metrics_can_be_switched_off() -> None:
