@@ -206,6 +206,12 @@ def _reconnecting(fleet: FleetReport, _: LateBudget) -> Found:
         yield "", "telemetry does not reach the bus"
 
 
+def _clock(fleet: FleetReport, _: LateBudget) -> Found:
+    for row in _rows(fleet):
+        if abs(row.clock_offset_s or 0) > 0.5:
+            yield row.instance, f"{abs(row.clock_offset_s or 0):.1f} seconds away"
+
+
 RULES: Final = (
     Rule("DeliveryBudgetBurning", "critical", 0, "Chunks are late far more often than promised", _burning),
     Rule("ChunkJitterHigh", "warning", 120, "An edge writes chunks late", _jitter),
@@ -221,6 +227,7 @@ RULES: Final = (
     Rule("MemoryLeakDetected", "warning", 300, "A process' memory grows and grows", _leak),
     Rule("InstanceSilent", "warning", 30, "A process does not answer", _gone),
     Rule("NatsReconnecting", "warning", 30, "The bus comes and goes", _reconnecting),
+    Rule("ClockOffsetHigh", "warning", 60, "A process' clock is far from its machine's", _clock),
 )
 
 

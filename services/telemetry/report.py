@@ -52,6 +52,7 @@ class InstanceReport:
         memory: more about it, with a verdict.
         bus_connected: it reaches the bus in its own opinion.
         bus_reconnects_10m: how often its connection to the bus came back in ten minutes.
+        clock_offset_s: seconds by which its machine's clock is ahead of the one that it goes by.
         listeners: listeners connected to it (edge).
         listeners_limit: listeners that it takes (edge).
         websocket_connections: those of them that came over WebSocket (edge).
@@ -84,6 +85,7 @@ class InstanceReport:
     memory: MemoryReport | None = None
     bus_connected: bool | None = None
     bus_reconnects_10m: int | None = None
+    clock_offset_s: float | None = None
     listeners: int | None = None
     listeners_limit: int | None = None
     websocket_connections: int | None = None
@@ -176,6 +178,7 @@ def instance_report(
         memory=_memory(data),
         bus_connected=_flag(text.value(data, "auralis_bus_connected")),
         bus_reconnects_10m=_whole(past.increase("auralis_bus_reconnects_total", 600.0)),
+        clock_offset_s=_rounded(text.value(data, "auralis_clock_offset_seconds"), 3),
     )
     if service == "edge":
         tiers = text.by_label(data, "auralis_tier_listeners", "tier")

@@ -223,6 +223,14 @@ CASES = {
         well_at=15,
         description="edge-1 has lost the bus, or loses it again and again: 0 reconnections in ten minutes.",
     ),
+    "ClockOffsetHigh": Case(
+        bad={of("auralis_clock_offset_seconds"): "0x5 -0.9x5 0x30"},
+        well={of("auralis_clock_offset_seconds"): "0.4x60"},
+        not_yet_at=6,
+        fires_at=8,
+        well_at=15,
+        description="edge-1: 0.9 seconds away; it is followed at one second in 17 minutes.",
+    ),
 }
 OTHER_WAYS = {
     "RenderBacklog": {

@@ -34,6 +34,7 @@ BAD: dict[str, tuple[InstanceReport, ...]] = {
     "MemoryLeakDetected": (edge(), renderer(memory=memory(leak=True))),
     "InstanceSilent": (edge(), renderer(), edge("e2", up=False, silent_s=20.0)),
     "NatsReconnecting": (edge(bus_reconnects_10m=5), renderer()),
+    "ClockOffsetHigh": (edge(), renderer(clock_offset_s=-2.0)),
 }
 
 
