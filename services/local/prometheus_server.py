@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
+from services.local.ports import why_not_free
+
 FILES: Final = Path(__file__).parents[2] / "charts" / "auralis" / "files"
 """Rules and dashboards, the same that the chart installs."""
 START_TIMEOUT_S: Final = 30.0
@@ -121,9 +123,12 @@ def running(folder: Path, telemetry_url: str, *, port: int, every_s: float = 5.0
         every_s: seconds between two scrapes.
 
     Raises:
-        MonitoringError: there is none, or it does not start.
+        MonitoringError: there is none, its port is taken, or it does not start.
     """
     program = find_prometheus()
+    # One that runs there already would answer in the new one's place.
+    if reason := why_not_free("127.0.0.1", port):
+        raise MonitoringError(f"Prometheus cannot listen: {reason}; stop that first, or name another port")
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "prometheus.yml"
     # JSON is YAML too.
