@@ -89,8 +89,8 @@ class Settings:
     metrics_enabled: bool = True
     metrics_port: int = 9090
     """The internal port (`/metrics /healthz /readyz /drain`); for telemetry its only port. 0: a free one, printed."""
-    prometheus_url: str = ""
-    """Whose alerts telemetry shows; empty: it judges the fleet itself."""
+    prometheus_url: str = field(default="", repr=False)
+    """Whose alerts telemetry shows; empty: it judges the fleet itself. It may hold a password."""
     traces: Literal["off", "otlp", "console"] = "off"
     """Where traces of blocks go."""
     traces_share: float = 0.01

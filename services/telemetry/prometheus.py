@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 
 import httpx
 
@@ -22,18 +23,21 @@ class PrometheusAlerts:
     """Looks at Prometheus' list of alerts every ten seconds.
 
     Args:
-        url: of Prometheus, for example http://127.0.0.1:9190.
+        url: of Prometheus, for example http://127.0.0.1:9190 or https://name:password@prometheus.example/path.
         transport: tests give their own.
     """
 
     def __init__(self, url: str, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
-        self._url = url.rstrip("/")
+        # A name and a password in the address are for Prometheus alone: the address is shown where it does not answer.
+        parts = urlsplit(url)
+        self._url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
+        self._sign_in = None if parts.username is None else (unquote(parts.username), unquote(parts.password or ""))
         self._transport = transport
         self._report = AlertsReport("prometheus", "not asked yet", [])
 
     async def run(self) -> None:
         """Ask for ever."""
-        async with httpx.AsyncClient(timeout=TIMEOUT_S, transport=self._transport) as http:
+        async with httpx.AsyncClient(timeout=TIMEOUT_S, transport=self._transport, auth=self._sign_in) as http:
             await keep_on("prometheus", lambda: self.ask(http), lambda: EVERY_S)
 
     async def ask(self, http: httpx.AsyncClient) -> None:
