@@ -15,6 +15,8 @@ from typing import Final
 
 MAX_SAMPLES: Final = 20_000
 """Samples that one instance may have; an instance with more is told apart from a healthy one and left out."""
+MAX_LINE: Final = 2_000
+"""Characters of a line; ours have a tenth of that. What lines begin with is remembered, so that it must not be long."""
 _TYPES: Final = frozenset({"counter", "gauge", "histogram", "summary", "untyped"})
 _SUFFIXES: Final[Mapping[str, tuple[str, ...]]] = {
     "histogram": ("_bucket", "_sum", "_count"),
@@ -136,6 +138,7 @@ class Parser:
     def _comment(self, line: str, number: int, families: dict[str, Family], family: Family) -> Family:
         """Take a comment in; returns the family that the next samples belong to."""
         if line not in self._comments:
+            _check_length(line, number)
             match = _COMMENT.fullmatch(line)
             self._comments[line] = None if match is None else (match[1], match[2], match[3] or "")
         comment = self._comments[line]
@@ -153,6 +156,7 @@ class Parser:
 
     def _read(self, line: str, number: int) -> tuple[Series, str]:
         """Read a line of an unknown beginning."""
+        _check_length(line, number)
         match = _SAMPLE.fullmatch(line.rstrip())
         if match is None:
             raise ExpositionError(number, line, 'name{label="value"} number')
@@ -292,6 +296,11 @@ def by_label(exposition: Exposition, name: str, label: str) -> dict[str, float]:
         if key is not None and series.name == name:
             values[key] = values.get(key, 0.0) + float(text)
     return values
+
+
+def _check_length(line: str, number: int) -> None:
+    if len(line) > MAX_LINE:
+        raise ExpositionError(number, line, f"at most {MAX_LINE} characters")
 
 
 def _lines(data: bytes) -> list[str]:

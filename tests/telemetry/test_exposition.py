@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summ
 from prometheus_client.parser import text_string_to_metric_families
 
 from services.telemetry.exposition import (
+    MAX_LINE,
     MAX_SAMPLES,
     Exposition,
     ExpositionError,
@@ -175,6 +176,16 @@ def test_a_parser_that_has_seen_too_much_forgets_and_goes_on() -> None:
     for number in range(1000):
         assert value(parser.parse(b'x{a="%d"} 1\n' % number), "x") == 1.0
     assert len(parser._series) <= 102
+
+
+@pytest.mark.parametrize("line", ['x{a="%s"} 1', "# HELP x %s", "# %s"])
+def test_a_line_that_is_too_long_is_refused_and_not_remembered(line: str) -> None:
+    parser = Parser()
+    parser.parse((line % ("y" * (MAX_LINE - 20))).encode())
+    for _ in range(3):
+        with pytest.raises(ExpositionError, match="at most 2000 characters"):
+            parser.parse((line % ("z" * MAX_LINE)).encode())
+    assert not any("z" in known for known in (*parser._series, *parser._comments))
 
 
 def test_more_samples_than_an_instance_may_have_are_refused() -> None:
