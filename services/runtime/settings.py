@@ -275,6 +275,8 @@ def _contradictions(settings: Settings) -> list[str]:
     return problems
 
 
+_OF_COMMANDS: Final = frozenset({"AURALIS_TOOLS", "AURALIS_TOKEN"})
+"""What `auralis` reads besides: where programs are, and a listener's token."""
 _PREFIXES: Final = ("AURALIS_", "BUFFER_", "WS_", "GPU_", "METRICS_", "NATS_")
 # What Kubernetes sets for every service in the namespace (AURALIS_EDGE_SERVICE_HOST, AURALIS_EDGE_PORT_8000_TCP_ADDR).
 _SERVICE_LINK = re.compile(r".*_SERVICE_(HOST|PORT(_\w+)?)|.*_PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?")
@@ -284,7 +286,7 @@ def _unknown_names(texts: Mapping[str, str]) -> tuple[str, ...]:
     """A sentence for every name that looks like ours and is not."""
     warnings = []
     for name in sorted(texts):
-        if name in BY_NAME or not name.startswith(_PREFIXES) or _SERVICE_LINK.fullmatch(name):
+        if name in BY_NAME or name in _OF_COMMANDS or not name.startswith(_PREFIXES) or _SERVICE_LINK.fullmatch(name):
             continue
         close = difflib.get_close_matches(name, BY_NAME, n=1, cutoff=0.8)
         if close:

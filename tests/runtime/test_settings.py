@@ -347,6 +347,7 @@ def test_names_of_other_programs_and_of_kubernetes_are_left_in_peace() -> None:
     environ = {
         "NATS_HOME": "/x",
         "GPU_COUNT": "2",
+        "AURALIS_TOOLS": "/opt/tools",
         "AURALIS_EDGE_SERVICE_HOST": "10.0.0.1",
         "AURALIS_EDGE_SERVICE_PORT_HTTP": "80",
         "AURALIS_EDGE_PORT": "tcp://10.0.0.1:80",
