@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -220,12 +221,18 @@ def merge(parts: Iterable[tuple[Mapping[str, str], Exposition]]) -> bytes:
     """One exposition out of several.
 
     A label of a sample that a part's own labels would hide is kept as `exported_<name>`, unless it says the same.
-    Where two parts disagree about a metric's type, the first one's holds and the other's samples are left out: one
-    metric cannot have two types.
+    Where parts disagree about a metric's type, that of most of them holds (of as many, the first), and the others'
+    samples are left out: one metric cannot have two types.
 
     Args:
         parts: (labels to add to each sample, exposition).
     """
+    parts = list(parts)
+    votes: dict[str, Counter[str]] = {}
+    for _, exposition in parts:
+        for name, family in exposition.items():
+            if family.samples:
+                votes.setdefault(name, Counter())[family.kind] += 1
     merged: dict[str, _Merged] = {}
     for added, exposition in parts:
         prefix = ",".join(f'{name}="{_escape(value)}"' for name, value in added.items())
@@ -233,11 +240,10 @@ def merge(parts: Iterable[tuple[Mapping[str, str], Exposition]]) -> bytes:
         for name, family in exposition.items():
             whole = merged.get(name)
             if whole is None:
-                whole = merged[name] = _Merged(family.kind, family.help)
-            elif family.kind != whole.kind and family.samples:
-                if whole.lines:
-                    continue
-                whole.kind = family.kind
+                kind = votes[name].most_common(1)[0][0] if name in votes else family.kind
+                whole = merged[name] = _Merged(kind, "")
+            if family.kind != whole.kind:
+                continue
             whole.help = whole.help or family.help
             # Hundreds of thousands of times for a large fleet, while nobody else is answered.
             for series, value in family.samples:

@@ -98,6 +98,13 @@ def test_where_types_disagree_the_first_ones_samples_are_kept() -> None:
     assert samples(merged) == {("x", frozenset({("instance", "a")})): 1.0}
 
 
+def test_where_one_of_many_has_another_type_the_many_are_kept() -> None:
+    liar, well = parse(b"# TYPE x histogram\nx_bucket 1\n"), parse(b"# TYPE x gauge\nx 2\n")
+    merged = merge(({"instance": name}, liar if name == "a" else well) for name in "abc")
+    assert b"# TYPE x gauge" in merged
+    assert samples(merged) == {("x", frozenset({("instance", name)})): 2.0 for name in "bc"}
+
+
 def test_a_type_without_samples_gives_way_to_one_with() -> None:
     merged = merge([({}, parse(b"# TYPE x counter\n")), ({"instance": "b"}, parse(b"# TYPE x gauge\nx 2\n"))])
     assert b"# TYPE x gauge" in merged
