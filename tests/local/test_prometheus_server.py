@@ -55,3 +55,14 @@ def test_where_a_prometheus_runs_already_no_second_one_is_said_to_run(tmp_path: 
         prometheus_server.running(tmp_path / "second", "http://127.0.0.1:1", port=port),
     ):
         pass
+
+
+@pytest.mark.skipif(prometheus_server.find_program("prometheus") is None, reason="prometheus is not installed")
+def test_a_prometheus_that_has_ended_is_not_said_to_run(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    with prometheus_server.running(tmp_path, "http://127.0.0.1:1", port=port) as server:
+        server.check()
+        server.process.kill()
+        server.process.wait(10)
+        with pytest.raises(MonitoringError, match="has ended"):
+            server.check()
