@@ -295,15 +295,24 @@ BRINKS: dict[str, tuple[list[dict[str, str]], list[dict[str, str]]]] = {
     ),
     "ChunkJitterHigh": ([late((0.015, 30))], [late((0.005, 30))]),
     "BufferUnderrunsHigh": (
-        [rate("auralis_underruns_total", 1.1, auralis_listeners=100)],
-        [rate("auralis_underruns_total", 0.9, auralis_listeners=100)],
+        [
+            rate("auralis_underruns_total", 1.1, auralis_listeners=100),
+            rate("auralis_underruns_total", 1, auralis_listeners=1),
+        ],
+        [
+            rate("auralis_underruns_total", 0.9, auralis_listeners=100),
+            rate("auralis_underruns_total", 1, auralis_listeners=0),
+        ],
     ),
     "WebSocketErrorsHigh": (
         [rate("websocket_send_errors_total", 5.4, SEND_ERROR, auralis_listeners=1000)],
         [rate("websocket_send_errors_total", 4.6, SEND_ERROR, auralis_listeners=1000)],
     ),
     "ConnectionsNearLimit": (
-        [{of("auralis_listeners"): "91x30", of("auralis_listeners_limit"): "100x30"}],
+        [
+            {of("auralis_listeners"): "91x30", of("auralis_listeners_limit"): "100x30"},
+            {of("auralis_listeners"): "1x30", of("auralis_listeners_limit"): "1x30"},
+        ],
         [
             {of("auralis_listeners"): "89x30", of("auralis_listeners_limit"): "100x30"},
             {of("auralis_listeners"): "1x30", of("auralis_listeners_limit"): "0x30"},
