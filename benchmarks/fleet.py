@@ -141,6 +141,12 @@ async def measure(arguments: argparse.Namespace) -> dict[str, object]:
                         body = (await http.get(f"{url}/api/fleet")).content
                         answers.append(time.monotonic() - asked_s)
                         await asyncio.sleep(1.2)
+                    scrapes = []
+                    for _ in range(5):
+                        asked_s = time.monotonic()
+                        exposition = (await http.get(f"{url}/metrics")).content
+                        scrapes.append(time.monotonic() - asked_s)
+                        await asyncio.sleep(1.2)
                     rss_mb = process.memory_info().rss / 2**20
                     for viewer in viewers:
                         viewer.cancel()
@@ -157,6 +163,8 @@ async def measure(arguments: argparse.Namespace) -> dict[str, object]:
                 "rss_mb": round(rss_mb, 1),
                 "api_fleet_ms": round(1000 * statistics.median(answers), 1),
                 "api_fleet_bytes": len(body),
+                "metrics_ms": round(1000 * statistics.median(scrapes), 1),
+                "metrics_bytes": len(exposition),
             }
 
 

@@ -38,6 +38,7 @@ PURE = (
     "telemetry/deletion_cost.py",
     "telemetry/exposition.py",
     "telemetry/fleet.py",
+    "telemetry/histograms.py",
     "telemetry/history.py",
     "telemetry/past.py",
     "telemetry/report.py",

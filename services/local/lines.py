@@ -61,7 +61,8 @@ def _show_value(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, str):
-        return value if value and " " not in value else repr(value)
+        # What a client sends must not look like a line of its own.
+        return value if value and value.isprintable() and " " not in value else repr(value)
     return json.dumps(value, ensure_ascii=False, default=str)
 
 

@@ -47,7 +47,8 @@ def run(*, folder: Path, port: int) -> int:
                     console.print("· Grafana is not installed (grafana-server on PATH): the dashboard is at", telemetry)
                 console.print(f"  The dashboard shows these alerts with AURALIS_PROMETHEUS_URL={server.url}")
                 console.print("  Ctrl-C stops it.")
-                stopping.wait()
+                while not stopping.wait(1.0):
+                    server.check()
     except MonitoringError as error:
         console.print(f"✗ {error}", style="bold red")
         return 1
@@ -113,6 +114,10 @@ def _grafana(folder: Path, prometheus_url: str) -> Iterator[str]:
             yield f"http://127.0.0.1:{GRAFANA_PORT}"
         finally:
             process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
 def _answers(url: str) -> bool:

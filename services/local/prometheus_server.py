@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
+from services.local.ports import why_not_free
+
 FILES: Final = Path(__file__).parents[2] / "charts" / "auralis" / "files"
 """Rules and dashboards, the same that the chart installs."""
 START_TIMEOUT_S: Final = 30.0
@@ -81,9 +83,20 @@ def configuration(telemetry_url: str, *, every_s: float = 5.0) -> dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Prometheus:
-    """A running Prometheus."""
+    """A Prometheus that was started here."""
 
     url: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def check(self) -> None:
+        """Look whether it still runs.
+
+        Raises:
+            MonitoringError: it has ended; with the last lines of its log.
+        """
+        if self.process.poll() is not None:
+            raise MonitoringError(f"Prometheus at {self.url} has ended:\n{_tail(self.log)}")
 
     def get(self, path: str, **query: str) -> Any:
         """The `data` of an answer of its API.
@@ -121,9 +134,12 @@ def running(folder: Path, telemetry_url: str, *, port: int, every_s: float = 5.0
         every_s: seconds between two scrapes.
 
     Raises:
-        MonitoringError: there is none, or it does not start.
+        MonitoringError: there is none, its port is taken, or it does not start.
     """
     program = find_prometheus()
+    # One that runs there already would answer in the new one's place.
+    if reason := why_not_free("127.0.0.1", port):
+        raise MonitoringError(f"Prometheus cannot listen: {reason}; stop that first, or name another port")
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "prometheus.yml"
     # JSON is YAML too.
@@ -134,9 +150,9 @@ def running(folder: Path, telemetry_url: str, *, port: int, every_s: float = 5.0
         "--storage.tsdb.retention.time=2d", f"--web.listen-address=127.0.0.1:{port}",
     ]  # fmt: skip
     with log_path.open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:  # noqa: S603 - found above
-        server = Prometheus(f"http://127.0.0.1:{port}")
+        server = Prometheus(f"http://127.0.0.1:{port}", process, log_path)
         try:
-            _wait(server, process, log_path)
+            _wait(server)
             yield server
         finally:
             process.terminate()
@@ -146,13 +162,16 @@ def running(folder: Path, telemetry_url: str, *, port: int, every_s: float = 5.0
                 process.kill()
 
 
-def _wait(server: Prometheus, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait(server: Prometheus) -> None:
     deadline_s = time.monotonic() + START_TIMEOUT_S
     while True:
-        if process.poll() is not None or time.monotonic() > deadline_s:
-            tail = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
-            raise MonitoringError(f"Prometheus did not start at {server.url}:\n{tail}")
+        if server.process.poll() is not None or time.monotonic() > deadline_s:
+            raise MonitoringError(f"Prometheus did not start at {server.url}:\n{_tail(server.log)}")
         with contextlib.suppress(OSError), urllib.request.urlopen(f"{server.url}/-/ready", timeout=2) as answer:  # noqa: S310 - our own address
             if answer.status == 200:
                 return
         time.sleep(0.1)
+
+
+def _tail(log: Path) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-5:])

@@ -75,7 +75,7 @@ class SoakError(Exception):
 
 
 async def _soak(seconds: float, listeners: int, output: Path) -> tuple[dict[str, list[Sample]], SoakReport]:
-    from services.telemetry.exposition import buckets  # noqa: PLC0415 - `auralis --help` does not need it
+    from services.telemetry.histograms import buckets  # noqa: PLC0415 - `auralis --help` does not need it
 
     counts = ListenerCounts()
     async with _running(output / "up.log", listeners) as system, httpx.AsyncClient(timeout=10) as http:

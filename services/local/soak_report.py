@@ -112,16 +112,16 @@ def soak_report(
         listeners: how many listened at once.
         jitter_before, jitter_after: lateness in ms of all chunks: cumulative counts by upper bound.
     """
-    from services.telemetry.exposition import quantile  # noqa: PLC0415 - `auralis --help` does not need it
+    from services.telemetry.histograms import counted_since, quantile  # noqa: PLC0415 - `auralis --help` does not need it
 
-    every = jitter_after.get(float("inf"), 0.0) - jitter_before.get(float("inf"), 0.0)
-    in_time = jitter_after.get(50.0, 0.0) - jitter_before.get(50.0, 0.0)
+    jitter = counted_since(jitter_before, jitter_after)
+    every, in_time = jitter.get(float("inf"), 0.0), jitter.get(50.0, 0.0)
     return SoakReport(
         minutes=round(minutes, 2),
         listeners=listeners,
         counts=counts,
         processes=[_process(name, each) for name, each in samples.items() if each],
-        jitter_ms={f"p{percent}": quantile(jitter_after, jitter_before, percent / 100) for percent in (50, 95, 99)},
+        jitter_ms={f"p{percent}": quantile(jitter, percent / 100) for percent in (50, 95, 99)},
         late_ratio=1 - in_time / every if every > 0 else None,
     )
 

@@ -32,7 +32,8 @@ class InternalApp:
     - `/metrics`: the exposition (GET, HEAD); 404 while metrics are switched off.
     - `/healthz`: 200 whenever the loop turns.
     - `/readyz`: 200, or 503 with the failing conditions as JSON.
-    - `/drain`: starts the drain and answers when it is done; with `?wait=false` at once (GET, POST; idempotent).
+    - `/drain`: starts the drain and answers when it is done; with `?wait=false` at once (GET, POST; idempotent). Pages
+      of other origins get 403.
 
     Args:
         health: readiness.
@@ -106,6 +107,10 @@ class InternalApp:
             # A monitor that probes with HEAD must not take an instance out of service.
             await _answer(scope, send, 200, _JSON, b"")
             return
+        if _from_another_page(scope):
+            text = f"/drain: {_PAGES_REFUSED}\n"
+            await _answer(scope, send, 403, _TEXT, text.encode())
+            return
         if self._draining is None:
             self._draining = asyncio.ensure_future(_run(self._drain))
         query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
@@ -165,6 +170,15 @@ class InternalServer:
         """Stop answering; idempotent."""
         if self._server is not None:
             await self._server.stop(grace_s=1.0)
+
+
+_PAGES_REFUSED: Final = "asked for by a page of another origin; it is asked for by programs, or typed in"
+
+
+def _from_another_page(scope: _Scope) -> bool:
+    """Whether a browser asks on behalf of a page from elsewhere: an image there would be enough to drain a service."""
+    headers = dict(scope.get("headers", ()))
+    return b"origin" in headers or headers.get(b"sec-fetch-site", b"none") not in (b"none", b"same-origin")
 
 
 async def _run(call: Callable[[], Awaitable[None]]) -> None:

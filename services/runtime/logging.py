@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 import time
@@ -55,17 +56,21 @@ def configure_logging(settings: Settings, *, service: str, instance: str = "", s
         structlog.processors.UnicodeDecoder(),
         _shorten_fields,
     ]
+    # What a client sends must not end a line, or command a terminal. For people it is spelt out; JSON escapes most of
+    # it anyway, and gives it back to whoever reads it.
     rendering: list[structlog.typing.Processor]
     if as_json:
         rendering = [
             in_order,
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(default=str, ensure_ascii=False),
+            _escape_rare_controls,
         ]
     else:
         colours = stream.isatty()
         rendering = [
-            structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=structlog.dev.plain_traceback),
+            _spell_controls_out,
+            structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=_traceback),
         ]
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -199,6 +204,28 @@ class RepeatFilter(logging.Filter):
 
 class _Handler(logging.StreamHandler[TextIO]):
     """Ours among the root logger's handlers, so that configuring again replaces it and no other."""
+
+
+_CONTROLS: Final = (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
+"""Ends of lines, and what a terminal obeys."""
+_SPELT_OUT: Final = {code: repr(chr(code))[1:-1] for code in _CONTROLS}
+_SPELT_OUT_IN_TRACEBACKS: Final = {code: text for code, text in _SPELT_OUT.items() if chr(code) not in "\t\n"}
+_RARE_IN_JSON: Final = {code: f"\\u{code:04x}" for code in _CONTROLS if code >= 0x20}
+
+
+def _spell_controls_out(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    return {name: value.translate(_SPELT_OUT) if isinstance(value, str) else value for name, value in event.items()}
+
+
+def _escape_rare_controls(_logger: Any, _method: str, line: Any) -> Any:
+    """What JSON leaves as it is: some programs end a line there. The same to whoever reads it as JSON."""
+    return line.translate(_RARE_IN_JSON)
+
+
+def _traceback(stream: TextIO, exc_info: structlog.typing.ExcInfo) -> None:
+    text = io.StringIO()
+    structlog.dev.plain_traceback(text, exc_info)
+    stream.write(text.getvalue().translate(_SPELT_OUT_IN_TRACEBACKS))
 
 
 def _shorten_fields(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import io
 import os
 import re
 import sys
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 from services.contract.errors import shorten
 from services.runtime.setting_variables import BY_NAME, VARIABLES, Variable
@@ -88,8 +89,8 @@ class Settings:
     metrics_enabled: bool = True
     metrics_port: int = 9090
     """The internal port (`/metrics /healthz /readyz /drain`); for telemetry its only port. 0: a free one, printed."""
-    prometheus_url: str = ""
-    """Whose alerts telemetry shows; empty: it judges the fleet itself."""
+    prometheus_url: str = field(default="", repr=False)
+    """Whose alerts telemetry shows; empty: it judges the fleet itself. It may hold a password."""
     traces: Literal["off", "otlp", "console"] = "off"
     """Where traces of blocks go."""
     traces_share: float = 0.01
@@ -205,18 +206,28 @@ def _read_dotenv(path: Path | None, problems: list[str]) -> dict[str, str]:
     if path is None or not path.is_file():
         return {}
     try:
-        # No interpolation: a password may hold a dollar sign, and the values of os.environ have no business here.
-        read = dotenv_values(path, interpolate=False, encoding="utf-8-sig")
+        lines = list(parse_stream(io.StringIO(path.read_text(encoding="utf-8-sig"))))
     except (OSError, UnicodeDecodeError) as error:
         problems.append(f"{path}: cannot be read ({error}); make it a UTF-8 file of NAME=value lines, or remove it")
         return {}
     values: dict[str, str] = {}
-    for name, value in read.items():
-        if value is not None:
-            values[name] = value
-        elif name in BY_NAME:
-            problems.append(f"{name}: got a line without '=' in {path}, expected {name}=value")
+    for line in lines:
+        # Values stay as they are written: a password may hold a dollar sign.
+        if line.key is not None and line.value is not None and not line.error:
+            values[line.key] = line.value
+            continue
+        begins = _BEGINNING.match(line.original.string)
+        name = begins[1] if begins else ""
+        if name in BY_NAME:
+            # What stands there is not shown: it may be a password.
+            problems.append(
+                f"{name}: got a line that cannot be read (line {line.original.line} of {path}), expected {name}=value, "
+                "in quotes that are closed or in none"
+            )
     return values
+
+
+_BEGINNING: Final = re.compile(r"\s*(?:export\s+)?(\w+)")
 
 
 def _complaint(variable: Variable, text: str) -> str:
@@ -264,6 +275,8 @@ def _contradictions(settings: Settings) -> list[str]:
     return problems
 
 
+_OF_COMMANDS: Final = frozenset({"AURALIS_TOOLS", "AURALIS_TOKEN"})
+"""What `auralis` reads besides: where programs are, and a listener's token."""
 _PREFIXES: Final = ("AURALIS_", "BUFFER_", "WS_", "GPU_", "METRICS_", "NATS_")
 # What Kubernetes sets for every service in the namespace (AURALIS_EDGE_SERVICE_HOST, AURALIS_EDGE_PORT_8000_TCP_ADDR).
 _SERVICE_LINK = re.compile(r".*_SERVICE_(HOST|PORT(_\w+)?)|.*_PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?")
@@ -273,7 +286,7 @@ def _unknown_names(texts: Mapping[str, str]) -> tuple[str, ...]:
     """A sentence for every name that looks like ours and is not."""
     warnings = []
     for name in sorted(texts):
-        if name in BY_NAME or not name.startswith(_PREFIXES) or _SERVICE_LINK.fullmatch(name):
+        if name in BY_NAME or name in _OF_COMMANDS or not name.startswith(_PREFIXES) or _SERVICE_LINK.fullmatch(name):
             continue
         close = difflib.get_close_matches(name, BY_NAME, n=1, cutoff=0.8)
         if close:

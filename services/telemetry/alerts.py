@@ -25,12 +25,13 @@ class AlertReport:
     """One alert.
 
     Attributes:
-        name: as in the alert rules; docs/runbooks/<name>.md says what to do.
+        name: as in the alert rules.
         severity: "critical" or "warning".
         state: "pending" (not long enough yet), "firing" or "resolved" (within the last 15 minutes).
         instance: who it is about; "" for the whole fleet.
         summary: what is wrong, in a few words.
         description: with the value.
+        runbook: where it says what to do: an address, or a file of the repository.
         since: unix seconds of when it began; of a resolved one, when it ended.
     """
 
@@ -40,6 +41,7 @@ class AlertReport:
     instance: str
     summary: str
     description: str
+    runbook: str
     since: float
 
 
@@ -166,7 +168,9 @@ def _slow(fleet: FleetReport, _: LateBudget) -> Found:
 def _backlog(fleet: FleetReport, _: LateBudget) -> Found:
     for row in _rows(fleet, "edge"):
         missing_per_s = (row.blocks_missing_2m or 0) / 120
-        if row.overloaded or missing_per_s > 0.01 * (row.demanded_streams or 0):
+        if row.overloaded:
+            yield row.instance, "new streams are refused, because blocks come late"
+        elif missing_per_s > 0.01 * (row.demanded_streams or 0):
             yield row.instance, f"{row.blocks_missing_2m or 0} blocks were missing when they were due, in two minutes"
 
 
@@ -202,6 +206,12 @@ def _reconnecting(fleet: FleetReport, _: LateBudget) -> Found:
         yield "", "telemetry does not reach the bus"
 
 
+def _clock(fleet: FleetReport, _: LateBudget) -> Found:
+    for row in _rows(fleet):
+        if abs(row.clock_offset_s or 0) > 0.5:
+            yield row.instance, f"{abs(row.clock_offset_s or 0):.1f} seconds away"
+
+
 RULES: Final = (
     Rule("DeliveryBudgetBurning", "critical", 0, "Chunks are late far more often than promised", _burning),
     Rule("ChunkJitterHigh", "warning", 120, "An edge writes chunks late", _jitter),
@@ -217,6 +227,7 @@ RULES: Final = (
     Rule("MemoryLeakDetected", "warning", 300, "A process' memory grows and grows", _leak),
     Rule("InstanceSilent", "warning", 30, "A process does not answer", _gone),
     Rule("NatsReconnecting", "warning", 30, "The bus comes and goes", _reconnecting),
+    Rule("ClockOffsetHigh", "warning", 60, "A process' clock is far from its machine's", _clock),
 )
 
 
@@ -246,7 +257,7 @@ class Alerts:
         """
         now_s = fleet.generated_at
         every = jitter.get(float("inf"), 0.0)
-        self.budget.add(now_s, every - jitter.get(50.0, every), every)
+        self.budget.add(now_s, max(0.0, every - jitter.get(50.0, every)), every)
         wrong: dict[tuple[str, str], tuple[Rule, str]] = {}
         for rule in RULES:
             for instance, description in rule.find(fleet, self.budget):
@@ -291,5 +302,12 @@ def in_order(alerts: Iterable[AlertReport]) -> list[AlertReport]:
 def _told(active: _Active, state: str, since_s: float) -> AlertReport:
     rule = active.rule
     return AlertReport(
-        rule.name, rule.severity, state, active.instance, rule.summary, active.description, round(since_s, 1)
+        name=rule.name,
+        severity=rule.severity,
+        state=state,
+        instance=active.instance,
+        summary=rule.summary,
+        description=active.description,
+        runbook=f"docs/runbooks/{rule.name}.md",
+        since=round(since_s, 1),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -16,6 +17,7 @@ from litestar.types import ASGIApp
 
 from services.contract.errors import shorten
 from services.runtime.internal import InternalApp
+from services.runtime.logging import get_logger
 from services.runtime.metrics import CONTENT_TYPE, build_version
 from services.telemetry.alerts import AlertsReport
 from services.telemetry.autoscale import ASSUMED_STREAMS_PER_WORKER, AutoscaleReport, UnmeasuredError
@@ -23,6 +25,8 @@ from services.telemetry.events import TooManyViewersError
 from services.telemetry.history import HistoryReport
 from services.telemetry.report import FleetReport
 from services.telemetry.service import TelemetryService
+
+_log = get_logger(__name__)
 
 DASHBOARD: Final = Path(__file__).parent / "dashboard"
 _PAGE: Final = {
@@ -45,6 +49,9 @@ _HEADERS: Final = (
 _EXPOSITION: Final = CONTENT_TYPE.partition("; charset")[0]
 _INTERNAL: Final = frozenset({"/healthz", "/readyz", "/drain"})
 _NOT_STORED: Final = {"cache-control": "no-store"}
+_EVENTS: Final = "/api/events"
+STALLED_S: Final = 30.0
+"""A page that has not taken an event for so long is hung up on: it would keep the place of one that reads."""
 
 
 def create_app(service: TelemetryService) -> ASGIApp:
@@ -68,10 +75,34 @@ def create_app(service: TelemetryService) -> ASGIApp:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http" and scope["path"] in _INTERNAL:
             await internal(scope, receive, send)
+        elif scope["type"] == "http" and scope["path"] == _EVENTS:
+            # Counted here, because an iterator that is left behind in a failed answer ends when it likes.
+            with service.feed.place():
+                await _unless_stalled(pages, scope, receive, send)
         else:
             await pages(scope, receive, send)
 
     return app
+
+
+async def _unless_stalled(pages: ASGIApp, scope: Any, receive: Any, send: Any) -> None:
+    """Answer for as long as the client reads."""
+    stalled = asyncio.Event()
+
+    async def send_in_time(message: Any) -> None:
+        try:
+            async with asyncio.timeout(STALLED_S):
+                await send(message)
+        except TimeoutError:
+            stalled.set()
+            raise
+
+    try:
+        await pages(scope, receive, send_in_time)
+    except Exception:
+        if not stalled.is_set():
+            raise
+        _log.info("viewer does not read", client=(scope.get("client") or ("",))[0], waited_s=STALLED_S)
 
 
 @get("/metrics", media_type=_EXPOSITION, include_in_schema=False)
@@ -138,7 +169,7 @@ def alerts(state: State) -> Response[AlertsReport]:
     return Response(service.alerts(), headers=_NOT_STORED)
 
 
-@get("/api/events", tags=["fleet"], summary="The fleet as it changes", sync_to_thread=False)
+@get(_EVENTS, tags=["fleet"], summary="The fleet as it changes", sync_to_thread=False)
 def events(state: State) -> ServerSentEvent:
     """Server-sent events, one every two to five seconds: `{"fleet": ..., "point": ..., "alerts": ...}`.
 

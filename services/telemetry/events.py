@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 MAX_VIEWERS: Final = 100
@@ -36,25 +37,30 @@ class Feed:
         self._closed = True
         self._changed.set()
 
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """A viewer's place, for as long as the context lasts; whether it may watch is said by `watch`."""
+        self.viewers += 1
+        try:
+            yield
+        finally:
+            self.viewers -= 1
+
     def watch(self) -> AsyncIterator[str]:
-        """The newest text at once, where there is one, and then each that comes.
+        """The newest text at once, where there is one, and then each that comes; for who has a `place`.
 
         Raises:
             TooManyViewersError: at once.
         """
-        if self.viewers >= MAX_VIEWERS:
+        if self.viewers > MAX_VIEWERS:
             raise TooManyViewersError(f"{MAX_VIEWERS} pages watch already; close one")
         return self._watch()
 
     async def _watch(self) -> AsyncIterator[str]:
-        self.viewers += 1
-        try:
-            seen = 0
-            while not self._closed:
-                if self._version == seen:
-                    await self._changed.wait()
-                    continue
-                seen = self._version
-                yield self._text
-        finally:
-            self.viewers -= 1
+        seen = 0
+        while not self._closed:
+            if self._version == seen:
+                await self._changed.wait()
+                continue
+            seen = self._version
+            yield self._text

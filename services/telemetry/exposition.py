@@ -9,12 +9,15 @@ from __future__ import annotations
 import functools
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 MAX_SAMPLES: Final = 20_000
 """Samples that one instance may have; an instance with more is told apart from a healthy one and left out."""
+MAX_LINE: Final = 2_000
+"""Characters of a line; ours have a tenth of that. What lines begin with is remembered, so that it must not be long."""
 _TYPES: Final = frozenset({"counter", "gauge", "histogram", "summary", "untyped"})
 _SUFFIXES: Final[Mapping[str, tuple[str, ...]]] = {
     "histogram": ("_bucket", "_sum", "_count"),
@@ -22,8 +25,10 @@ _SUFFIXES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 _NAME: Final = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
 _LABEL: Final = r'[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\["\\n])*"'
-_VALUE: Final = r"[+-]?(?:[0-9]+\.?[0-9]*(?:[eE][+-]?[0-9]+)?|\.[0-9]+(?:[eE][+-]?[0-9]+)?|Inf|inf|NaN|nan)"
+# Each digit in one way only: a long number that is none would be tried in as many ways as it has pairs of digits.
+_VALUE: Final = r"(?:[+-]?(?:[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?|\.[0-9]+(?:[eE][+-]?[0-9]+)?|Inf|inf)|NaN|nan)"
 _SAMPLE: Final = re.compile(rf"({_NAME})(?:\{{((?:{_LABEL})(?:,{_LABEL})*)?,?\}})?[ \t]+({_VALUE})(?:[ \t]+-?[0-9]+)?")
+_NUMBER: Final = re.compile(_VALUE)
 _COMMENT: Final = re.compile(rf"# (HELP|TYPE) ({_NAME})(?: (.*))?")
 _PAIR: Final = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\["\\n])*)"')
 
@@ -117,7 +122,7 @@ class Parser:
                 continue
             beginning, _, value = line.rpartition(" ")
             series = known.get(beginning)
-            if series is None or not _is_number(value):
+            if series is None or _NUMBER.fullmatch(value) is None:
                 series, value = self._read(line, number)
             # Identical names are one string, because a beginning is read once.
             if series.name is not last_name:
@@ -134,6 +139,7 @@ class Parser:
     def _comment(self, line: str, number: int, families: dict[str, Family], family: Family) -> Family:
         """Take a comment in; returns the family that the next samples belong to."""
         if line not in self._comments:
+            _check_length(line, number)
             match = _COMMENT.fullmatch(line)
             self._comments[line] = None if match is None else (match[1], match[2], match[3] or "")
         comment = self._comments[line]
@@ -151,6 +157,7 @@ class Parser:
 
     def _read(self, line: str, number: int) -> tuple[Series, str]:
         """Read a line of an unknown beginning."""
+        _check_length(line, number)
         match = _SAMPLE.fullmatch(line.rstrip())
         if match is None:
             raise ExpositionError(number, line, 'name{label="value"} number')
@@ -200,7 +207,7 @@ class Reader:
                 continue
             beginning, _, value = line.rpartition(" ")
             # A line that ends in a time of its own is none of the known ones.
-            if place is None or not _is_number(value) or not self._parser.knows(beginning):
+            if place is None or _NUMBER.fullmatch(value) is None or not self._parser.knows(beginning):
                 return False
             if beginning != old.rpartition(" ")[0]:
                 return False
@@ -214,53 +221,68 @@ def merge(parts: Iterable[tuple[Mapping[str, str], Exposition]]) -> bytes:
     """One exposition out of several.
 
     A label of a sample that a part's own labels would hide is kept as `exported_<name>`, unless it says the same.
-    Where two parts disagree about a metric's type, the first one's holds and the other's samples are left out: one
-    metric cannot have two types.
+    Where parts disagree about a metric's type, that of most of them holds (of as many, the first), and the others'
+    samples are left out: one metric cannot have two types.
 
     Args:
         parts: (labels to add to each sample, exposition).
     """
-    merged: dict[str, Family] = {}
+    parts = list(parts)
+    votes: dict[str, Counter[str]] = {}
+    for _, exposition in parts:
+        for name, family in exposition.items():
+            if family.samples:
+                votes.setdefault(name, Counter())[family.kind] += 1
+    merged: dict[str, _Merged] = {}
     for added, exposition in parts:
         prefix = ",".join(f'{name}="{_escape(value)}"' for name, value in added.items())
+        hidden = tuple(f"{name}=" for name in added)
         for name, family in exposition.items():
             whole = merged.get(name)
             if whole is None:
-                whole = merged[name] = Family(name, family.kind, family.help)
-            elif family.kind != whole.kind and family.samples:
-                if whole.samples:
-                    continue
-                whole.kind = family.kind
+                kind = votes[name].most_common(1)[0][0] if name in votes else family.kind
+                whole = merged[name] = _Merged(kind, "")
+            if family.kind != whole.kind:
+                continue
             whole.help = whole.help or family.help
-            whole.samples += (
-                (Series(series.name, _joined(prefix, added, series.labels)), value) for series, value in family.samples
-            )
+            # Hundreds of thousands of times for a large fleet, while nobody else is answered.
+            for series, value in family.samples:
+                labels = series.labels
+                for each in hidden:
+                    if each in labels:
+                        labels = _kept(labels, added)
+                        break
+                comma = "," if labels and prefix else ""
+                whole.lines.append(
+                    f"{series.name}{{{prefix}{comma}{labels}}} {value}"
+                    if prefix or labels
+                    else f"{series.name} {value}"
+                )
     lines: list[str] = []
-    for name in sorted(merged):
-        family = merged[name]
-        if family.help:
-            lines.append(f"# HELP {name} {family.help}")
-        lines.append(f"# TYPE {name} {family.kind}")
-        lines += (
-            f"{series.name}{{{series.labels}}} {value}" if series.labels else f"{series.name} {value}"
-            for series, value in family.samples
-        )
+    for name, whole in sorted(merged.items()):
+        if whole.help:
+            lines.append(f"# HELP {name} {whole.help}")
+        lines.append(f"# TYPE {name} {whole.kind}")
+        lines += whole.lines
     return ("\n".join(lines) + "\n").encode() if lines else b""
 
 
-def _joined(prefix: str, added: Mapping[str, str], labels: str) -> str:
-    if not labels:
-        return prefix
-    # The search is cheap and nearly always in vain: only then are the labels taken apart.
-    if any(f"{name}=" in labels for name in added):
-        kept = []
-        for name, value in _PAIR.findall(labels):
-            if name not in added:
-                kept.append(f'{name}="{value}"')
-            elif _unescape(value) != added[name]:
-                kept.append(f'exported_{name}="{value}"')
-        labels = ",".join(kept)
-    return f"{prefix},{labels}" if labels and prefix else prefix or labels
+@dataclass(slots=True)
+class _Merged:
+    kind: str
+    help: str
+    lines: list[str] = field(default_factory=list)
+
+
+def _kept(labels: str, added: Mapping[str, str]) -> str:
+    """Labels beside which the added ones can stand."""
+    kept = []
+    for name, value in _PAIR.findall(labels):
+        if name not in added:
+            kept.append(f'{name}="{value}"')
+        elif _unescape(value) != added[name]:
+            kept.append(f'exported_{name}="{value}"')
+    return ",".join(kept)
 
 
 def value(exposition: Exposition, name: str) -> float | None:
@@ -282,40 +304,9 @@ def by_label(exposition: Exposition, name: str, label: str) -> dict[str, float]:
     return values
 
 
-def buckets(exposition: Exposition, name: str) -> dict[float, float]:
-    """A histogram's cumulative counts by upper bound, its series added up."""
-    counts: dict[float, float] = {}
-    family = exposition.get(name)
-    for series, text in family.samples if family else ():
-        if series.name == f"{name}_bucket":
-            bound = float(series.label_values()["le"])
-            counts[bound] = counts.get(bound, 0.0) + float(text)
-    return counts
-
-
-def quantile(now: Mapping[float, float], before: Mapping[float, float], fraction: float) -> float | None:
-    """A quantile of what a histogram counted between two looks at it, linear within a bucket.
-
-    Returns:
-        The value; None where nothing was counted. Above the last finite bound, that bound.
-    """
-    bounds = sorted(now)
-    # A restarted process counts from zero again: then everything it has counted is new.
-    if any(before.get(bound, 0.0) > now[bound] for bound in bounds):
-        before = {}
-    counts = [now[bound] - before.get(bound, 0.0) for bound in bounds]
-    if not counts or counts[-1] <= 0:
-        return None
-    wanted = fraction * counts[-1]
-    lower_bound, lower_count = 0.0, 0.0
-    for bound, count in zip(bounds, counts, strict=True):
-        if count >= wanted:
-            if bound == float("inf"):
-                return lower_bound
-            inside = count - lower_count
-            return lower_bound + (bound - lower_bound) * ((wanted - lower_count) / inside if inside else 1.0)
-        lower_bound, lower_count = bound, count
-    return lower_bound
+def _check_length(line: str, number: int) -> None:
+    if len(line) > MAX_LINE:
+        raise ExpositionError(number, line, f"at most {MAX_LINE} characters")
 
 
 def _lines(data: bytes) -> list[str]:
@@ -334,15 +325,6 @@ def _label_values(labels: str) -> Mapping[str, str]:
 def _belongs(name: str, family: Family) -> bool:
     suffixes: Sequence[str] = _SUFFIXES.get(family.kind, ("",))
     return name.startswith(family.name) and name[len(family.name) :] in suffixes and family.name != ""
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    # Python reads 1_000 too.
-    return "_" not in text
 
 
 def _escape(text: str) -> str:

@@ -11,7 +11,8 @@ from typing import Final
 from services.contract.scrape import ScrapeAnswer
 from services.telemetry import exposition as text
 from services.telemetry.exposition import Exposition, ExpositionError, Parser, Reader
-from services.telemetry.past import Past
+from services.telemetry.histograms import together
+from services.telemetry.past import JITTER, Past
 from services.telemetry.report import RECENT_S, FleetReport, fleet_totals, instance_report
 
 SILENT_AFTER_S: Final = 10.0
@@ -125,11 +126,8 @@ class Fleet:
 
     def jitter(self, now_s: float, window_s: float) -> dict[float, float]:
         """Lateness in ms of all chunks of the last `window_s` seconds: cumulative counts by upper bound."""
-        sums: dict[float, float] = {}
-        for each in self._up(now_s):
-            for bound, count in each.past.counted("chunk_delivery_jitter_ms", window_s).items():
-                sums[bound] = sums.get(bound, 0.0) + count
-        return sums
+        counted = [each.past.counted(JITTER, window_s) for each in self._up(now_s)]
+        return together([each for each in counted if each])
 
     def _up(self, now_s: float) -> Sequence[_Instance]:
         return [each for _, each in sorted(self._instances.items()) if now_s - each.seen_s < SILENT_AFTER_S]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from services.runtime.logging import RepeatLimiter, get_logger
 from services.telemetry.deletion_cost import ANNOTATION, DeletionCosts
+from services.telemetry.keep_on import keep_on
 from services.telemetry.metrics import PATCH_RESULTS, TelemetryMetrics
 
 if TYPE_CHECKING:
@@ -113,9 +114,7 @@ class CostKeeper:
 
     async def run(self) -> None:
         """Look every ten seconds, for ever."""
-        while True:
-            await self.look()
-            await asyncio.sleep(LOOK_EVERY_S)
+        await keep_on("deletion costs", self.look, lambda: LOOK_EVERY_S)
 
     async def look(self) -> None:
         """Patch what is due, one after the other."""

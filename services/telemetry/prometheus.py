@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 
 import httpx
 
 from services.contract.errors import shorten
 from services.telemetry.alerts import RULES, AlertReport, AlertsReport, in_order
+from services.telemetry.keep_on import keep_on
 
 EVERY_S: Final = 10.0
 TIMEOUT_S: Final = 5.0
@@ -22,21 +23,22 @@ class PrometheusAlerts:
     """Looks at Prometheus' list of alerts every ten seconds.
 
     Args:
-        url: of Prometheus, for example http://127.0.0.1:9190.
+        url: of Prometheus, for example http://127.0.0.1:9190 or https://name:password@prometheus.example/path.
         transport: tests give their own.
     """
 
     def __init__(self, url: str, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
-        self._url = url.rstrip("/")
+        # A name and a password in the address are for Prometheus alone: the address is shown where it does not answer.
+        parts = urlsplit(url)
+        self._url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
+        self._sign_in = None if parts.username is None else (unquote(parts.username), unquote(parts.password or ""))
         self._transport = transport
         self._report = AlertsReport("prometheus", "not asked yet", [])
 
     async def run(self) -> None:
         """Ask for ever."""
-        async with httpx.AsyncClient(timeout=TIMEOUT_S, transport=self._transport) as http:
-            while True:
-                await self.ask(http)
-                await asyncio.sleep(EVERY_S)
+        async with httpx.AsyncClient(timeout=TIMEOUT_S, transport=self._transport, auth=self._sign_in) as http:
+            await keep_on("prometheus", lambda: self.ask(http), lambda: EVERY_S)
 
     async def ask(self, http: httpx.AsyncClient) -> None:
         """Ask once; a failure is told in the report, beside the last alerts that could be had."""
@@ -78,6 +80,7 @@ def read_alerts(body: Mapping[str, Any]) -> list[AlertReport]:
                 instance=str(labels.get("instance", "")),
                 summary=str(annotations.get("summary", "")),
                 description=str(annotations.get("description", "")),
+                runbook=str(annotations.get("runbook_url", "")),
                 since=round(began.timestamp(), 1),
             )
         )

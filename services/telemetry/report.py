@@ -9,7 +9,8 @@ from typing import Final
 from services.contract.websocket import TIERS
 from services.telemetry import exposition as text
 from services.telemetry.exposition import Exposition
-from services.telemetry.past import SEND_ERRORS, Past
+from services.telemetry.histograms import MOST, quantile
+from services.telemetry.past import JITTER, LATENCY, SEND_ERRORS, Past
 
 RECENT_S: Final = 60.0
 """Quantiles and rates are those of the last minute, where nothing else is said."""
@@ -51,6 +52,7 @@ class InstanceReport:
         memory: more about it, with a verdict.
         bus_connected: it reaches the bus in its own opinion.
         bus_reconnects_10m: how often its connection to the bus came back in ten minutes.
+        clock_offset_s: seconds by which its machine's clock is ahead of the one that it goes by.
         listeners: listeners connected to it (edge).
         listeners_limit: listeners that it takes (edge).
         websocket_connections: those of them that came over WebSocket (edge).
@@ -83,6 +85,7 @@ class InstanceReport:
     memory: MemoryReport | None = None
     bus_connected: bool | None = None
     bus_reconnects_10m: int | None = None
+    clock_offset_s: float | None = None
     listeners: int | None = None
     listeners_limit: int | None = None
     websocket_connections: int | None = None
@@ -171,14 +174,15 @@ def instance_report(
         up=up,
         silent_s=round(silent_s, 1),
         version=build.samples[0][0].label_values().get("version") if build and build.samples else None,
-        memory_mb=_rounded(text.value(data, "memory_usage_mb"), 1),
+        memory_mb=_amount(text.value(data, "memory_usage_mb"), 1),
         memory=_memory(data),
         bus_connected=_flag(text.value(data, "auralis_bus_connected")),
         bus_reconnects_10m=_whole(past.increase("auralis_bus_reconnects_total", 600.0)),
+        clock_offset_s=_rounded(text.value(data, "auralis_clock_offset_seconds"), 3),
     )
     if service == "edge":
         tiers = text.by_label(data, "auralis_tier_listeners", "tier")
-        jitter = past.counted("chunk_delivery_jitter_ms", RECENT_S)
+        jitter = past.counted(JITTER, RECENT_S)
         return replace(
             common,
             listeners=_whole(text.value(data, "auralis_listeners")),
@@ -187,10 +191,10 @@ def instance_report(
             streams=_whole(text.value(data, "auralis_streams")),
             demanded_streams=_whole(text.value(data, "auralis_render_demand_streams")),
             degraded_streams=_whole(text.value(data, "auralis_degraded_streams")),
-            tiers={tier: int(tiers.get(tier, 0)) for tier in TIERS},
-            jitter_p50_ms=_rounded(text.quantile(jitter, {}, 0.5), 2),
-            jitter_p95_ms=_rounded(text.quantile(jitter, {}, 0.95), 2),
-            jitter_p99_ms=_rounded(text.quantile(jitter, {}, 0.99), 2),
+            tiers={tier: _whole(tiers.get(tier)) or 0 for tier in TIERS},
+            jitter_p50_ms=_rounded(quantile(jitter, 0.5), 2),
+            jitter_p95_ms=_rounded(quantile(jitter, 0.95), 2),
+            jitter_p99_ms=_rounded(quantile(jitter, 0.99), 2),
             underruns_total=_whole(text.value(data, "auralis_underruns_total")),
             underruns_5m=_whole(past.increase("auralis_underruns_total", 300.0)),
             send_errors_5m=_whole(past.increase(SEND_ERRORS, 300.0)),
@@ -201,15 +205,15 @@ def instance_report(
         )
     if service == "synthesis":
         modes = text.by_label(data, "auralis_render_mode", "mode")
-        latency = past.counted("synthesis_latency_seconds", RECENT_S)
+        latency = past.counted(LATENCY, RECENT_S)
         return replace(
             common,
-            realtime_factor=_rounded(text.value(data, "auralis_render_realtime_factor"), 1),
-            capacity_streams=_rounded(text.value(data, "auralis_render_capacity_streams"), 1),
-            rendered_streams=_rounded(past.rate("auralis_render_blocks_total", RECENT_S), 2),
+            realtime_factor=_amount(text.value(data, "auralis_render_realtime_factor"), 1),
+            capacity_streams=_amount(text.value(data, "auralis_render_capacity_streams"), 1),
+            rendered_streams=_amount(past.rate("auralis_render_blocks_total", RECENT_S), 2),
             render_mode=next((mode for mode, on in modes.items() if on), None),
-            render_p95_ms=_milliseconds(text.quantile(latency, {}, 0.95)),
-            render_p99_ms=_milliseconds(text.quantile(latency, {}, 0.99)),
+            render_p95_ms=_milliseconds(quantile(latency, 0.95)),
+            render_p99_ms=_milliseconds(quantile(latency, 0.99)),
             out_of_memory_10m=_whole(past.increase("auralis_render_out_of_memory_total", 600.0)),
         )
     return common
@@ -235,9 +239,9 @@ def fleet_totals(rows: Sequence[InstanceReport], jitter: dict[float, float]) -> 
         memory_mb=round(sum(row.memory_mb or 0.0 for row in up), 1),
         leaks=sum(row.memory is not None and row.memory.leak for row in up),
         tiers={tier: sum((row.tiers or {}).get(tier, 0) for row in up) for tier in TIERS},
-        jitter_p50_ms=_rounded(text.quantile(jitter, {}, 0.5), 2),
-        jitter_p95_ms=_rounded(text.quantile(jitter, {}, 0.95), 2),
-        jitter_p99_ms=_rounded(text.quantile(jitter, {}, 0.99), 2),
+        jitter_p50_ms=_rounded(quantile(jitter, 0.5), 2),
+        jitter_p95_ms=_rounded(quantile(jitter, 0.95), 2),
+        jitter_p99_ms=_rounded(quantile(jitter, 0.99), 2),
         late_ratio=round(1 - jitter.get(50.0, 0.0) / every, 5) if every else None,
     )
 
@@ -248,22 +252,28 @@ def _memory(data: Exposition) -> MemoryReport | None:
         return None
     growth = text.by_label(data, "auralis_memory_growth_bytes_per_hour", "kind").get("resident")
     return MemoryReport(
-        rss_mb=_rounded(resident, 1),
+        rss_mb=_amount(resident, 1),
         uss_mb=_mebibytes(text.value(data, "auralis_memory_unique_bytes")),
-        gpu_mb=_rounded(text.value(data, "gpu_memory_allocated_mb"), 1),
+        gpu_mb=_amount(text.value(data, "gpu_memory_allocated_mb"), 1),
         growth_mb_per_hour=_mebibytes(growth),
         leak=bool(_flag(text.value(data, "auralis_memory_leak"))),
-        confidence=_rounded(text.value(data, "auralis_memory_growth_confidence_ratio"), 3),
+        confidence=_amount(text.value(data, "auralis_memory_growth_confidence_ratio"), 3),
     )
 
 
 def _whole(number: float | None) -> int | None:
-    # A gauge may be NaN while nothing is known.
-    return int(number) if number is not None and number == number and abs(number) < 1e15 else None  # noqa: PLR0124 - NaN differs from itself
+    """How many; None where it is no such number. A gauge is NaN while nothing is known, and an instance may lie."""
+    return int(number) if number is not None and 0 <= number < MOST else None
+
+
+def _amount(number: float | None, digits: int) -> float | None:
+    """As `_whole`, of what is not counted in whole ones."""
+    return round(number, digits) if number is not None and 0 <= number < MOST else None
 
 
 def _rounded(number: float | None, digits: int) -> float | None:
-    return round(number, digits) if number is not None and abs(number) < 1e15 else None
+    """As `_amount`, of what may be below zero."""
+    return round(number, digits) if number is not None and abs(number) < MOST else None
 
 
 def _flag(number: float | None) -> bool | None:

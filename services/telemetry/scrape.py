@@ -14,6 +14,7 @@ from services.contract.scrape import ScrapeAnswer
 from services.runtime.bus import Bus, BusError
 from services.runtime.logging import RepeatLimiter, get_logger
 from services.telemetry.fleet import Fleet, Taken
+from services.telemetry.keep_on import keep_on
 from services.telemetry.metrics import TelemetryMetrics
 
 _log = get_logger(__name__)
@@ -37,6 +38,9 @@ class Scraper:
         metrics: counts answers.
         own: this process's own answer, taken without the bus.
         clock: monotonic seconds.
+
+    Attributes:
+        asked_s: when everybody was asked last, in seconds of `clock`.
     """
 
     def __init__(
@@ -54,25 +58,27 @@ class Scraper:
         self._own = own
         self._clock = clock
         self._asking = asyncio.Lock()
-        self._asked_s = -1e9
+        self.asked_s = -1e9
         self._complaints = RepeatLimiter(60.0)
 
     async def refresh(self, *, max_age_s: float = FRESH_S) -> None:
         """Ask everybody, unless somebody asked within `max_age_s`; callers at the same time share one question."""
         async with self._asking:
-            if self._clock() - self._asked_s < max_age_s:
+            if self._clock() - self.asked_s < max_age_s:
                 return
             await self._ask()
-            self._asked_s = self._clock()
+            self.asked_s = self._clock()
 
     async def run(
         self, *, every_s: Callable[[], float] = lambda: EVERY_S, then: Callable[[], None] = lambda: None
     ) -> None:
         """Ask for ever, every five seconds if nothing else is said; `then` is called after each round."""
-        while True:
+
+        async def ask() -> None:
             await self.refresh(max_age_s=every_s() / 2)
             then()
-            await asyncio.sleep(every_s())
+
+        await keep_on("scrape", ask, every_s)
 
     async def _ask(self) -> None:
         asked_s = self._clock()

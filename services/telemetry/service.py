@@ -84,6 +84,8 @@ class TelemetryService:
             metrics=self._telemetry_metrics,
             own=lambda: ScrapeAnswer(SERVICE, self.instance, self.own_exposition()),
         )
+        # (when everybody was asked, what was made of it): of a large fleet that is a fifth of a second's work.
+        self._merged = (0.0, b"")
         self._tasks: list[asyncio.Task[None]] = []
         self._answers: Subscription | None = None
 
@@ -138,7 +140,10 @@ class TelemetryService:
     async def fleet_exposition(self) -> bytes:
         """Everybody's metrics, at most a second old."""
         await self._scraper.refresh()
-        return self._fleet.merged(time.monotonic())
+        asked_s, body = self._merged
+        if asked_s != self._scraper.asked_s:
+            asked_s, body = self._merged = (self._scraper.asked_s, self._fleet.merged(time.monotonic()))
+        return body
 
     async def fleet_report(self) -> FleetReport:
         """Everybody's state, at most a second old."""

@@ -19,6 +19,7 @@ from services.runtime.settings import Settings
 from services.synthesis.metrics import SynthesisMetrics
 from services.telemetry import fleet, scrape
 from services.telemetry import service as telemetry_service
+from services.telemetry.alerts import AlertReport, AlertsReport
 from services.telemetry.app import create_app
 from services.telemetry.service import TelemetryService
 from tests.browser.test_player import ARGS, CHROMIUM, until
@@ -144,8 +145,35 @@ async def test_what_is_wrong_is_shown_and_goes_away(monkeypatch: pytest.MonkeyPa
             assert "EdgeSilent" in alerts
             assert "MemoryLeakDetected" in alerts
             assert "leak: 55 MiB/h" in await text(page, "#instances")
+            # Not long enough to fire: it is not well all the same.
+            assert "2 alerts may fire soon" in await text(page, "#state")
+            # What is wrong comes first, edges before renderers otherwise.
+            assert (await text(page, "#instances tr:first-child")).startswith("synthesis-a")
             fleet_.edge.loudness.set(-20)
             await until(page, "document.querySelectorAll('#alert-list .badge').length === 1")
+
+
+def alert(name: str, severity: str, runbook: str) -> AlertReport:
+    return AlertReport(name, severity, "firing", "edge-a", "Wrong", "very wrong", runbook, 1000.0)
+
+
+async def test_a_firing_alert_is_in_the_title_and_leads_to_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    page_url = "https://music.example/runbooks/EdgeSilent.md"
+    async with watched(monkeypatch) as fleet_:
+        told = [
+            alert("EdgeSilent", "critical", page_url),
+            alert("ChunkJitterHigh", "warning", "javascript:alert(1)"),
+            alert("InstanceSilent", "warning", "docs/runbooks/InstanceSilent.md"),
+        ]
+        monkeypatch.setattr(fleet_.service, "alerts", lambda: AlertsReport("prometheus", "", told))
+        async with opened(fleet_.url) as (page, complaints):
+            assert await page.title() == "(3) Auralis fleet"
+            assert await page.get_attribute("#state", "class") == "bad"
+            links = page.locator("#alert-list a")
+            assert [await link.get_attribute("href") for link in await links.all()] == [page_url]
+            titles = [await name.get_attribute("title") for name in await page.locator("#alert-list b").all()]
+            assert "What to do: docs/runbooks/InstanceSilent.md" in titles
+            assert complaints == []
 
 
 async def test_an_instance_that_falls_silent_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,5 +237,13 @@ async def test_it_fits_a_phone(monkeypatch: pytest.MonkeyPatch) -> None:
             "[...document.querySelectorAll('.plot svg')].map(e => e.getBoundingClientRect().width)"
         )
         assert min(widths) > 280
+        # Names of alerts begin where their badges end.
+        fleet_.edge.degraded.set(1)
+        fleet_.edge.loudness.set(-120)
+        await until(page, "document.querySelectorAll('#alert-list li b').length === 2")
+        lefts = await page.evaluate(
+            "[...document.querySelectorAll('#alert-list li b')].map(e => e.getBoundingClientRect().left)"
+        )
+        assert max(lefts) < 130
         # The wide table scrolls inside itself, and the keyboard reaches it.
         assert await page.evaluate("document.querySelector('.table').tabIndex") == 0

@@ -223,6 +223,14 @@ CASES = {
         well_at=15,
         description="edge-1 has lost the bus, or loses it again and again: 0 reconnections in ten minutes.",
     ),
+    "ClockOffsetHigh": Case(
+        bad={of("auralis_clock_offset_seconds"): "0x5 -0.9x5 0x30"},
+        well={of("auralis_clock_offset_seconds"): "0.4x60"},
+        not_yet_at=6,
+        fires_at=8,
+        well_at=15,
+        description="edge-1: 0.9 seconds away; it is followed at one second in 17 minutes.",
+    ),
 }
 OTHER_WAYS = {
     "RenderBacklog": {
@@ -240,9 +248,115 @@ OTHER_WAYS = {
 """The other half of an `or`: series that make the alert fire by it, within 20 minutes or 7 hours (the slow burn)."""
 
 
-def promtool(path: Path, tests: list[dict[str, Any]]) -> None:
+def told(*phases: tuple[float, int], each: float = 600.0) -> str:
+    """A counter by the minute: for so many minutes it rises by such a share of `each`, and then by the next."""
+    values = [0.0]
+    for share, minutes in phases:
+        values += [values[-1] + share * each * minute for minute in range(1, minutes + 1)]
+    return " ".join(f"{value:.3f}" for value in values)
+
+
+def late(*phases: tuple[float, int], name: str = "chunk_delivery_jitter_ms", limit: str = "50.0") -> dict[str, str]:
+    """A histogram of which such a share lies above the limit, and below twice of it, for so many minutes each."""
+    every = told((1, sum(minutes for _, minutes in phases)))
+    above = f"{2 * float(limit):g}" + (".0" if limit == "50.0" else "")
+    return {
+        of(f"{name}_bucket", f'le="{limit}"'): told(*((1 - share, minutes) for share, minutes in phases)),
+        of(f"{name}_bucket", f'le="{above}"'): every,
+        of(f"{name}_bucket", 'le="+Inf"'): every,
+        of(f"{name}_count"): every,
+    }
+
+
+def slow(share: float) -> dict[str, str]:
+    return late((share, 30), name="synthesis_latency_seconds", limit="0.1")
+
+
+def rate(name: str, a_minute: float, more: str = "", **beside: float) -> dict[str, str]:
+    """A counter that rises by so much a minute, beside gauges that stay."""
+    return {of(name, more): told((1, 30), each=a_minute)} | {
+        of(gauge): f"{level}x30" for gauge, level in beside.items()
+    }
+
+
+SEND_ERROR = 'error_type="stalled"'
+BRINKS: dict[str, tuple[list[dict[str, str]], list[dict[str, str]]]] = {
+    "DeliveryBudgetBurning": (
+        [late((0, 390), (0.15, 65)), late((0.065, 450))],
+        [
+            late((0, 390), (0.138, 65)),
+            # Much in the short window and too little in the long one, and the other way around.
+            late((0, 390), (1, 5)),
+            late((0, 390), (1, 12), (0.1, 8)),
+            late((0.055, 450)),
+            late((0, 390), (0.1, 140)),
+            late((0.08, 400), (0.04, 40)),
+        ],
+    ),
+    "ChunkJitterHigh": ([late((0.015, 30))], [late((0.005, 30))]),
+    "BufferUnderrunsHigh": (
+        [
+            rate("auralis_underruns_total", 1.1, auralis_listeners=100),
+            rate("auralis_underruns_total", 1, auralis_listeners=1),
+        ],
+        [
+            rate("auralis_underruns_total", 0.9, auralis_listeners=100),
+            rate("auralis_underruns_total", 1, auralis_listeners=0),
+        ],
+    ),
+    "WebSocketErrorsHigh": (
+        [rate("websocket_send_errors_total", 5.4, SEND_ERROR, auralis_listeners=1000)],
+        [rate("websocket_send_errors_total", 4.6, SEND_ERROR, auralis_listeners=1000)],
+    ),
+    "ConnectionsNearLimit": (
+        [
+            {of("auralis_listeners"): "91x30", of("auralis_listeners_limit"): "100x30"},
+            {of("auralis_listeners"): "1x30", of("auralis_listeners_limit"): "1x30"},
+        ],
+        [
+            {of("auralis_listeners"): "89x30", of("auralis_listeners_limit"): "100x30"},
+            {of("auralis_listeners"): "1x30", of("auralis_listeners_limit"): "0x30"},
+        ],
+    ),
+    "EdgeSilent": (
+        [{of("auralis_loudness_min_dbfs"): "-61x30", of("auralis_render_demand_streams"): "1x30"}],
+        [{of("auralis_loudness_min_dbfs"): "-59x30", of("auralis_render_demand_streams"): "1x30"}],
+    ),
+    "StreamsDegraded": ([{of("auralis_degraded_streams"): "1x30"}], [{of("auralis_degraded_streams"): "0x30"}]),
+    "NoSynthesisWorkers": ([{of("auralis_ready_renderers"): "0x30"}], [{of("auralis_ready_renderers"): "1x30"}]),
+    "SynthesisLatencyHigh": ([slow(0.015)], [slow(0.005)]),
+    "RenderBacklog": (
+        [rate("auralis_blocks_missing_total", 66, auralis_render_demand_streams=100)],
+        [rate("auralis_blocks_missing_total", 54, auralis_render_demand_streams=100)],
+    ),
+    "GPUMemoryHigh": ([{of("gpu_memory_allocated_mb"): "4200x30"}], [{of("gpu_memory_allocated_mb"): "4000x30"}]),
+    "MemoryLeakDetected": (
+        [{of("auralis_memory_leak"): "1x30", of("auralis_memory_growth_bytes_per_hour", 'kind="gpu"'): "1x30"}],
+        [{of("auralis_memory_leak"): "0x30", of("auralis_memory_growth_bytes_per_hour", 'kind="gpu"'): "1x30"}],
+    ),
+    "InstanceSilent": (
+        [{'auralis_fleet_instances{fleet_service="edge",state="silent",instance="telemetry-1"}': "1x30"}],
+        [
+            {'auralis_fleet_instances{fleet_service="edge",state="silent",instance="telemetry-1"}': "0x30"},
+            {'auralis_fleet_instances{fleet_service="edge",state="up",instance="telemetry-1"}': "1x30"},
+            {of("up", 'job="auralis/auralis-edge"'): "1x30"},
+        ],
+    ),
+    "NatsReconnecting": (
+        [rate("auralis_bus_reconnects_total", 0.33, auralis_bus_connected=1)],
+        [rate("auralis_bus_reconnects_total", 0.27, auralis_bus_connected=1)],
+    ),
+    "ClockOffsetHigh": (
+        [{of("auralis_clock_offset_seconds"): "0.55x30"}, {of("auralis_clock_offset_seconds"): "-0.55x30"}],
+        [{of("auralis_clock_offset_seconds"): "0.45x30"}, {of("auralis_clock_offset_seconds"): "-0.45x30"}],
+    ),
+}
+"""Series a little above an alert's limits, and a little below them: a limit that is moved makes a test fail."""
+
+
+def promtool(path: Path, tests: list[dict[str, Any]], *, every: str = "1m") -> None:
     file = path / "tests.yaml"
-    file.write_text(json.dumps({"rule_files": [str(FILE)], "evaluation_interval": "1m", "tests": tests}))
+    file.write_text(json.dumps({"rule_files": [str(FILE)], "evaluation_interval": every, "tests": tests}))
     done = run(tool("promtool"), "test", "rules", str(file))
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -324,6 +438,33 @@ def test_alerts_fire_by_their_other_condition_too(tmp_path: Path) -> None:
             for name, values in OTHER_WAYS.items()
         ],
     )
+
+
+def test_alerts_fire_a_little_above_their_limits_and_not_a_little_below(tmp_path: Path) -> None:
+    assert set(BRINKS) == set(ALERTS)
+    hours: list[dict[str, Any]] = []
+    minutes: list[dict[str, Any]] = []
+    for name, (above, below) in BRINKS.items():
+        for values, firing in [(each, 1) for each in above] + [(each, 0) for each in below]:
+            last = max(len(text.split()) - 1 if " " in text else 30 for text in values.values())
+            (hours if last > 60 else minutes).append(
+                {
+                    "name": f"{name}, {'above' if firing else 'below'}: {next(iter(values))}",
+                    "interval": "1m",
+                    "input_series": series(values),
+                    "promql_expr_test": [
+                        {
+                            "expr": f'count(ALERTS{{alertname="{name}",alertstate="firing"}})',
+                            "eval_time": f"{last}m",
+                            "exp_samples": [{"labels": "{}", "value": 1}] * firing,
+                        }
+                    ],
+                }
+            )
+    promtool(tmp_path, minutes)
+    # Judged less often: seven hours by the minute take seconds.
+    assert all(int(each["promql_expr_test"][0]["eval_time"][:-1]) % 5 == 0 for each in hours)
+    promtool(tmp_path, hours, every="5m")
 
 
 def test_a_wrong_expectation_is_found(tmp_path: Path) -> None:

@@ -38,6 +38,17 @@ def wait_for(server: Prometheus, alert: str, states: set[str | None], timeout_s:
     return time.monotonic() - began_s
 
 
+def timeline(server: Prometheus, alert: str, since_s: float) -> dict[str, tuple[float, float]]:
+    """When the alert was in each of its states, first and last, in seconds after `since_s` (unix seconds)."""
+    found = server.get(
+        "query_range", query=f'ALERTS{{alertname="{alert}"}}', start=str(since_s), end=str(time.time()), step="1"
+    )
+    return {
+        each["metric"]["alertstate"]: (each["values"][0][0] - since_s, each["values"][-1][0] - since_s)
+        for each in found["result"]
+    }
+
+
 def unanswered(server: Prometheus) -> list[str]:
     """Queries of the dashboards that have no data now."""
     missing = []
@@ -66,7 +77,7 @@ def test_dashboards_have_data_and_a_slow_renderer_is_told_and_forgiven(system: S
                 time.sleep(2)
         assert server.alerts().get("SynthesisLatencyHigh") != "firing"
 
-        began_s = time.monotonic()
+        slow_s = time.time()
         with slowed(process_of(system.process.pid, "services.synthesis")):
             done = subprocess.run(
                 [sys.executable, REPO / "tests/guide/scripts/test_alert_rules.py"],
@@ -77,11 +88,19 @@ def test_dashboards_have_data_and_a_slow_renderer_is_told_and_forgiven(system: S
             assert done.returncode == 0, done.stdout + done.stderr
             assert "Alert rule triggered correctly for high latency" in done.stdout
             wait_for(server, "SynthesisLatencyHigh", {"firing"}, 120)
-            fired_s = time.monotonic() - began_s
+        well_s = time.time() - slow_s
         (alert,) = (a for a in server.get("alerts")["alerts"] if a["labels"]["alertname"] == "SynthesisLatencyHigh")
         assert alert["labels"]["severity"] == "warning"
         assert alert["annotations"]["runbook_url"] == "docs/runbooks/SynthesisLatencyHigh.md"
         assert "one block in a hundred takes" in alert["annotations"]["description"]
-        resolved_s = wait_for(server, "SynthesisLatencyHigh", {None}, 240)
-        print(f"slowed at 0 s, firing at {fired_s:.0f} s; well again at 0 s, resolved at {resolved_s:.0f} s")  # noqa: T201 - as above
+        wait_for(server, "SynthesisLatencyHigh", {None}, 240)
+        times = timeline(server, "SynthesisLatencyHigh", slow_s)
+        pending_s, (firing_s, last_s) = times["pending"][0], times["firing"]
+        assert 0 < pending_s < firing_s < last_s, times
+        # In steps of a second.
+        assert firing_s < well_s + 2 < last_s, (times, well_s)
+        print(  # noqa: T201 - as above
+            f"slowed at 0 s, pending at {pending_s:.0f} s, firing at {firing_s:.0f} s; "
+            f"let go at {well_s:.0f} s, resolved at {last_s + 1:.0f} s"
+        )
         print(alert["annotations"]["description"])  # noqa: T201 - as above

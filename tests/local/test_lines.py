@@ -20,6 +20,13 @@ def test_values_with_spaces_are_quoted_and_a_trace_follows_on_lines_of_its_own()
     assert read_line(json.dumps(value).encode()).text == "crash detail='a b'\nTraceback:\n  line 1"
 
 
+def test_what_a_client_sent_neither_begins_a_line_nor_commands_the_terminal() -> None:
+    value = {"event": "bad message", "detail": "x\nready", "more": "\x1b[2J\u2028\x9b"}
+    text = read_line(json.dumps(value).encode()).text
+    assert text == r"bad message detail='x\nready' more='\x1b[2J\u2028\x9b'"
+    assert text.isprintable()
+
+
 def test_any_other_line_is_itself() -> None:
     for raw in (b"plain", b"{not json", b'{"no": "event"}', b'{"event": 3}', b"[1, 2]"):
         line = read_line(raw)

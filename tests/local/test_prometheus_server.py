@@ -1,5 +1,4 @@
 import json
-import socket
 from pathlib import Path
 
 import pytest
@@ -48,13 +47,22 @@ def test_a_real_prometheus_takes_the_configuration_and_loads_every_rule(tmp_path
 
 
 @pytest.mark.skipif(prometheus_server.find_program("prometheus") is None, reason="prometheus is not installed")
-def test_a_port_that_is_taken_is_told_in_prometheus_own_words(tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        with (
-            pytest.raises(MonitoringError, match="address already in use"),
-            prometheus_server.running(tmp_path, "http://127.0.0.1:1", port=port),
-        ):
-            pass
+def test_where_a_prometheus_runs_already_no_second_one_is_said_to_run(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    with (
+        prometheus_server.running(tmp_path / "first", "http://127.0.0.1:1", port=port),
+        pytest.raises(MonitoringError, match=f"port {port} is in use.*stop that first"),
+        prometheus_server.running(tmp_path / "second", "http://127.0.0.1:1", port=port),
+    ):
+        pass
+
+
+@pytest.mark.skipif(prometheus_server.find_program("prometheus") is None, reason="prometheus is not installed")
+def test_a_prometheus_that_has_ended_is_not_said_to_run(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    with prometheus_server.running(tmp_path, "http://127.0.0.1:1", port=port) as server:
+        server.check()
+        server.process.kill()
+        server.process.wait(10)
+        with pytest.raises(MonitoringError, match="has ended"):
+            server.check()

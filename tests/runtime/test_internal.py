@@ -71,6 +71,20 @@ async def test_readyz_is_503_with_the_failing_conditions_until_all_hold(
     assert (answer.status_code, answer.json()["ready"]) == (200, True)
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [{"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"}, {"origin": "https://elsewhere.example"}],
+)
+async def test_a_page_from_elsewhere_cannot_drain(
+    service: Service, client: httpx.AsyncClient, headers: dict[str, str]
+) -> None:
+    for method in ("GET", "POST"):
+        assert (await client.request(method, "/drain?wait=false", headers=headers)).status_code == 403
+    assert service.drains == 0
+    # Typed into the address bar.
+    assert (await client.get("/drain?wait=false", headers={"sec-fetch-site": "none"})).status_code == 202
+
+
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_drain_answers_when_the_drain_is_done(service: Service, client: httpx.AsyncClient, method: str) -> None:
     request = asyncio.create_task(client.request(method, "/drain"))

@@ -77,6 +77,39 @@ def test_requests_and_connections_of_libraries_are_not_logged_each() -> None:
     assert lines(stream) == []
 
 
+NASTY = "a\nb\r\x1b[2J\x7f\x85\x9b\u2028c"
+
+
+def test_what_a_client_sends_ends_no_line_and_commands_no_terminal() -> None:
+    stream = io.StringIO()
+    configure_logging(Settings(log_format="console"), service="edge", stream=stream)
+    get_logger("x").warning("bad message", detail=NASTY, more=[NASTY])
+    logging.getLogger("uvicorn.error").warning("Invalid request: %s", NASTY)
+    assert len(stream.getvalue().splitlines()) == 2
+    assert stream.getvalue().replace("\n", "").isprintable()
+    assert stream.getvalue().count(r"a\nb\r\x1b[2J\x7f\x85\x9b\u2028c") == 3
+
+
+def test_a_traceback_has_its_lines_and_commands_no_terminal() -> None:
+    stream = io.StringIO()
+    configure_logging(Settings(log_format="console"), service="edge", stream=stream)
+    try:
+        raise ValueError(NASTY)  # noqa: TRY301 - what is logged is its traceback
+    except ValueError:
+        get_logger("x").exception("failed")
+    assert "\nTraceback (most recent call last):\n" in stream.getvalue()
+    assert stream.getvalue().replace("\n", "").isprintable()
+
+
+def test_in_json_nothing_but_an_event_ends_a_line_and_reading_it_gives_back_what_was_there() -> None:
+    stream = json_logs()
+    get_logger("x").warning("bad message", detail=NASTY, name_="ä")
+    assert stream.getvalue()[:-1].isprintable()
+    (line,) = lines(stream)
+    assert line["detail"] == NASTY
+    assert "ä" in stream.getvalue()
+
+
 def test_an_exception_stays_on_its_line() -> None:
     stream = json_logs()
     try:

@@ -93,6 +93,19 @@ def test_a_dotenv_line_without_a_value_is_named(tmp_path: Path) -> None:
     assert "expected AURALIS_PORT=value" in caught.value.problems[0]
 
 
+@pytest.mark.parametrize(
+    "line",
+    ['NATS_TOKEN="hunter2', "NATS_TOKEN='hunter2", 'export NATS_TOKEN="hunter2" "more"', "NATS_TOKEN: hunter2"],
+)
+def test_a_dotenv_line_that_cannot_be_read_is_named_and_not_shown(tmp_path: Path, line: str) -> None:
+    (tmp_path / ".env").write_text(f"# Ours.\n{line}\nAURALIS_PORT=x\nSOMETHING ELSE\n")
+    with pytest.raises(SettingsError) as caught:
+        load_settings({}, tmp_path / ".env")
+    assert len(caught.value.problems) == 2
+    assert "NATS_TOKEN: got a line that cannot be read (line 2 of" in caught.value.problems[0]
+    assert "hunter2" not in str(caught.value)
+
+
 def test_a_dotenv_value_is_taken_as_written_and_not_expanded(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("NATS_USER=u\nNATS_PASSWORD='pa$HOME${HOME}word'\n")
     assert load_settings({"HOME": "/home/somebody"}, tmp_path / ".env").nats.password == "pa$HOME${HOME}word"  # noqa: S105 - a test's own
@@ -334,6 +347,7 @@ def test_names_of_other_programs_and_of_kubernetes_are_left_in_peace() -> None:
     environ = {
         "NATS_HOME": "/x",
         "GPU_COUNT": "2",
+        "AURALIS_TOOLS": "/opt/tools",
         "AURALIS_EDGE_SERVICE_HOST": "10.0.0.1",
         "AURALIS_EDGE_SERVICE_PORT_HTTP": "80",
         "AURALIS_EDGE_PORT": "tcp://10.0.0.1:80",

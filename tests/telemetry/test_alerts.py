@@ -11,7 +11,8 @@ from services.telemetry.alerts import RESOLVED_KEPT_S, RULES, Alerts, LateBudget
 from services.telemetry.report import FleetReport, InstanceReport
 from tests.telemetry.rows import JITTER_WELL, edge, fleet, memory, renderer
 
-FILE = Path(__file__).parents[2] / "charts/auralis/files/alerts.yaml"
+REPO = Path(__file__).parents[2]
+FILE = REPO / "charts/auralis/files/alerts.yaml"
 SHIPPED = {
     rule["alert"]: rule
     for group in yaml.safe_load(FILE.read_text())["groups"]
@@ -33,6 +34,7 @@ BAD: dict[str, tuple[InstanceReport, ...]] = {
     "MemoryLeakDetected": (edge(), renderer(memory=memory(leak=True))),
     "InstanceSilent": (edge(), renderer(), edge("e2", up=False, silent_s=20.0)),
     "NatsReconnecting": (edge(bus_reconnects_10m=5), renderer()),
+    "ClockOffsetHigh": (edge(), renderer(clock_offset_s=-2.0)),
 }
 
 
@@ -58,6 +60,16 @@ def test_names_severities_and_summaries_are_those_of_the_shipped_rules() -> None
         assert rule.for_s == int(times[1]) * (60 if times[2] == "m" else 1), rule.name
 
 
+def test_a_backlog_says_which_of_its_two_reasons_it_has() -> None:
+    for row, reason in (
+        (edge(overloaded=True), "new streams are refused, because blocks come late"),
+        (edge(blocks_missing_2m=30), "30 blocks were missing when they were due, in two minutes"),
+    ):
+        alerts = Alerts()
+        run(alerts, (row, renderer()), 0, 0)
+        assert [each.description for each in alerts.report().alerts] == [reason]
+
+
 def test_a_fleet_that_is_well_has_no_alert() -> None:
     alerts = Alerts()
     run(alerts, WELL, 0, 600)
@@ -75,6 +87,7 @@ def test_each_alert_waits_fires_and_is_resolved(name: str) -> None:
     (alert,) = alerts.report().alerts
     assert alert.since == 65
     assert alert.description
+    assert (REPO / alert.runbook).is_file()
     now_s = run(alerts, WELL, now_s + 5, 5)
     assert names(alerts, "resolved") == {name}
     run(alerts, WELL, now_s + RESOLVED_KEPT_S, 10)

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -14,8 +15,10 @@ from services.runtime.metrics import PrometheusMetrics
 from services.runtime.scrape import answer_scrapes
 from services.runtime.serve import EmbeddedServer, bind_socket
 from services.runtime.settings import Settings
-from services.telemetry import scrape
+from services.telemetry import app, scrape
 from services.telemetry.app import create_app
+from services.telemetry.fleet import Fleet
+from services.telemetry.scrape import Scraper
 from services.telemetry.service import TelemetryService
 
 SETTINGS = Settings(instance="t1")
@@ -86,6 +89,25 @@ async def test_its_own_metrics_are_asked_for_by_scope() -> None:
     assert "auralis_gather_seconds" in response.text
     assert "instance=" not in response.text
     assert wrong.status_code == 400
+
+
+async def test_many_who_ask_for_the_fleets_metrics_at_once_cost_one_merge(monkeypatch: pytest.MonkeyPatch) -> None:
+    merges = 0
+    merged = Fleet.merged
+
+    def counted(fleet: Fleet, now_s: float) -> bytes:
+        nonlocal merges
+        merges += 1
+        return merged(fleet, now_s)
+
+    monkeypatch.setattr(Fleet, "merged", counted)
+    async with telemetry() as (http, _):
+        bodies = {(await http.get("/metrics")).text for _ in range(10)}
+        assert len(bodies) == merges <= 2
+        monkeypatch.setattr(Scraper.refresh, "__kwdefaults__", {"max_age_s": 0.0})
+        before = merges
+        await http.get("/metrics")
+        assert merges == before + 1
 
 
 async def test_metrics_can_be_switched_off() -> None:
@@ -174,6 +196,45 @@ async def test_who_watches_is_told_the_fleet_as_events_until_a_drain(monkeypatch
         assert set(events[-1]) == {"fleet", "point", "alerts"}
         assert events[-1]["fleet"]["totals"]["instances_up"] == 2
         assert service.feed.viewers == 0
+    finally:
+        await server.stop()
+        await service.stop()
+
+
+async def test_a_page_that_reads_no_events_loses_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "STALLED_S", 0.2)
+    service = TelemetryService(SETTINGS, bus=MemoryBus(MemoryBroker()))
+    server = EmbeddedServer(create_app(service), bind_socket("127.0.0.1", 0), lifespan="off")
+    await server.start()
+    # Takes what one event needs and no more.
+    with socket.socket() as page:
+        page.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        page.connect(("127.0.0.1", server.port))
+        page.sendall(b"GET /api/events HTTP/1.1\r\nHost: telemetry\r\n\r\n")
+        try:
+            async with asyncio.timeout(20):
+                while service.feed.viewers != 1:
+                    await asyncio.sleep(0.01)
+                while service.feed.viewers:
+                    service.feed.publish("x" * 500_000)
+                    await asyncio.sleep(0.01)
+        finally:
+            service.feed.close()
+            page.close()
+            await server.stop()
+            await service.stop()
+
+
+async def test_a_page_that_is_closed_gives_its_place_back() -> None:
+    service = TelemetryService(SETTINGS, bus=MemoryBus(MemoryBroker()))
+    server = EmbeddedServer(create_app(service), bind_socket("127.0.0.1", 0), lifespan="off")
+    await server.start()
+    try:
+        async with asyncio.timeout(20), httpx.AsyncClient() as http:
+            async with http.stream("GET", f"http://127.0.0.1:{server.port}/api/events"):
+                assert service.feed.viewers == 1
+            while service.feed.viewers:
+                await asyncio.sleep(0.01)
     finally:
         await server.stop()
         await service.stop()

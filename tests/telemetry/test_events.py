@@ -42,11 +42,13 @@ async def test_more_viewers_than_may_watch_are_refused() -> None:
     feed = Feed()
     readers = [asyncio.create_task(_read(feed)) for _ in range(MAX_VIEWERS)]
     await asyncio.sleep(0)
-    with pytest.raises(TooManyViewersError):
+    with pytest.raises(TooManyViewersError), feed.place():
         feed.watch()
+    assert feed.viewers == MAX_VIEWERS
     feed.close()
     await asyncio.gather(*readers)
 
 
 async def _read(feed: Feed) -> list[str]:
-    return [text async for text in feed.watch()]
+    with feed.place():
+        return [text async for text in feed.watch()]

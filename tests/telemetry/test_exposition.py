@@ -7,15 +7,14 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summ
 from prometheus_client.parser import text_string_to_metric_families
 
 from services.telemetry.exposition import (
+    MAX_LINE,
     MAX_SAMPLES,
     Exposition,
     ExpositionError,
     Parser,
     Reader,
-    buckets,
     by_label,
     merge,
-    quantile,
     value,
 )
 
@@ -99,6 +98,13 @@ def test_where_types_disagree_the_first_ones_samples_are_kept() -> None:
     assert samples(merged) == {("x", frozenset({("instance", "a")})): 1.0}
 
 
+def test_where_one_of_many_has_another_type_the_many_are_kept() -> None:
+    liar, well = parse(b"# TYPE x histogram\nx_bucket 1\n"), parse(b"# TYPE x gauge\nx 2\n")
+    merged = merge(({"instance": name}, liar if name == "a" else well) for name in "abc")
+    assert b"# TYPE x gauge" in merged
+    assert samples(merged) == {("x", frozenset({("instance", name)})): 2.0 for name in "bc"}
+
+
 def test_a_type_without_samples_gives_way_to_one_with() -> None:
     merged = merge([({}, parse(b"# TYPE x counter\n")), ({"instance": "b"}, parse(b"# TYPE x gauge\nx 2\n"))])
     assert b"# TYPE x gauge" in merged
@@ -140,6 +146,28 @@ def test_what_other_exporters_write_is_read_too() -> None:
     assert math.isnan(value(exposition, "w") or 0.0)
 
 
+@pytest.mark.parametrize("number", ["\u0661", "infinity", "+NaN", "1_0", "0x1p4"])
+def test_what_python_reads_as_a_number_and_prometheus_does_not_is_an_error_at_every_look(number: str) -> None:
+    reader = Reader(Parser())
+    reader.read(b"x 1\n")
+    with pytest.raises(ExpositionError):
+        reader.read(f"x {number}\n".encode())
+
+
+def test_blanks_around_a_number_are_not_passed_on() -> None:
+    reader = Reader(Parser())
+    reader.read(b"x 1\n")
+    assert merge([({}, reader.read(b"x 2\r\n"))]) == b"# TYPE x untyped\nx 2\n"
+
+
+@pytest.mark.timeout(10)
+def test_a_long_line_that_is_no_sample_is_told_from_one_at_once() -> None:
+    # A pattern that could split the digits in two would try every place for it: minutes, for one instance's answer.
+    for line in (b"x " + b"1" * 10**6 + b"y", b"x{" + b'a="",' * 10**5 + b"y", b"x" * 10**6 + b"{", b" " * 10**6):
+        with pytest.raises(ExpositionError):
+            parse(line + b"\n")
+
+
 def test_a_second_look_at_the_same_series_reads_new_values_and_new_faults() -> None:
     parser = Parser()
     for number in range(3):
@@ -157,6 +185,16 @@ def test_a_parser_that_has_seen_too_much_forgets_and_goes_on() -> None:
     assert len(parser._series) <= 102
 
 
+@pytest.mark.parametrize("line", ['x{a="%s"} 1', "# HELP x %s", "# %s"])
+def test_a_line_that_is_too_long_is_refused_and_not_remembered(line: str) -> None:
+    parser = Parser()
+    parser.parse((line % ("y" * (MAX_LINE - 20))).encode())
+    for _ in range(3):
+        with pytest.raises(ExpositionError, match="at most 2000 characters"):
+            parser.parse((line % ("z" * MAX_LINE)).encode())
+    assert not any("z" in known for known in (*parser._series, *parser._comments))
+
+
 def test_more_samples_than_an_instance_may_have_are_refused() -> None:
     parse(b"".join(b"x%d 1\n" % n for n in range(MAX_SAMPLES)))
     with pytest.raises(ExpositionError, match="at most"):
@@ -169,28 +207,6 @@ def test_values_are_looked_up() -> None:
     assert by_label(exposition, "t", "k") == {"a": 3.0, "b": 4.0}
     assert value(exposition, "missing") is None
     assert by_label(exposition, "missing", "k") == {}
-
-
-def test_a_histograms_buckets_are_read() -> None:
-    assert buckets(parse(instance()), "jitter_ms") == {1.0: 1, 2.0: 2, 5.0: 3, math.inf: 4}
-
-
-def test_a_quantile_is_of_what_was_counted_in_between() -> None:
-    before = {1.0: 100.0, 2.0: 100.0, 5.0: 100.0, math.inf: 100.0}
-    now = {1.0: 100.0, 2.0: 150.0, 5.0: 200.0, math.inf: 200.0}
-    assert quantile(now, before, 0.5) == pytest.approx(2.0)
-    assert quantile(now, before, 0.75) == pytest.approx(3.5)
-    assert quantile(now, {}, 0.25) == pytest.approx(0.5)
-    assert quantile(now, now, 0.5) is None
-    assert quantile({}, {}, 0.5) is None
-
-
-def test_above_the_last_bound_a_quantile_is_that_bound() -> None:
-    assert quantile({1.0: 0.0, 5.0: 1.0, math.inf: 10.0}, {}, 0.9) == 5.0
-
-
-def test_after_a_restart_everything_counted_is_new() -> None:
-    assert quantile({1.0: 2.0, math.inf: 2.0}, {1.0: 900.0, math.inf: 900.0}, 0.5) == pytest.approx(0.5)
 
 
 LOOKS = (

@@ -1,8 +1,14 @@
+import json
+from dataclasses import asdict
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from services.contract.scrape import ScrapeAnswer
+from services.telemetry.alerts import Alerts
+from services.telemetry.autoscale import autoscale_report
 from services.telemetry.fleet import FORGOTTEN_AFTER_S, MAX_INSTANCES, SILENT_AFTER_S, Fleet, Taken
+from services.telemetry.history import History
 from services.telemetry.past import MAX_LOOKS
 
 EDGE = b"""\
@@ -199,6 +205,60 @@ def test_jitter_is_that_of_the_last_minute() -> None:
             assert jitter_ms > 9
     assert jitter_ms is not None
     assert jitter_ms < 5
+
+
+LIES = (
+    *(
+        f"{name} {number}"
+        for name in (
+            "auralis_listeners", "auralis_render_demand_streams", "auralis_render_capacity_streams",
+            "auralis_render_blocks_total", "auralis_underruns_total", "auralis_loudness_min_dbfs", "memory_usage_mb",
+            "auralis_overloaded", "auralis_memory_leak", 'auralis_tier_listeners{tier="normal"}', "auralis_build_info",
+            'auralis_memory_growth_bytes_per_hour{kind="resident"}', 'websocket_send_errors_total{error_type="x"}',
+        )
+        for number in ("NaN", "+Inf", "-Inf", "-1", "1e300")
+    ),
+    *(
+        f"# TYPE {name} histogram\n{name}_bucket{sample}"
+        for name in ("chunk_delivery_jitter_ms", "synthesis_latency_seconds")
+        for sample in (" 1", '{le="x"} 1', '{le="+Inf"} NaN', '{le="+Inf"} +Inf', '{le="50.0"} 7', '{le="+Inf"} -1')
+    ),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_an_instance_that_lies_hides_nobody_elses_figures(lie: str) -> None:
+    fleet = Fleet()
+    alerts, history = Alerts(), History()
+    for second in (0, 10):
+        count = 100 + second
+        jitter = histogram((count, count, count)).replace(b'le="10.0"', b'le="50.0"')
+        for service in ("edge", "synthesis"):
+            well = b"auralis_listeners 12\nauralis_render_capacity_streams 50\n" + jitter
+            take(fleet, service, "well", well, now_s=float(second))
+            take(fleet, service, "liar", f"{lie}\n".encode(), now_s=float(second))
+        report = fleet.report(float(second), generated_at=float(second), bus_connected=True)
+        alerts.judge(report, fleet.jitter(float(second), 60.0))
+        history.add(report)
+        demand = autoscale_report(report)
+    assert report.totals.listeners == demand.edge.listeners == 12
+    assert demand.synthesis.capacity_streams_per_worker == 50
+    assert report.totals.late_ratio == 0
+    assert alerts.budget.ratio(10.0, 3600.0) == 0
+    told = json.dumps([asdict(report), asdict(history.report())])
+    assert "NaN" not in told
+    assert "Infinity" not in told
+
+
+def test_edges_of_two_versions_are_not_late_because_their_bounds_differ() -> None:
+    fleet = Fleet()
+    older, newer = ("5.0", "50.0", "+Inf"), ("40.0", "60.0", "+Inf")
+    for second in (0.0, 10.0):
+        for name, bounds in (("old", older), ("new", newer)):
+            # All chunks within 5 and 40 ms.
+            lines = "".join(f'chunk_delivery_jitter_ms_bucket{{le="{bound}"}} {100 + second}\n' for bound in bounds)
+            take(fleet, "edge", name, f"# TYPE chunk_delivery_jitter_ms histogram\n{lines}".encode(), now_s=second)
+    assert fleet.report(10.0, generated_at=0.0, bus_connected=True).totals.late_ratio == 0
 
 
 def test_what_is_remembered_of_an_instance_does_not_grow_with_questions() -> None:

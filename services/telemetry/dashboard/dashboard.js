@@ -138,6 +138,20 @@ function showInstance(each) {
 
 // --- alerts
 
+/** The alert's name; it leads to what to do, where that has an address. */
+function alertName({ name, runbook }) {
+  const made = element("b");
+  if (/^https?:\/\//.test(runbook)) {
+    const link = element("a", name);
+    link.href = runbook;
+    made.append(link);
+  } else {
+    made.textContent = name;
+  }
+  made.title = `What to do: ${runbook}`;
+  return made;
+}
+
 function showAlerts({ source, problem, alerts }) {
   find("#alerts-source").textContent = problem || (source === "prometheus" ? "from Prometheus" : "judged by telemetry");
   find("#alerts-source").className = problem ? "bad" : "";
@@ -147,7 +161,7 @@ function showAlerts({ source, problem, alerts }) {
     const verb = { firing: "since", pending: "since", resolved: "ended" }[each.state] ?? "";
     row.append(
       element("span", each.state, `badge ${colour}`),
-      element("b", each.name),
+      alertName(each),
       element("span", [each.summary, each.instance, each.description].filter(Boolean).join(" · "), "what"),
       element("span", `${verb} ${clock(each.since)}`, "when"),
     );
@@ -214,13 +228,17 @@ function show({ fleet, point, alerts }) {
   remember(point, fleet.instances);
   showTotals(fleet, point);
   showAlerts(alerts);
-  find("#instances").replaceChildren(...fleet.instances.map(showInstance));
+  const wrong = (each) => (each.up ? (each.memory?.leak ? 1 : 2) : 0);
+  find("#instances").replaceChildren(...fleet.instances.toSorted((a, b) => wrong(a) - wrong(b)).map(showInstance));
   drawCharts();
   const firing = alerts.alerts.filter((each) => each.state === "firing");
-  const worst = firing.some((each) => each.severity === "critical") ? "bad" : firing.length ? "warn" : "good";
+  const pending = alerts.alerts.filter((each) => each.state === "pending").length;
+  document.title = `${firing.length ? `(${firing.length}) ` : ""}Auralis fleet`;
+  const worst = firing.some((each) => each.severity === "critical") ? "bad" : firing.length || pending ? "warn" : "good";
   state.className = fleet.bus_connected ? worst : "bad";
   if (!fleet.bus_connected) state.textContent = "Telemetry does not reach the bus: what is shown is its last knowledge.";
   else if (firing.length) state.textContent = `${firing.length} alert${firing.length > 1 ? "s" : ""}, as of ${clock(fleet.generated_at, true)}`;
+  else if (pending) state.textContent = `${pending} alert${pending > 1 ? "s" : ""} may fire soon, as of ${clock(fleet.generated_at, true)}`;
   else state.textContent = `All is well, as of ${clock(fleet.generated_at, true)}`;
   document.body.dataset.events = Number(document.body.dataset.events ?? 0) + 1;
 }
