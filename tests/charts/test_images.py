@@ -123,6 +123,13 @@ def test_kernels_are_compiled_from_what_makes_them_and_from_nothing_else() -> No
 
 
 @pytest.mark.parametrize("target", TARGETS)
+def test_an_image_has_nothing_that_installs(target: str) -> None:
+    last = [line for line in lineage(target) if re.match(r"RUN .*\bpip\b", line)][-1]
+    assert "python3 -m pip uninstall -q -y" in last
+    assert last.endswith(" pip && rm -rf /usr/local/lib/python3*/ensurepip")
+
+
+@pytest.mark.parametrize("target", TARGETS)
 def test_an_image_says_what_it_is(target: str) -> None:
     labels = dict(
         word.split("=", 1)
@@ -210,6 +217,13 @@ def test_add_ons_say_how_they_are_applied() -> None:
         list(yaml.safe_load_all(path.read_text()))
 
 
+def test_upgrades_that_are_shown_keep_what_was_set_and_take_new_defaults() -> None:
+    """`--reuse-values` would hide the defaults of a newer chart from its templates, which fail without them."""
+    pages = [*K8S, *(ROOT / "docs").glob("*.md"), ROOT / "charts" / "auralis" / "templates" / "NOTES.txt"]
+    flags = {flag for path in pages for flag in re.findall(r"--[\w-]*reuse-values", path.read_text())}
+    assert flags == {"--reset-then-reuse-values"}
+
+
 def test_flags_that_the_add_ons_and_the_readme_show_are_taken_by_the_chart() -> None:
     texts = [path.read_text() for path in [*K8S, *(ROOT / "charts" / "auralis" / "profiles").glob("*.yaml")]]
     shown = {flag for text in texts for flag in re.findall(r"--set '?([\w.]+)=([\w.{}-]+)", text)}
@@ -222,9 +236,16 @@ def test_flags_that_the_add_ons_and_the_readme_show_are_taken_by_the_chart() -> 
 
 
 @pytest.mark.parametrize("kube", KUBE_VERSIONS)
-def test_the_namespace_takes_only_restricted_pods(kube: str) -> None:
+def test_objects_to_apply_are_ones_that_kubernetes_or_an_add_on_knows(kube: str) -> None:
+    # The others are values of charts, and kind's own configuration.
+    documents = [each for path in K8S for each in yaml.safe_load_all(path.read_text())]
+    objects = [each for each in documents if "kind" in each and each["kind"] != "Cluster"]
+    assert {each["kind"] for each in objects} == {"ConfigMap", "Gateway", "Namespace"}
+    assert [problems(each, kube) for each in objects] == [[]] * len(objects)
+
+
+def test_the_namespace_takes_only_restricted_pods() -> None:
     namespace = yaml.safe_load((ROOT / "k8s" / "namespace.yaml").read_text())
-    assert problems(namespace, kube) == []
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
 
 

@@ -127,6 +127,12 @@ def test_the_memory_for_streams_holds_what_the_services_ask_for() -> None:
     assert int(match[1]) >= limits.render_max_bytes + limits.audio_max_bytes + kv_bytes
 
 
+@pytest.mark.parametrize("limit", [2147483648, "2147483648", "2Gi", "2.0Gi", "2048Mi", "2097152Ki"])
+def test_the_server_is_told_its_memory_however_it_is_written(limit: int | str) -> None:
+    _, spec = render(tree("nats.resources.limits.memory", limit)).pod("nats")
+    assert {"name": "GOMEMLIMIT", "value": "1843MiB"} in main_container(spec)["env"]
+
+
 @pytest.mark.parametrize("variant", ["plain", "encrypted", "everybody"])
 def test_the_real_server_takes_the_configuration(variant: str, tmp_path: Path) -> None:
     values = {

@@ -42,3 +42,9 @@ spec:
         - {sourceLabels: [__meta_kubernetes_pod_name], targetLabel: instance}
 {{- end }}
 {{- end -}}
+
+{{/* A duration such as 15s in milliseconds. */}}
+{{- define "auralis.milliseconds" -}}
+{{- $factor := get (dict "ms" 1 "s" 1000 "m" 60000 "h" 3600000) (regexFind "[a-z]+$" .) -}}
+{{- mul (regexFind "^[0-9]+" . | int64) $factor -}}
+{{- end -}}
