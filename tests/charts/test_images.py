@@ -159,6 +159,15 @@ def test_what_the_image_sets_are_settings() -> None:
     assert load_settings(ours, dotenv=None).warnings == ()
 
 
+@pytest.mark.parametrize(
+    "page", ["charts/auralis/README.md", "charts/auralis/profiles/gpu-production.yaml", "k8s/gpu-operator.yaml"]
+)
+def test_who_has_gpus_is_told_to_build_the_image_for_them(page: str) -> None:
+    """The chart asks for GPUs by default, and the image that is built by default could use none."""
+    flavours = set(re.findall(r"\bTORCH=(\w+) scripts/images", (ROOT / page).read_text()))
+    assert flavours == {"cu130"}
+
+
 def test_no_index_or_registry_is_written_down() -> None:
     for path in [*OURS, ROOT / ".dockerignore"]:
         found = re.findall(r"https?://[^\s'\"]+", path.read_text())
