@@ -23,6 +23,8 @@ apiVersion: monitoring.coreos.com/v1
 kind: {{ $monitoring.monitors }}
 {{ include "auralis.metadata" (merge (dict "moreLabels" $monitoring.labels) .) }}
 spec:
+  # `auralis` whatever the release is called: the alert of silent processes goes by it.
+  jobLabel: app.kubernetes.io/name
   selector:
     matchLabels:
       {{- include "auralis.selector" . | nindent 6 }}
