@@ -32,7 +32,7 @@ EXPOSE 9090
 # What runs installs nothing: the base's pip goes, and the one that Python brings along.
 FROM runtime AS bare
 USER 0:0
-RUN python3 -m pip uninstall -q -y --root-user-action=ignore pip && rm -rf /usr/local/lib/python3*/ensurepip
+RUN pip uninstall -q -y --root-user-action=ignore pip && rm -rf /usr/local/lib/python3*/ensurepip
 USER 10001:10001
 
 # --- dependencies, from constraints.txt: the layers that seldom change ------------------------------------------------
@@ -164,7 +164,7 @@ RUN case "$TORCH" in cpu) ;; *) \
         apt-get update -qq \
      && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gcc g++ libc6-dev \
      && rm -rf /var/lib/apt/lists/* ;; esac \
- && python3 -m pip uninstall -q -y pip && rm -rf /usr/local/lib/python3*/ensurepip
+ && pip uninstall -q -y pip && rm -rf /usr/local/lib/python3*/ensurepip
 USER 10001:10001
 WORKDIR /
 COPY --from=kernels /opt/kernels /opt/kernels
