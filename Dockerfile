@@ -29,6 +29,12 @@ LABEL org.opencontainers.image.vendor="Auralis" org.opencontainers.image.license
 # Internal port of every service: /metrics /healthz /readyz /drain.
 EXPOSE 9090
 
+# What runs installs nothing: the base's pip goes, and the one that Python brings along.
+FROM runtime AS bare
+USER 0:0
+RUN pip uninstall -q -y --root-user-action=ignore pip && rm -rf /usr/local/lib/python3*/ensurepip
+USER 10001:10001
+
 # --- dependencies, from constraints.txt: the layers that seldom change ------------------------------------------------
 
 # For each image what it wants and the versions that are marked with its name in constraints.txt, all of one time. What
@@ -124,7 +130,7 @@ RUN mkdir -p /opt/kernels && export PYTHONPATH=/source \
 
 # Labels that change with every commit come last, so that the layers before them stay.
 
-FROM runtime AS telemetry
+FROM bare AS telemetry
 COPY --from=telemetry-dependencies /opt/auralis /opt/auralis
 COPY --from=code /opt/auralis /opt/auralis
 ENTRYPOINT ["python", "-m", "services.telemetry"]
@@ -137,7 +143,7 @@ LABEL org.opencontainers.image.title="auralis-telemetry" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.created="${CREATED}"
 
-FROM runtime AS edge
+FROM bare AS edge
 COPY --from=edge-dependencies /opt/auralis /opt/auralis
 COPY --from=code /opt/auralis /opt/auralis
 EXPOSE 8000
@@ -157,7 +163,8 @@ ARG TORCH=cpu
 RUN case "$TORCH" in cpu) ;; *) \
         apt-get update -qq \
      && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gcc g++ libc6-dev \
-     && rm -rf /var/lib/apt/lists/* ;; esac
+     && rm -rf /var/lib/apt/lists/* ;; esac \
+ && pip uninstall -q -y pip && rm -rf /usr/local/lib/python3*/ensurepip
 USER 10001:10001
 WORKDIR /
 COPY --from=kernels /opt/kernels /opt/kernels

@@ -127,7 +127,18 @@ def _measure(cluster: LoadCluster, plan: LoadPlan, stop: threading.Event, consol
             console.print("Interrupted: collecting what there is, and taking the job away.")
         return [read_output(cluster.log(pod.name), pod.index) for pod in cluster.pods(plan.name)]
     finally:
+        _take_away(cluster, plan, console)
+
+
+def _take_away(cluster: LoadCluster, plan: LoadPlan, console: Console) -> None:
+    """Delete the Job; that it cannot be is no reason to lose what was measured, or the error that came before."""
+    try:
         cluster.delete(plan.name)
+    except ClusterError as error:
+        console.print(
+            f"{error} If there is a job {plan.name}, it ends by its deadline and goes ten minutes later.", style="red"
+        )
+    else:
         console.print(f"Job {plan.name} and its pods are taken away.")
 
 

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,25 +123,23 @@ def refusal(values: Mapping[str, Any], profile: str = "") -> str:
 
 
 @functools.cache
-def _schema(kube: str) -> dict[str, Any]:
-    schema: dict[str, Any] = json.loads(gzip.decompress((SCHEMAS / f"kubernetes-{kube}.json.gz").read_bytes()))
+def _schema(name: str) -> dict[str, Any]:
+    schema: dict[str, Any] = json.loads(gzip.decompress((SCHEMAS / f"{name}.json.gz").read_bytes()))
     return schema
 
 
 @functools.cache
-def _validator(kube: str, kind: str) -> Callable[[Any], list[str]] | None:
-    schema = _schema(kube)
-    reference = schema["kinds"].get(kind)
-    if reference is None:
-        return None
-    validator = jsonschema.Draft7Validator({**reference, "definitions": schema["definitions"]})
-    return lambda value: [f"{error.json_path}: {error.message}" for error in validator.iter_errors(value)]
+def _validator(kube: str, kind: str) -> jsonschema.Draft7Validator:
+    for schema in (_schema(f"kubernetes-{kube}"), _schema("add-ons")):
+        if kind in schema["kinds"]:
+            return jsonschema.Draft7Validator({**schema["kinds"][kind], "definitions": schema["definitions"]})
+    raise AssertionError(f"no schema of {kind}: see schemas/trim.py and schemas/trim_add_ons.py")
 
 
-def problems(each: Object, kube: str) -> list[str] | None:
-    """What is wrong with an object, by Kubernetes' own schema; None where the kind is not Kubernetes' own."""
-    check = _validator(kube, f"{each['apiVersion']}/{each['kind']}")
-    return None if check is None else check(each)
+def problems(each: Object, kube: str) -> list[str]:
+    """What is wrong with an object, by the schema of Kubernetes, or of the add-on whose kind it is."""
+    validator = _validator(kube, f"{each['apiVersion']}/{each['kind']}")
+    return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(each)]
 
 
 def main_container(spec: Object) -> Object:

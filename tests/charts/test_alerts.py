@@ -203,7 +203,7 @@ CASES = {
         description="edge-1: 30 MiB an hour; 20 are allowed.",
     ),
     "InstanceSilent": Case(
-        bad={of("up", 'job="auralis/auralis-edge"'): "1x5 0x5 1x30"},
+        bad={of("up", 'job="auralis"'): "1x5 0x5 1x30"},
         # What was scaled down has gone from the list; telemetry's memory of it is no alarm in Kubernetes.
         well={
             'up{job="other",namespace="music",instance="edge-1"}': "0x60",
@@ -212,7 +212,7 @@ CASES = {
         not_yet_at=5,
         fires_at=8,
         well_at=15,
-        labels={"namespace": "music", "instance": "edge-1", "job": "auralis/auralis-edge"},
+        labels={"namespace": "music", "instance": "edge-1", "job": "auralis"},
         description="edge-1 stopped answering.",
     ),
     "NatsReconnecting": Case(
@@ -567,7 +567,8 @@ def test_prometheus_takes_the_file() -> None:
 
 @pytest.mark.parametrize("kind", ["PodMonitor", "ServiceMonitor"])
 def test_monitors_scrape_each_part_once_and_telemetry_for_itself(kind: str) -> None:
-    rendered = render({"monitoring": {"monitors": kind, "interval": "7s", "labels": {"release": "prometheus"}}})
+    times = {"interval": "7s", "scrapeTimeout": "5s"}
+    rendered = render({"monitoring": {"monitors": kind, **times, "labels": {"release": "prometheus"}}})
     found = {each["metadata"]["name"]: each for each in rendered.all(kind)}
     assert set(found) == {"auralis-edge", "auralis-synthesis", "auralis-telemetry"}
     for name, each in found.items():
@@ -578,3 +579,17 @@ def test_monitors_scrape_each_part_once_and_telemetry_for_itself(kind: str) -> N
         assert {each["targetLabel"] for each in endpoint["relabelings"]} == {"service", "instance"}
         assert each["metadata"]["labels"]["release"] == "prometheus"
     assert render().all(kind) == []
+
+
+@pytest.mark.parametrize("monitors", ["PodMonitor", "ServiceMonitor"])
+def test_silent_processes_are_known_by_their_job_whatever_the_release_is_called(monitors: str) -> None:
+    values = merge(tree("monitoring.monitors", monitors), tree("fullnameOverride", "radio"))
+    rendered = render(values, release="radio", namespace="radio")
+    (pattern,) = re.findall(r'up\{job=~"([^"]+)"\}', ALERTS["InstanceSilent"]["expr"])
+    found = rendered.all(monitors)
+    assert len(found) == 3
+    for each in found:
+        part = each["metadata"]["labels"]["app.kubernetes.io/component"]
+        target = rendered.one("Service", f"radio-{part}-internal") if monitors == "ServiceMonitor" else None
+        labels = target["metadata"]["labels"] if target else rendered.pod(part)[0]["labels"]
+        assert re.fullmatch(pattern, labels[each["spec"]["jobLabel"]])

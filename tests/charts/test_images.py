@@ -123,6 +123,14 @@ def test_kernels_are_compiled_from_what_makes_them_and_from_nothing_else() -> No
 
 
 @pytest.mark.parametrize("target", TARGETS)
+def test_an_image_has_nothing_that_installs(target: str) -> None:
+    last = [line for line in lineage(target) if re.match(r"RUN .*\bpip\b", line)][-1]
+    # `python3` would be the environment of its own, which has no pip to begin with.
+    assert re.search(r"(RUN|&&) pip uninstall -q -y\b", last)
+    assert last.endswith(" pip && rm -rf /usr/local/lib/python3*/ensurepip")
+
+
+@pytest.mark.parametrize("target", TARGETS)
 def test_an_image_says_what_it_is(target: str) -> None:
     labels = dict(
         word.split("=", 1)
@@ -150,6 +158,15 @@ def test_what_the_image_sets_are_settings() -> None:
     ours = {name: value for name, value in values.items() if name.startswith("AURALIS_")}
     assert ours
     assert load_settings(ours, dotenv=None).warnings == ()
+
+
+@pytest.mark.parametrize(
+    "page", ["charts/auralis/README.md", "charts/auralis/profiles/gpu-production.yaml", "k8s/gpu-operator.yaml"]
+)
+def test_who_has_gpus_is_told_to_build_the_image_for_them(page: str) -> None:
+    """The chart asks for GPUs by default, and the image that is built by default could use none."""
+    flavours = set(re.findall(r"\bTORCH=(\w+) scripts/images", (ROOT / page).read_text()))
+    assert flavours == {"cu130"}
 
 
 def test_no_index_or_registry_is_written_down() -> None:
@@ -210,6 +227,13 @@ def test_add_ons_say_how_they_are_applied() -> None:
         list(yaml.safe_load_all(path.read_text()))
 
 
+def test_upgrades_that_are_shown_keep_what_was_set_and_take_new_defaults() -> None:
+    """`--reuse-values` would hide the defaults of a newer chart from its templates, which fail without them."""
+    pages = [*K8S, *(ROOT / "docs").glob("*.md"), ROOT / "charts" / "auralis" / "templates" / "NOTES.txt"]
+    flags = {flag for path in pages for flag in re.findall(r"--[\w-]*reuse-values", path.read_text())}
+    assert flags == {"--reset-then-reuse-values"}
+
+
 def test_flags_that_the_add_ons_and_the_readme_show_are_taken_by_the_chart() -> None:
     texts = [path.read_text() for path in [*K8S, *(ROOT / "charts" / "auralis" / "profiles").glob("*.yaml")]]
     shown = {flag for text in texts for flag in re.findall(r"--set '?([\w.]+)=([\w.{}-]+)", text)}
@@ -222,9 +246,16 @@ def test_flags_that_the_add_ons_and_the_readme_show_are_taken_by_the_chart() -> 
 
 
 @pytest.mark.parametrize("kube", KUBE_VERSIONS)
-def test_the_namespace_takes_only_restricted_pods(kube: str) -> None:
+def test_objects_to_apply_are_ones_that_kubernetes_or_an_add_on_knows(kube: str) -> None:
+    # The others are values of charts, and kind's own configuration.
+    documents = [each for path in K8S for each in yaml.safe_load_all(path.read_text())]
+    objects = [each for each in documents if "kind" in each and each["kind"] != "Cluster"]
+    assert {each["kind"] for each in objects} == {"ConfigMap", "Gateway", "Namespace"}
+    assert [problems(each, kube) for each in objects] == [[]] * len(objects)
+
+
+def test_the_namespace_takes_only_restricted_pods() -> None:
     namespace = yaml.safe_load((ROOT / "k8s" / "namespace.yaml").read_text())
-    assert problems(namespace, kube) == []
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
 
 

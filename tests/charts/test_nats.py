@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import contextlib
 import json
+import os
 import re
+import socket
+import ssl
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -20,7 +25,7 @@ from services.contract.spec import StreamSpec
 from services.runtime.bus.limits import MIB, BusLimits, subject_matches
 from services.runtime.bus.nats import NatsBus
 from services.runtime.settings import NatsSettings
-from tests.charts.support import OFF, ON, main_container, merge, render, tree
+from tests.charts.support import OFF, ON, environment, main_container, merge, render, tree
 from tests.support.nats import NatsServer
 
 USERS = ("synthesis", "edge", "telemetry")
@@ -127,6 +132,12 @@ def test_the_memory_for_streams_holds_what_the_services_ask_for() -> None:
     assert int(match[1]) >= limits.render_max_bytes + limits.audio_max_bytes + kv_bytes
 
 
+@pytest.mark.parametrize("limit", [2147483648, "2147483648", "2Gi", "2.0Gi", "2048Mi", "2097152Ki"])
+def test_the_server_is_told_its_memory_however_it_is_written(limit: int | str) -> None:
+    _, spec = render(tree("nats.resources.limits.memory", limit)).pod("nats")
+    assert {"name": "GOMEMLIMIT", "value": "1843MiB"} in main_container(spec)["env"]
+
+
 @pytest.mark.parametrize("variant", ["plain", "encrypted", "everybody"])
 def test_the_real_server_takes_the_configuration(variant: str, tmp_path: Path) -> None:
     values = {
@@ -137,8 +148,6 @@ def test_the_real_server_takes_the_configuration(variant: str, tmp_path: Path) -
     rendered = render(values)
     text = rendered.one("ConfigMap", "auralis-nats")["data"]["nats.conf"]
     if variant == "encrypted":
-        import base64  # noqa: PLC0415 - only here
-
         for name, data in rendered.one("Secret", "auralis-nats-tls")["data"].items():
             (tmp_path / name).write_bytes(base64.b64decode(data))
         text = text.replace("/etc/nats-tls", str(tmp_path))
@@ -276,6 +285,62 @@ async def test_the_server_refuses_what_is_not_a_service_s_business(server: NatsS
             await asyncio.sleep(0.01)
     await client.close()
     assert "permissions violation" in str(refused[0]).lower()
+
+
+@pytest.fixture
+def encrypted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[NatsServer]:
+    """A server with the certificates that the chart makes; the Service's name leads to it."""
+    rendered = render(tree("nats.tls", ON))
+    for name, data in rendered.one("Secret", "auralis-nats-tls")["data"].items():
+        (tmp_path / name).write_bytes(base64.b64decode(data))
+    for name, data in rendered.one("Secret", "auralis-nats-auth")["data"].items():
+        monkeypatch.setenv(f"{name.upper()}_PASSWORD", base64.b64decode(data).decode())
+    text = rendered.one("ConfigMap", "auralis-nats")["data"]["nats.conf"].replace("/etc/nats-tls", str(tmp_path))
+    resolve = socket.getaddrinfo
+
+    def resolve_here(host: str | bytes | None, *more: Any, **options: Any) -> Any:
+        return resolve("127.0.0.1" if "auralis-nats" in str(host) else host, *more, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve_here)
+    server = NatsServer(text[text.index("tls {") :], memory_mb=1280)
+    server.start()
+    yield server
+    server.stop()
+
+
+async def test_a_service_signs_in_over_tls_with_what_its_pod_is_given(encrypted: NatsServer, tmp_path: Path) -> None:
+    rendered = render(tree("nats.tls", ON))
+    values = environment(main_container(rendered.pod("edge")[1]), rendered)
+    authority = tmp_path / Path(values["NATS_TLS_CA_FILE"]).name
+    url = values["NATS_URL"].replace(":4222", f":{encrypted.port}")
+    password = os.environ["EDGE_PASSWORD"]
+    bus = NatsBus(
+        NatsSettings(url=url, user=values["NATS_USER"], password=password, tls_ca_file=str(authority)), name="edge"
+    )
+    async with asyncio.timeout(20):
+        await bus.connect()
+        assert await bus.ask(subjects.render(REVISION, "now", STREAM, 7), b"a job", message_id="1")
+        await bus.close()
+
+
+@pytest.mark.parametrize(
+    ("authority", "name", "words"),
+    [
+        ("ca.crt", "auralis-nats.music.svc.cluster.local", None),
+        ("ca.crt", "auralis-nats.elsewhere.svc.cluster.local", "Hostname mismatch"),
+        (None, "auralis-nats.music.svc.cluster.local", "unable to get local issuer"),
+    ],
+)
+def test_its_certificate_is_good_for_one_name_and_by_one_authority(
+    encrypted: NatsServer, tmp_path: Path, authority: str | None, name: str, words: str | None
+) -> None:
+    context = ssl.create_default_context(cafile=str(tmp_path / authority) if authority else None)
+    with socket.create_connection(("127.0.0.1", encrypted.port), 5.0) as connection:
+        while connection.recv(1) != b"\n":
+            pass  # what the server says first is not encrypted
+        refused = pytest.raises(ssl.SSLCertVerificationError, match=words) if words else contextlib.nullcontext()
+        with refused, context.wrap_socket(connection, server_hostname=name) as secured:
+            assert secured.version() in {"TLSv1.2", "TLSv1.3"}
 
 
 async def test_nobody_comes_in_without_a_password(server: NatsServer) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from services.loadtest.plan import LoadPlan, job
 from tests.charts.support import EXTERNAL, OFF, VARIANTS, Rendered, matches, merge, render, tree
 
 
@@ -208,6 +211,23 @@ def test_another_release_in_the_namespace_is_a_stranger() -> None:
     rendered = render()
     other = pod(render(release="second"), "edge")
     assert not allowed(rendered, other, pod(rendered, "nats"), "client")
+
+
+def test_the_tests_on_a_cluster_are_let_through_where_policies_are_enforced() -> None:
+    folder = Path(__file__).parents[1] / "cluster"
+    rendered = render(yaml.safe_load((folder / "small.yaml").read_text()), profile="cpu-only")
+    deployments = [
+        each for each in yaml.safe_load_all((folder / "monitoring.yaml").read_text()) if each["kind"] == "Deployment"
+    ]
+    labels = {each["metadata"]["name"]: each["spec"]["template"]["metadata"]["labels"] for each in deployments}
+    prometheus = Peer(labels["prometheus"], "music")
+    inside = {("edge", "internal"), ("synthesis", "internal"), ("telemetry", "internal")}
+    assert reached(rendered, prometheus, inside) == inside
+    plan = LoadPlan(
+        "load", listeners=10, pods=2, seconds=1, ramp_s=1, streams=1, url="ws://auralis-edge/ws", image="edge"
+    )
+    load = Peer(job(plan)["spec"]["template"]["metadata"]["labels"], "music")
+    assert reached(rendered, load, EVERY_PORT) == {("edge", "http")}
 
 
 def test_policies_can_be_left_out() -> None:

@@ -26,24 +26,15 @@ from tests.charts.support import (
     tool,
 )
 
-OTHERS = {"ScaledObject", "PodMonitor", "ServiceMonitor", "PrometheusRule", "HTTPRoute"}
-"""Kinds of add-ons: their schemas are not Kubernetes' own."""
-
-
 CASES = [*((variant, "") for variant in VARIANTS), *((v, p) for p in PROFILES[1:] for v in ("as it is", "everything"))]
 
 
 @pytest.mark.parametrize("kube", KUBE_VERSIONS)
 @pytest.mark.parametrize(("variant", "profile"), CASES)
-def test_every_object_is_one_that_kubernetes_knows(variant: str, profile: str, kube: str) -> None:
+def test_every_object_is_one_that_kubernetes_or_an_add_on_knows(variant: str, profile: str, kube: str) -> None:
     # No template asks for the version, so one rendering stands for all.
-    rendered = render(VARIANTS[variant], profile=profile)
-    for each in rendered.objects:
-        found = problems(each, kube)
-        if found is None:
-            assert each["kind"] in OTHERS, f"no schema for {each['kind']}"
-        else:
-            assert found == [], f"{each['kind']} {each['metadata']['name']}"
+    for each in render(VARIANTS[variant], profile=profile).objects:
+        assert problems(each, kube) == [], f"{each['kind']} {each['metadata']['name']}"
 
 
 def test_the_schemas_find_a_misspelt_field_and_a_wrong_type() -> None:
@@ -53,9 +44,14 @@ def test_the_schemas_find_a_misspelt_field_and_a_wrong_type() -> None:
         "metadata": {"name": "x"},
         "spec": {"replica": 1, "selector": {}, "template": {"spec": {"containers": [{"name": 1}]}}},
     }
-    found = " ".join(problems(deployment, "1.30") or [])
+    found = " ".join(problems(deployment, "1.30"))
     assert "replica" in found
     assert "1 is not of type 'string'" in found
+    scaled = render(EVERYTHING).one("ScaledObject", "auralis-edge")
+    wrong = {**scaled["spec"], "minReplicas": 1, "fallback": {"failureThreshold": 3, "replicas": "two"}}
+    found = " ".join(problems({**scaled, "spec": wrong}, "1.30"))
+    assert "'minReplicas' was unexpected" in found
+    assert "'two' is not of type 'integer'" in found
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -216,6 +212,13 @@ def test_a_service_takes_further_variables_and_volumes(part: str) -> None:
     assert container["envFrom"] == [{"secretRef": {"name": "more"}}]
     assert {"name": "more", "emptyDir": {}} in spec["volumes"]
     assert {"name": "more", "mountPath": "/more"} in container["volumeMounts"]
+
+
+def test_what_helm_test_runs_may_run_where_edges_may() -> None:
+    wish = {"nodeSelector": {"disk": "fast"}, "tolerations": [{"key": "music", "operator": "Exists"}]}
+    _, spec = render({"edge": wish}).pod("test")
+    assert spec["nodeSelector"] == wish["nodeSelector"]
+    assert spec["tolerations"] == wish["tolerations"]
 
 
 def test_images_come_from_the_registry_and_tag_that_are_named() -> None:

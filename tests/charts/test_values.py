@@ -74,12 +74,20 @@ def test_a_value_that_cannot_be_is_refused_by_name(values: dict[str, Any], words
         ),
         (tree("synthesis.gpu.sharing", "mig"), "synthesis.gpu.migProfile: got nothing with sharing mig"),
         (
+            tree("synthesis.strategy.rollingUpdate", {"maxSurge": "0%", "maxUnavailable": 0}),
+            "synthesis.strategy.rollingUpdate: got 0 for both maxSurge and maxUnavailable",
+        ),
+        (
+            tree("monitoring", {"monitors": "PodMonitor", "interval": "5s", "scrapeTimeout": "5001ms"}),
+            "monitoring.scrapeTimeout: got 5001ms, expected at most monitoring.interval, which is 5s",
+        ),
+        (
             tree("edge.buffer", {"minCapacityMs": 2000, "maxCapacityMs": 1000}),
             "edge.buffer.minCapacityMs: got 2000, expected at most maxCapacityMs, which is 1000",
         ),
         (
-            tree("edge", {"drainSeconds": 60, "terminationGracePeriodSeconds": 30}),
-            "edge.terminationGracePeriodSeconds: got 30, expected more than edge.drainSeconds, which is 60",
+            tree("edge", {"drainSeconds": 60, "terminationGracePeriodSeconds": 74}),
+            "edge.terminationGracePeriodSeconds: got 74, expected at least 75, which is edge.drainSeconds (60) and 15",
         ),
         (tree("edge.jwt", ON), "edge.jwt.key: got nothing with jwt.enabled"),
         (

@@ -178,6 +178,54 @@ class Cluster:
         found.wait_for("all listening", 120)
         return found
 
+    def kill_container(self, container: str, node: str) -> None:
+        """SIGKILL to every process of a container, by a pod on its node that sees them all."""
+        # Nothing of the kind is let into the namespace of the tests.
+        namespace = f"{self.namespace}-kill"
+        script = (
+            "import os, sys\n"
+            "for pid in filter(str.isdigit, os.listdir('/proc')):\n"
+            "    try:\n"
+            "        if sys.argv[1] in open(f'/proc/{pid}/cgroup').read():\n"
+            "            os.kill(int(pid), 9)\n"
+            "            print('killed')\n"
+            "    except OSError:\n"
+            "        pass\n"
+        )
+        edge = self.get("deployment", "auralis-edge")["spec"]["template"]["spec"]["containers"][0]
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "killer", "namespace": namespace},
+            "spec": {
+                "restartPolicy": "Never",
+                "hostPID": True,
+                "nodeName": node,
+                "automountServiceAccountToken": False,
+                "containers": [
+                    {
+                        "name": "killer",
+                        "image": edge["image"],
+                        "imagePullPolicy": edge["imagePullPolicy"],
+                        "securityContext": {"runAsUser": 0},
+                        "command": ["python", "-c", script, container],
+                    }
+                ],
+            },
+        }
+        allowing = {"pod-security.kubernetes.io/enforce": "privileged"}
+        own = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": allowing}}
+        self.everywhere("apply", "-f", "-", stdin=json.dumps(own))
+        try:
+            self.everywhere("apply", "-f", "-", stdin=json.dumps(pod))
+            done = "jsonpath={.status.phase}=Succeeded"
+            self.everywhere("wait", "-n", namespace, "pod/killer", f"--for={done}", "--timeout=60s")
+            assert "killed" in self.everywhere("logs", "-n", namespace, "killer"), (
+                f"{container} has no process on {node}"
+            )
+        finally:
+            self.everywhere("delete", "pod", "-n", namespace, "killer", "--ignore-not-found", "--grace-period=1")
+
     def describe_edges(self) -> str:
         """What edges count and say about chunks that came late or not at all."""
         lines = []
@@ -258,7 +306,7 @@ def cluster() -> Iterator[Cluster]:
     try:
         yield cluster
     finally:
-        cluster.kubectl("delete", "namespace", namespace, "--wait=false")
+        cluster.kubectl("delete", "namespace", namespace, f"{namespace}-kill", "--wait=false", "--ignore-not-found")
 
 
 @pytest.fixture(autouse=True)

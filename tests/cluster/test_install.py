@@ -78,6 +78,20 @@ def test_pods_run_as_a_user_without_rights_on_a_root_that_cannot_be_written(inst
         assert said[-1] == str(part == "telemetry")
 
 
+def test_images_bring_nothing_that_installs(installed: Installed) -> None:
+    script = (
+        "import glob, shutil\n"
+        "found = [shutil.which(name) for name in ('pip', 'pip3')]\n"
+        "found += glob.glob('/usr/local/lib/python3*/site-packages/pip*')\n"
+        "found += glob.glob('/usr/local/lib/python3*/ensurepip')\n"
+        "found += glob.glob('/opt/auralis/lib/python3*/site-packages/pip*')\n"
+        "print([each for each in found if each])\n"
+    )
+    for part in ("synthesis", "edge", "telemetry"):
+        said = installed.cluster.kubectl("exec", f"deployment/auralis-{part}", "--", "python", "-c", script)
+        assert said.strip() == "[]", part
+
+
 def test_telemetry_may_patch_pods_here_and_nothing_else(installed: Installed) -> None:
     cluster = installed.cluster
 

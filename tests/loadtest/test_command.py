@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,35 @@ def test_an_api_server_that_is_away_for_a_moment_ends_nothing(
 
     monkeypatch.setattr(cluster, "pods", now_and_then)
     assert run_loadtest(wishes(tmp_path)) == 0
+
+
+def test_a_job_that_cannot_be_taken_away_costs_no_report(
+    cluster: FakeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def gone(_: object) -> None:
+        raise ClusterError("The cluster does not answer.")
+
+    monkeypatch.setattr(cluster, "delete", gone)
+    assert run_loadtest(wishes(tmp_path)) == 0
+    assert json.loads((tmp_path / "report.json").read_text())["kept"] is True
+    said = " ".join(capsys.readouterr().err.split())
+    assert re.search(r"does not answer\. If there is a job auralis-loadtest-\w+, it ends by", said)
+
+
+def test_why_no_job_could_be_made_is_said_and_not_that_there_is_none_to_delete(
+    cluster: FakeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(what: str) -> Callable[[object], None]:
+        def method(_: object) -> None:
+            raise ClusterError(f"The cluster does not let us {what} the job: 403 Forbidden.")
+
+        return method
+
+    monkeypatch.setattr(cluster, "create", refuse("create"))
+    monkeypatch.setattr(cluster, "delete", refuse("delete"))
+    assert run_loadtest(wishes(tmp_path)) == 1
+    assert "does not let us create the job: 403 Forbidden." in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "report.json").exists()
 
 
 def test_wishes_that_cannot_be_are_refused_before_anything_is_made(cluster: FakeCluster, tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ apiVersion: monitoring.coreos.com/v1
 kind: {{ $monitoring.monitors }}
 {{ include "auralis.metadata" (merge (dict "moreLabels" $monitoring.labels) .) }}
 spec:
+  # `auralis` whatever the release is called: the alert of silent processes goes by it.
+  jobLabel: app.kubernetes.io/name
   selector:
     matchLabels:
       {{- include "auralis.selector" . | nindent 6 }}
@@ -41,4 +43,10 @@ spec:
         - {sourceLabels: [__meta_kubernetes_pod_label_app_kubernetes_io_component], targetLabel: service}
         - {sourceLabels: [__meta_kubernetes_pod_name], targetLabel: instance}
 {{- end }}
+{{- end -}}
+
+{{/* A duration such as 15s in milliseconds. */}}
+{{- define "auralis.milliseconds" -}}
+{{- $factor := get (dict "ms" 1 "s" 1000 "m" 60000 "h" 3600000) (regexFind "[a-z]+$" .) -}}
+{{- mul (regexFind "^[0-9]+" . | int64) $factor -}}
 {{- end -}}

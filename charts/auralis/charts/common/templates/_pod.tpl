@@ -159,7 +159,7 @@ The Deployment of a service. What is particular to a part is in its own template
   auralis.<part>.env, .ports and, where the part has them, .lifecycle, .volumes, .mounts, .limits
 The scope may hold
   gpu, checksums, scrapeScope  see above
-  graceSeconds                 from SIGTERM to SIGKILL
+  graceSeconds                 from a pod's deletion to SIGKILL, preStop included
   token                        "true": mounts the service account's token
 */}}
 {{- define "auralis.deployment" -}}
