@@ -27,7 +27,8 @@ from services.contract.timebase import (
     CHUNKS_PER_BLOCK,
     TICKS_PER_S,
 )
-from services.synthesis.dsp.grid import QUARTER
+from services.synthesis.allocator import keep_freed_memory
+from services.synthesis.dsp.grid import QUARTER, QUARTER_BLOCK
 from services.synthesis.dsp.noise import colour_taps
 from services.synthesis.dsp.reverb import PARTS, SECONDS_NEEDED, impulse_response, inverse, response_spectra
 from services.synthesis.dsp.voices import sent
@@ -128,6 +129,8 @@ class Renderer:
     ) -> None:
         # Decaying tails reach numbers so small that a CPU needs a hundred times as long for them.
         torch.set_flush_denormal(True)
+        if device.type == "cpu":
+            keep_freed_memory()
         self.device = device
         self.batch_size = batch_size or default_batch_size(device)
         self._readback = Readback(device)
