@@ -97,9 +97,9 @@ class SendStore:
 
         Args:
             keys: of the seconds.
-            sends: float32 [len(keys), QUARTER_BLOCK].
+            sends: float32 [len(keys), QUARTER_BLOCK], or a view of as many numbers.
         """
-        _write(self.sends, self.claim(keys), sends)
+        _write(self.sends.view(-1, *sends.shape[1:]), self.claim(keys), sends)
         # Not before: another thread would make its reverb of what was in the slot until now.
         with self._lock:
             self._stored.update(key for key in keys if key in self._slots)
@@ -143,8 +143,8 @@ class SendStore:
                 while (stream, second) in self._slots:
                     self._drop((stream, second))
                     second -= 1
-            # Looking at all streams once a second is enough.
-            if newest == self._forgot_at:
+            # Looking at all streams once a second is enough; batches overlap by a second or a few.
+            if self._forgot_at is not None and self._forgot_at - FORGET_SECONDS < newest <= self._forgot_at:
                 return
             self._forgot_at = newest
             horizon = newest - FORGET_SECONDS
@@ -161,7 +161,7 @@ class SendStore:
 
 
 def _write(rows: Tensor, slots: list[int], values: Tensor) -> None:
-    """Write `values` into those of `rows`; both [any, numbers]."""
+    """Write `values` into the `slots` of `rows`."""
     if rows.device.type == "cpu":
         # Torch, and numpy with a list of places, find theirs anew for each number.
         there = rows.numpy()
