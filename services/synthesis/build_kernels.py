@@ -42,6 +42,8 @@ def compiler_settings(compiler: str) -> AbstractContextManager[Any]:
         # As many threads as the process that runs it has, not the one that built it.
         "cpp.dynamic_threads": True,
         "cpp.cxx": (None, compiler),
+        # The voices' sums share their sines in one pass; from 30 operations on they would go through memory one by one.
+        "realize_opcount_threshold": 64,
         # What calls the kernels is not worth the compiler's time.
         "aot_inductor.compile_wrapper_opt_level": "O0",
     }

@@ -14,7 +14,15 @@ from torch import Tensor
 
 from services.synthesis.dsp import control, level, noise, resample, reverb, voices
 from services.synthesis.dsp.control import COLUMNS, Gain
-from services.synthesis.dsp.grid import INTERVALS, LOW_FRAMES, LOW_INTERVALS, POINTS, QUARTER, QUARTER_INTERVAL
+from services.synthesis.dsp.grid import (
+    INTERVALS,
+    LOW_FRAMES,
+    LOW_INTERVALS,
+    PADDED_INTERVAL,
+    POINTS,
+    QUARTER,
+    QUARTER_INTERVAL,
+)
 from services.synthesis.dsp.noise import AIR_TAPS, WHITE_FRAMES
 from services.synthesis.dsp.reverb import PADDED_BINS, PARTS, WET_OFFSET, WINDOW_FRAMES
 
@@ -98,7 +106,7 @@ def _points() -> tuple[Tensor, ...]:
 
 def _parts() -> tuple[Tensor, ...]:
     return (
-        torch.rand(4, 3, LOW_INTERVALS, QUARTER_INTERVAL),
+        torch.rand(4, LOW_INTERVALS, 3, PADDED_INTERVAL),
         torch.rand(4, 2, WINDOW_FRAMES),
         torch.rand(4, 2, WHITE_FRAMES),
         torch.rand(4, AIR_TAPS),

@@ -102,12 +102,14 @@ class Placement:
     """What sounds in one block of one stream.
 
     Attributes:
+        stream: id of `spec`, which takes longer to write than to look up.
         section: that the block lies in.
         low, high: partials of either band.
         low_count, high_count: how many they are.
     """
 
     spec: StreamSpec
+    stream: str
     block: int
     section: PreparedSection
     low: tuple[Sounding, ...]
@@ -172,7 +174,10 @@ class Packer:
 
     def section(self, spec: StreamSpec, number: int) -> PreparedSection:
         """The prepared section `number` of `spec`."""
-        key = (spec.stream_id, number)
+        return self._section(spec, spec.stream_id, number)
+
+    def _section(self, spec: StreamSpec, stream: str, number: int) -> PreparedSection:
+        key = (stream, number)
         with self._lock:
             prepared = self._prepared.get(key)
             if prepared is not None:
@@ -192,9 +197,10 @@ class Packer:
         the change costs nothing.
         """
         number, second = divmod(block, BLOCKS_PER_SECTION)
-        moment = 20 + _stream_number(spec) % 200
-        if second >= moment and (spec.stream_id, number + 1) not in self._prepared:
-            self.section(spec, number + 1)
+        stream = spec.stream_id
+        moment = 20 + _stream_number(stream) % 200
+        if second >= moment and (stream, number + 1) not in self._prepared:
+            self._section(spec, stream, number + 1)
 
     def forget(self, rendered: Mapping[str, int]) -> None:
         """Drop what no block to come will need, so that memory follows the streams in use and not those that were.
@@ -224,12 +230,13 @@ class Packer:
     def place(self, spec: StreamSpec, block: int) -> Placement:
         """Find what sounds in `block`: notes of its own section, and what still rings of the section before."""
         number, second = divmod(block, BLOCKS_PER_SECTION)
-        section = self.section(spec, number)
+        stream = spec.stream_id
+        section = self._section(spec, stream, number)
         parts = [(section, second)]
         if number:
-            parts.insert(0, (self.section(spec, number - 1), second + BLOCKS_PER_SECTION))
+            parts.insert(0, (self._section(spec, stream, number - 1), second + BLOCKS_PER_SECTION))
         low, high = (_sounding(parts, band) for band in ("low", "high"))
-        return Placement(spec, block, section, low, high, _count(low), _count(high))
+        return Placement(spec, stream, block, section, low, high, _count(low), _count(high))
 
     def partials(self, rows: Sequence[Placement], band: str, *, least: int = 1) -> PackedPartials:
         """Pack the partials of `rows`; at least `least` wide."""
@@ -481,5 +488,5 @@ def _stream_seeds(spec: StreamSpec) -> tuple[int, int, int]:
     return tuple(int.from_bytes(digest[i : i + 4], "little") for i in (0, 4, 8))  # type: ignore[return-value]  # three
 
 
-def _stream_number(spec: StreamSpec) -> int:
-    return int.from_bytes(hashlib.sha256(spec.stream_id.encode()).digest()[:4], "little")
+def _stream_number(stream: str) -> int:
+    return int.from_bytes(hashlib.sha256(stream.encode()).digest()[:4], "little")

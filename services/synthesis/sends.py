@@ -5,6 +5,7 @@ Nothing depends on it but speed: what is missing is computed again, with the sam
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from threading import Lock
 from typing import Final
 
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from services.synthesis.dsp.grid import QUARTER_BLOCK
-from services.synthesis.dsp.reverb import HISTORY_FRAMES, PADDED_BINS, PARTS, WINDOW_FRAMES, spectrum
+from services.synthesis.dsp.reverb import BINS, HISTORY_FRAMES, PADDED_BINS, PARTS, WINDOW_FRAMES, spectrum
 from services.synthesis.upload import upload_index
 
 KEEP_SECONDS: Final = PARTS
@@ -49,6 +50,7 @@ class SendStore:
         self._slots: dict[Key, int] = {}
         self._stored: set[Key] = set()
         self._with_spectrum: set[Key] = set()
+        self._forgot_at: int | None = None
         self._free = list(range(slots - 1, SILENCE, -1))
 
     def __len__(self) -> int:
@@ -68,8 +70,12 @@ class SendStore:
 
     def slot(self, key: Key) -> int:
         """The slot of a second that is kept; seconds before the epoch are silent."""
+        return self.slots([key])[0]
+
+    def slots(self, keys: Iterable[Key]) -> list[int]:
+        """The slots of seconds that are kept, as `slot`."""
         with self._lock:
-            return SILENCE if key[1] < 0 else self._slots[key]
+            return [SILENCE if key[1] < 0 else self._slots[key] for key in keys]
 
     def claim(self, keys: list[Key]) -> list[int]:
         """Slots for seconds whose sends will now be written; `store` does both and says that they are there."""
@@ -92,10 +98,9 @@ class SendStore:
 
         Args:
             keys: of the seconds.
-            sends: float32 [len(keys), QUARTER_BLOCK].
+            sends: float32 [len(keys), QUARTER_BLOCK], or a view of as many numbers.
         """
-        slots = self.claim(keys)
-        self.sends.index_copy_(0, upload_index(slots, self.sends.device), sends)
+        _write(self.sends.view(-1, *sends.shape[1:]), self.claim(keys), sends)
         # Not before: another thread would make its reverb of what was in the slot until now.
         with self._lock:
             self._stored.update(key for key in keys if key in self._slots)
@@ -112,18 +117,16 @@ class SendStore:
         """Compute and keep the spectra of the windows that end with `keys`; their sends and the two before are kept."""
         if not keys:
             return
-        device = self.sends.device
-
-        def gather(back: int) -> Tensor:
-            index = upload_index([self.slot((stream, second - back)) for stream, second in keys], device)
-            return self.sends.index_select(0, index)
-
         windows = self.sends.new_empty((len(keys), WINDOW_FRAMES))
-        windows[:, :HISTORY_FRAMES] = gather(2)[:, QUARTER_BLOCK - HISTORY_FRAMES :]
-        windows[:, HISTORY_FRAMES : HISTORY_FRAMES + QUARTER_BLOCK] = gather(1)
-        windows[:, HISTORY_FRAMES + QUARTER_BLOCK :] = gather(0)
-        index = upload_index([self.slot(key) for key in keys], device)
-        self.spectra.index_copy_(0, index, spectrum(windows))
+        end = 0
+        for back, sends in ((2, self.sends[:, QUARTER_BLOCK - HISTORY_FRAMES :]), (1, self.sends), (0, self.sends)):
+            slots = self.slots((stream, second - back) for stream, second in keys)
+            begin, end = end, end + sends.shape[1]
+            torch.index_select(sends, 0, upload_index(slots, sends.device), out=windows[:, begin:end])
+        transformed = spectrum(windows)
+        # What fills a slot up to a round length is never written, and zero.
+        _write(self.spectra[:, 0, :BINS], slots, transformed.real)
+        _write(self.spectra[:, 1, :BINS], slots, transformed.imag)
         self._with_spectrum.update(keys)
 
     def forget(self, rendered: dict[str, int]) -> None:
@@ -134,8 +137,18 @@ class SendStore:
         """
         if not rendered:
             return
-        horizon = max(rendered.values()) - FORGET_SECONDS
+        newest = max(rendered.values())
         with self._lock:
+            for stream, latest in rendered.items():
+                second = latest - KEEP_SECONDS
+                while (stream, second) in self._slots:
+                    self._drop((stream, second))
+                    second -= 1
+            # Looking at all streams once a second is enough; batches overlap by a second or a few.
+            if self._forgot_at is not None and self._forgot_at - FORGET_SECONDS < newest <= self._forgot_at:
+                return
+            self._forgot_at = newest
+            horizon = newest - FORGET_SECONDS
             stale = [
                 key for key in self._slots if key[1] < horizon or key[1] <= rendered.get(key[0], key[1]) - KEEP_SECONDS
             ]
@@ -146,6 +159,17 @@ class SendStore:
         self._stored.discard(key)
         self._with_spectrum.discard(key)
         self._free.append(self._slots.pop(key))
+
+
+def _write(rows: Tensor, slots: list[int], values: Tensor) -> None:
+    """Write `values` into the `slots` of `rows`."""
+    if rows.device.type == "cpu":
+        # Torch, and numpy with a list of places, find theirs anew for each number.
+        there = rows.numpy()
+        for slot, value in zip(slots, values.numpy(), strict=True):
+            there[slot] = value
+    else:
+        rows.index_copy_(0, upload_index(slots, rows.device), values)
 
 
 def _zeros(shape: tuple[int, ...], device: torch.device) -> Tensor:

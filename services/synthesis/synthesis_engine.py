@@ -20,7 +20,7 @@ from torch import Tensor
 from services.contract.spec import StreamSpec
 from services.contract.timebase import BLOCK_FRAMES, BLOCKS_PER_SECTION, CHANNELS, SAMPLE_RATE_HZ
 from services.synthesis.device_selector import AutoDeviceSelector
-from services.synthesis.dsp.grid import INTERVALS, LOW_INTERVALS, QUARTER, QUARTER_INTERVAL
+from services.synthesis.dsp.grid import INTERVALS, LOW_INTERVALS, PADDED_INTERVAL, QUARTER, QUARTER_INTERVAL
 from services.synthesis.dsp.noise import AIR_TAPS
 from services.synthesis.dsp.reverb import PARTS, impulse_response, inverse, response_spectra
 from services.synthesis.dsp.voices import sent
@@ -127,7 +127,7 @@ class OptimizedSynthesisEngine:
         blocks = math.ceil(duration_s)
         prepared = prepare_section(section, self._spec)
         with torch.inference_mode():
-            voices = self._sum(prepared.low, blocks, self._kernels.low, (3, LOW_INTERVALS, QUARTER_INTERVAL))
+            voices = self._sum(prepared.low, blocks, self._kernels.low, (LOW_INTERVALS, 3, PADDED_INTERVAL))
             bright = self._sum(
                 prepared.high, blocks, self._kernels.high, (CHANNELS, QUARTER, INTERVALS, QUARTER_INTERVAL)
             )
@@ -165,7 +165,7 @@ class OptimizedSynthesisEngine:
         store = SendStore(max(blocks + 1, 2 * (PARTS + 2)), self.device)
         keys = [(_STREAM, block) for block in range(blocks)]
         slots = store.claim(keys)
-        store.sends[upload_index(slots, self.device)] = sent(voices)
+        store.sends[upload_index(slots, self.device)] = sent(voices).flatten(1)
         store.store_spectra(keys)
         rows = max(blocks, self._kernels.least)
         wanted = [[store.slot((_STREAM, min(row, blocks - 1) - part)) for part in range(PARTS)] for row in range(rows)]

@@ -14,7 +14,7 @@ from services.contract.timebase import BLOCKS_PER_SECTION
 from services.synthesis.dsp.control import Col
 from services.synthesis.dsp.reverb import SECONDS_NEEDED
 from services.synthesis.pack import PackedPartials, Packer, Placement
-from services.synthesis.render import Job, RenderedBatch, Renderer, render_revision
+from services.synthesis.render import Job, RenderedBatch, Renderer, equal_shares, interleave, render_revision
 from services.synthesis.score.events import Layer
 from services.synthesis.sends import SendStore
 from tests.synthesis.conftest import BUILD_TIMEOUT_S, CPU
@@ -257,3 +257,26 @@ def test_sound_is_stereo_within_limits_and_never_silent(renderer: Renderer) -> N
         assert abs(sound.mean()) < 1e-3, preset
         left, right = sound.T
         assert np.sqrt(((left - right) ** 2).mean()) > 0.02 * np.sqrt((sound**2).mean()), f"{preset}: mono"
+
+
+def test_groups_of_equal_cost_keep_the_order_and_the_bound_and_let_all_threads_end_together() -> None:
+    random = np.random.default_rng(4)
+    for count in (0, 1, 2, 3, 8, 47, 64, 256):
+        for threads in (1, 2, 5):
+            costs = np.sort(random.uniform(200.0, 600.0, count))[::-1].tolist()
+            groups = equal_shares(list(range(count)), costs, most=24, threads=threads)
+            assert [item for group in groups for item in group] == list(range(count))
+            assert all(0 < len(group) <= 24 for group in groups)
+            if count >= 8 * threads:
+                # Each thread takes the next group when it is free.
+                busy = [0.0] * threads
+                for group in groups:
+                    busy[busy.index(min(busy))] += sum(costs[item] for item in group)
+                assert max(busy) < 1.15 * sum(costs) / threads, (count, threads)
+
+
+def test_frames_of_four_phases_are_put_in_their_places() -> None:
+    phases = np.arange(4 * 11_025, dtype=np.int32).reshape(4, 11_025) - 20_000
+    frames = np.empty(44_100, dtype=np.int32)
+    interleave(phases, frames)
+    assert np.array_equal(frames, phases.T.reshape(-1))

@@ -12,7 +12,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from services.synthesis.dsp.grid import GUARD_INTERVALS, INTERVAL_FRAMES, POINTS, QUARTER_INTERVAL
+from services.synthesis.dsp.grid import GUARD_INTERVALS, INTERVAL_FRAMES, LANES, POINTS, QUARTER_INTERVAL
 from services.synthesis.dsp.sine import sine
 
 
@@ -54,6 +54,8 @@ class Gain(IntEnum):
     RIGHT_STEP = 3
     SEND = 4
     SEND_STEP = 5
+    TWICE_COSINE = 6
+    """No gain, but with them: of the phase that passes in LANES quarter-rate frames."""
 
 
 def expand(parameters: Tensor, phases: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,6 +94,11 @@ def expand(parameters: Tensor, phases: Tensor) -> tuple[Tensor, Tensor]:
             (there[2] - here[2]) * step,
             here[3],
             (there[3] - here[3]) * step,
+            # Written out: a second use of `phase_step` would bring it to memory and back.
+            2.0
+            * sine(
+                cycles_per_frame * (LANES * INTERVAL_FRAMES / QUARTER_INTERVAL) + (there[0] - here[0]) * (LANES * step)
+            ),
         ),
         dim=2,
     )

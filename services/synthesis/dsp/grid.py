@@ -27,6 +27,11 @@ LOW_FRAMES: Final = LOW_INTERVALS * QUARTER_INTERVAL
 """Quarter-rate frames of a block with its guards: 11,151."""
 GUARD_FRAMES: Final = GUARD_INTERVALS * QUARTER_INTERVAL
 
+LANES: Final = 16
+"""Frames that are computed side by side: a vector of a large processor, two of a smaller one."""
+PADDED_INTERVAL: Final = 4 * LANES
+"""Quarter-rate frames of an interval, and one more that nobody hears."""
+
 POINTS: Final = LOW_INTERVALS
 """Control points computed for a block: the beginning of each interval, the guards' included; each has its slopes."""
 

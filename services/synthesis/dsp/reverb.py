@@ -136,18 +136,15 @@ def mix_spectra(kept: Tensor, slots: Tensor, responses: Tensor, rooms: Tensor) -
 
 
 def spectrum(windows: Tensor) -> Tensor:
-    """Spectra [rows, 2, PADDED_BINS] of windows [rows, WINDOW_FRAMES].
+    """Spectra, complex64 [rows, BINS], of windows [rows, WINDOW_FRAMES].
 
     One row alone takes another path through the library than two, with other last bits: it is doubled.
     """
     rows = windows.shape[0]
     if rows == 1:
         windows = windows.expand(2, -1).contiguous()
-    transformed = torch.fft.rfft(windows)[:rows]
-    result = windows.new_zeros((rows, 2, PADDED_BINS))
-    result[:, 0, :BINS] = transformed.real
-    result[:, 1, :BINS] = transformed.imag
-    return result
+    transformed: Tensor = torch.fft.rfft(windows)[:rows]
+    return transformed
 
 
 def inverse(real: Tensor, imaginary: Tensor) -> Tensor:

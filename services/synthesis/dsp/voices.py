@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from services.synthesis.dsp.control import Gain
-from services.synthesis.dsp.grid import GUARD_INTERVALS, INTERVALS, QUARTER, QUARTER_INTERVAL
+from services.synthesis.dsp.grid import GUARD_INTERVALS, INTERVALS, LANES, PADDED_INTERVAL, QUARTER, QUARTER_INTERVAL
 from services.synthesis.dsp.sine import sine
 
 _BLOCK = slice(GUARD_INTERVALS, GUARD_INTERVALS + INTERVALS)
@@ -19,25 +19,38 @@ def low(turns: Tensor, gains: Tensor) -> Tensor:
         turns, gains: what `expand` returns.
 
     Returns:
-        [rows, 3, LOW_INTERVALS, QUARTER_INTERVAL]: left, right, and what goes to the reverb (whose guards nobody needs,
+        [rows, LOW_INTERVALS, 3, PADDED_INTERVAL]: left, right, and what goes to the reverb (whose guards nobody needs,
         but a sum of another shape would not share the sines).
     """
-    frame = torch.arange(QUARTER_INTERVAL, dtype=torch.float32, device=turns.device)
+    frame = torch.arange(LANES, dtype=torch.float32, device=turns.device)
 
-    # [rows, LOW_INTERVALS, partials, QUARTER_INTERVAL] each
-    def gain(value: Gain, slope: Gain) -> Tensor:
-        return gains[:, :, value, :, None] + gains[:, :, slope, :, None] * frame
+    # [rows, LOW_INTERVALS, partials, LANES] each
+    def line(value: Gain) -> Tensor:
+        return gains[:, :, value, :, None]
 
-    wave = sine(turns[..., 0:1] + turns[..., 1:2] * frame)
-    left = (wave * gain(Gain.LEFT, Gain.LEFT_STEP)).sum(2)
-    right = (wave * gain(Gain.RIGHT, Gain.RIGHT_STEP)).sum(2)
-    send = (wave * gain(Gain.SEND, Gain.SEND_STEP)).sum(2)
-    return torch.stack((left, right, send), dim=1)
+    turn = turns[..., 0:1] + turns[..., 1:2] * (frame + LANES)
+    second, third = sine(turn), sine(turn + turns[..., 1:2] * LANES)
+    # cos(x + y) + cos(x - y) = 2 cos(y) cos(x): the outer two of four take one multiplication each.
+    twice_cosine = line(Gain.TWICE_COSINE)
+    waves = (twice_cosine * second - third, second, third, twice_cosine * third - second)
+    sums = []
+    for value, slope in ((Gain.LEFT, Gain.LEFT_STEP), (Gain.RIGHT, Gain.RIGHT_STEP), (Gain.SEND, Gain.SEND_STEP)):
+        gain = line(value) + line(slope) * frame
+        for wave in waves:
+            sums.append((wave * gain).sum(2))
+            gain = gain + line(slope) * LANES
+    rows, intervals = gains.shape[:2]
+    return torch.stack(sums, dim=2).reshape(rows, intervals, 3, PADDED_INTERVAL)
+
+
+def heard(voices: Tensor) -> Tensor:
+    """Left and right of what `low` returns: [rows, 2, LOW_INTERVALS, QUARTER_INTERVAL]."""
+    return voices[:, :, :2, :QUARTER_INTERVAL].transpose(1, 2)
 
 
 def sent(voices: Tensor) -> Tensor:
-    """The part of what `low` returns that goes to the reverb, without guards: [rows, QUARTER_BLOCK]."""
-    return voices[:, 2, _BLOCK].reshape(voices.shape[0], -1)
+    """What `low` returns that goes to the reverb, without guards: [rows, INTERVALS, QUARTER_INTERVAL]."""
+    return voices[:, _BLOCK, 2, :QUARTER_INTERVAL]
 
 
 def high(turns: Tensor, gains: Tensor) -> Tensor:

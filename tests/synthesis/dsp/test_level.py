@@ -8,6 +8,7 @@ from services.synthesis.dsp.grid import (
     INTERVALS,
     LOW_FRAMES,
     LOW_INTERVALS,
+    PADDED_INTERVAL,
     QUARTER,
     QUARTER_BLOCK,
     QUARTER_INTERVAL,
@@ -89,7 +90,7 @@ def test_air_follows_its_level_from_the_blocks_start_to_its_end() -> None:
     taps = torch.zeros(1, AIR_TAPS)
     taps[0, 0] = 1.0
     level = torch.tensor([[[1.0, 2.0], [0.0, 0.0]]])
-    voices, wet = torch.zeros(1, 3, LOW_INTERVALS, QUARTER_INTERVAL), torch.zeros(1, 2, LOW_FRAMES)
+    voices, wet = torch.zeros(1, LOW_INTERVALS, 3, PADDED_INTERVAL), torch.zeros(1, 2, LOW_FRAMES)
     mixed = quarter_mix(voices, wet, white, taps, level)
     expected = 1.0 + (np.arange(LOW_FRAMES) - GUARD_FRAMES) / QUARTER_BLOCK
     assert np.allclose(mixed[0, 0].numpy(), expected, atol=1e-5)
