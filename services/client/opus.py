@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.contract.errors import MessageError
-from services.contract.timebase import CHANNELS, CHUNK_FRAMES, SAMPLE_RATE_HZ
-from services.contract.websocket import OPUS_RATE_HZ, unpack_opus
+from services.contract.timebase import CHANNELS, SAMPLE_RATE_HZ
+from services.contract.websocket import OPUS_PACKET_MS, OPUS_PACKETS, OPUS_PREROLL_PACKETS, OPUS_RATE_HZ, unpack_opus
 from services.runtime.polyphase import Polyphase
 
+_PACKET_FRAMES: Final = OPUS_RATE_HZ * OPUS_PACKET_MS // 1000
 _JOINT_FRAMES: Final = SAMPLE_RATE_HZ // 200
 """5 ms over which what two decoders differ by at a joint is faded out."""
 _JOINT: Final = (0.5 + 0.5 * np.cos(np.linspace(0, np.pi, _JOINT_FRAMES, dtype=np.float32)))[:, None]
@@ -53,21 +54,19 @@ class OpusDecoder:
             self._codec.sample_rate = OPUS_RATE_HZ
             self._codec.layout = "stereo"
             self._resampler = Polyphase(OPUS_RATE_HZ, SAMPLE_RATE_HZ)
-            before = self._resampler.process(self._decode(preroll))
+            before = self._resampler.process(self._decode(preroll, OPUS_PREROLL_PACKETS))
             if self._last_id is not None and chunk_id == self._last_id + 1:
                 difference = self._last_frame - before[-1]
         elif self._codec is None:
             raise MessageError("Opus frame: got no pre-roll, expected it on a connection's first frame")
-        sound = self._resampler.process(self._decode(packets))
-        if len(sound) != CHUNK_FRAMES:
-            raise MessageError(f"Opus frame: decodes to {len(sound)} frames, expected {CHUNK_FRAMES}")
+        sound = self._resampler.process(self._decode(packets, OPUS_PACKETS))
         if difference is not None:
             sound[:_JOINT_FRAMES] += difference * _JOINT
         self._last_id, self._last_frame = chunk_id, sound[-1].copy()
         return np.clip(np.rint(sound), -32768, 32767).astype("<i2").tobytes()
 
-    def _decode(self, packets: list[bytes]) -> NDArray[np.float32]:
-        """Float32 [frames, 2] at 48 kHz, in steps of the 16-bit scale."""
+    def _decode(self, packets: list[bytes], expected_packets: int) -> NDArray[np.float32]:
+        """Float32 [frames, 2] at 48 kHz, in steps of the 16-bit scale: 20 ms for each packet."""
         assert self._codec is not None  # noqa: S101 - for the type checker; the caller has made it
         parts: list[NDArray[np.float32]] = []
         try:
@@ -78,4 +77,8 @@ class OpusDecoder:
                 )
         except av.FFmpegError as error:
             raise MessageError(f"Opus frame: a packet cannot be decoded ({error})") from error
-        return np.concatenate(parts) if parts else np.zeros((0, CHANNELS), np.float32)
+        sound = np.concatenate(parts) if parts else np.zeros((0, CHANNELS), np.float32)
+        expected_frames = expected_packets * _PACKET_FRAMES
+        if len(sound) != expected_frames:
+            raise MessageError(f"Opus frame: decodes to {len(sound)} frames, expected {expected_frames}")
+        return sound

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -251,7 +250,8 @@ def _read_audio(value: dict[str, Any], now_s: float, now_unix_s: float) -> Chunk
         raise FieldError("data", data, "base64 text")
     try:
         pcm = base64.b64decode(data, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
+        # binascii.Error is one; text that is not ASCII raises the plain kind.
         raise MessageError(f"audio: data is not base64 ({error})") from error
     if len(pcm) != CHUNK_BYTES:
         raise TruncatedError("audio", len(pcm), CHUNK_BYTES)
