@@ -83,6 +83,7 @@ class StreamDemand:
         self.spec = spec
         self.delay_s = ask_delay_s(edge, spec.stream_id)
         self._urgent: set[int] = set()
+        self._begun = False
         # (block, revision) -> (attempt asked, when first asked)
         self._asked: dict[tuple[int, str], tuple[int, float]] = {}
 
@@ -104,10 +105,15 @@ class StreamDemand:
         lead_s = LEAD_S if lead_s is None else lead_s
         live = math.floor(now_s)
         self._forget(live)
-        for block in range(live, live + math.ceil(lead_s) + 1):
+        blocks = range(live, live + math.ceil(lead_s) + 1)
+        self._begun = self._begun or any(map(has_block, blocks))
+        for block in blocks:
             if now_s > block + 1 - USEFUL_S or has_block(block):
                 continue
             urgent = block in self._urgent
+            if self._urgent and not self._begun and block > max(self._urgent) + 1:
+                # Of a stream that nobody hears yet, no more than it begins with: who steers on leaves no work behind.
+                break
             # Since when this edge may ask; re-asks follow at the same distance for all.
             waited_s = now_s - (block - lead_s) - (0.0 if urgent else self.delay_s)
             if waited_s < 0:

@@ -18,7 +18,7 @@ from services.runtime.bus import Job
 from services.simulation.network import Network
 from services.simulation.report import Tally
 from services.simulation.timeline import Timeline
-from services.synthesis.batching import IN_PROGRESS_S, MAX_BATCH, Verdict, batch_limit, choose, judge
+from services.synthesis.batching import IN_PROGRESS_S, MAX_BATCH, Verdict, batch_limit, choose, judge, presses
 
 FIXED_S: Final = 0.005
 """What a batch costs however small it is."""
@@ -159,7 +159,7 @@ class Worker:
         self._busy = True
         while self._busy:
             limit = batch_limit(self._capacity, fixed=None, memory_limit=MAX_BATCH)
-            batch = choose(list(self._lanes.values()), limit)
+            batch = choose(list(self._lanes.values()), limit, pressing=self._presses)
             for lane, held in self._lanes.items():
                 if lane not in self._pulling and len(held) < limit and self._network.up:
                     self._pulling.add(lane)
@@ -170,6 +170,9 @@ class Worker:
                 self._time.after(took_s, self._rendered, wanted, life)
                 return
             self._busy = bool(batch)
+
+    def _presses(self, held: Held) -> bool:
+        return presses(held.request.block, self._time.now_s)
 
     def _is_wanted(self, held: Held) -> bool:
         verdict = judge(held.request.block, held.job.deliveries, self._time.now_s)

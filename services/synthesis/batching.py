@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from typing import Final, Protocol
 
@@ -13,6 +13,8 @@ from services.contract.timebase import due_s, first_tick
 BATCH_S: Final = 0.125
 """A batch is as large as renders in so long: larger ones gain nothing, and an urgent block waits for half of one."""
 MAX_BATCH: Final = 256
+PRESSING_S: Final = 3.0
+"""Before a block is due. Asked for five seconds ahead, it has usually been rendered four seconds before."""
 FIRST_BATCH: Final = 8
 """Until the speed is known."""
 ACK_WAIT_S: Final = 1.0
@@ -53,24 +55,40 @@ def batch_limit(capacity_streams: float, *, fixed: int | None, memory_limit: int
     return max(1, min(wanted, memory_limit, MAX_BATCH))
 
 
-def choose[Held: InHand](lanes: Sequence[deque[Held]], limit: int) -> list[Held]:
-    """Take up to `limit` jobs out of the lanes, the first lane first; one that has come back is alone.
+def choose[Held: InHand](
+    lanes: Sequence[deque[Held]], limit: int, *, pressing: Callable[[Held], bool] = lambda _: False
+) -> list[Held]:
+    """Take up to `limit` jobs out of the lanes; one that has come back is alone.
 
     Alone, because what cost one worker its life must not take its neighbours along a second time. It is older than what
     else its lane holds, but somebody waits for what stands in a lane before its own: that goes first, and by itself.
+
+    What presses comes before all that does not, whatever its lane: whoever begins may wait, before somebody who listens
+    hears a loop.
     """
     for number, lane in enumerate(lanes):
         for held in lane:
             if held.job.deliveries > 1:
                 lane.remove(held)
                 return [held]
-        if lane and any(held.job.deliveries > 1 for later in lanes[number + 1 :] for held in later):
+        back = [held for later in lanes[number + 1 :] for held in later if held.job.deliveries > 1]
+        if lane and back and not any(map(pressing, back)):
             return [lane.popleft() for _ in range(min(limit, len(lane)))]
     batch: list[Held] = []
+    for lane in lanes[1:]:
+        taken = [held for held in lane if pressing(held)][: limit - len(batch)]
+        for held in taken:
+            lane.remove(held)
+        batch += taken
     for lane in lanes:
         while lane and len(batch) < limit:
             batch.append(lane.popleft())
     return batch
+
+
+def presses(block: int, now_s: float) -> bool:
+    """Whether a block that somebody listens for will soon be missed."""
+    return due_s(first_tick(block)) - now_s < PRESSING_S
 
 
 class Verdict(Enum):

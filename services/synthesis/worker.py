@@ -50,6 +50,7 @@ from services.synthesis.batching import (
     choose,
     follow_speed,
     judge,
+    presses,
 )
 from services.synthesis.metrics import MODES, SynthesisMetrics
 from services.synthesis.render import SOUND_VERSION, RenderedBatch, render_revision
@@ -290,7 +291,7 @@ class Worker:
                 await heart
 
     async def _next_batch(self) -> list[_Held]:
-        """Jobs for one batch: `now` first. Waits while there are none; empty when the worker stops."""
+        """Jobs for one batch: those that press, then `now`. Waits while there are none; empty when the worker stops."""
         limit = self.batch_limit
         while not self._stop.is_set():
             for lane in self._lanes:
@@ -298,7 +299,7 @@ class Worker:
                     ended, lane.fetch = lane.fetch, None
                     # Raises what the bus raised, where it did.
                     ended.result()
-            batch = choose([lane.held for lane in self._lanes], limit)
+            batch = choose([lane.held for lane in self._lanes], limit, pressing=self._presses)
             for lane in self._lanes:
                 # Fetch while the batch renders; but take no more than one batch, others may be idle.
                 if lane.fetch is None and len(lane.held) < limit:
@@ -312,6 +313,9 @@ class Worker:
             await asyncio.wait([stopping, *fetches], return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
         return []
+
+    def _presses(self, held: _Held) -> bool:
+        return presses(held.request.block, self._clock.now())
 
     async def _fetch(self, lane: _LaneState, jobs: int) -> None:
         # Kept at once, so that they are reported as in progress while a batch renders.

@@ -26,14 +26,22 @@ def demand_of(spec: StreamSpec = SPEC, edge: str = "edge-1") -> StreamDemand:
     return StreamDemand(spec, edge)
 
 
-def test_a_new_listeners_first_two_blocks_go_out_at_once_in_the_quick_lane_and_the_rest_ahead() -> None:
+def test_a_new_listeners_first_blocks_go_out_at_once_and_the_rest_when_one_has_come() -> None:
     demand = demand_of()
     demand.hurry(B)
     first = asks(demand, NOW_S + 0.05, set())
-    assert [(lane, block) for lane, block, _ in first] == [
-        ("now", 0), ("now", 1), ("ahead", 2), ("ahead", 3), ("ahead", 4),
-    ]  # fmt: skip
+    assert [(lane, block) for lane, block, _ in first] == [("now", 0), ("now", 1), ("ahead", 2)]
     assert asks(demand, NOW_S + 0.06, set()) == []
+    rest = asks(demand, NOW_S + 0.1, {B})
+    assert [(lane, block) for lane, block, _ in rest] == [("ahead", 3), ("ahead", 4)]
+
+
+def test_whoever_joins_a_stream_that_has_played_holds_nothing_back() -> None:
+    demand = demand_of()
+    asks(demand, NOW_S - 1.0, {B - 1})
+    demand.hurry(B)
+    lanes = {block: lane for lane, block, _ in asks(demand, NOW_S + 0.7, set())}
+    assert lanes == {0: "now", 1: "now", 2: "ahead", 3: "ahead", 4: "ahead"}
 
 
 def test_later_blocks_are_asked_for_five_seconds_before_they_are_due_and_after_the_edges_own_delay() -> None:

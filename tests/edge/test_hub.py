@@ -289,11 +289,11 @@ async def test_asks_beyond_the_queue_are_dropped_counted_and_come_again(monkeypa
 
 
 async def test_a_full_render_queue_is_counted() -> None:
-    async with world(MemoryBroker(BusLimits(render_max_bytes=300))) as edge:
+    async with world(MemoryBroker(BusLimits(render_max_bytes=100))) as edge:
         await edge.here()
         edge.listen()
         await settle()
-        assert edge.metric("auralis_asks_total", lane="ahead", result="full") >= 1
+        assert edge.metric("auralis_asks_total", lane="now", result="full") >= 1
 
 
 async def test_a_lost_bus_is_counted_and_the_tick_goes_on() -> None:

@@ -38,6 +38,11 @@ def test_what_is_missing_is_a_share_of_the_time_in_which_nothing_is_out() -> Non
     assert found.missing > 0.5
 
 
+def test_those_who_stay_hear_next_to_nothing_of_those_who_change_their_stream_every_four_seconds() -> None:
+    found = Fleet(Plan(edges=20, streams=400, workers=4, streams_per_edge=12, seconds=50, churn=15)).run()
+    assert found.missing < 0.01
+
+
 def test_an_outage_ends_without_a_storm_and_the_music_is_back_fifteen_seconds_later() -> None:
     for kind, length_s in (("workers", 12.0), ("bus", 6.0)):
         plan = Plan(

@@ -14,6 +14,7 @@ from services.synthesis.batching import (
     choose,
     follow_speed,
     judge,
+    presses,
 )
 
 
@@ -59,6 +60,25 @@ def test_urgent_jobs_do_not_wait_for_those_that_have_come_back() -> None:
 def test_an_urgent_job_that_has_come_back_is_alone_too() -> None:
     both = lanes([Held("n1"), Held("back", Message(2))], [Held("a1")])
     assert [[held.name for held in choose(both, 8)] for _ in range(2)] == [["back"], ["n1", "a1"]]
+
+
+def test_whoever_begins_waits_before_a_listener_hears_a_loop() -> None:
+    both = lanes([Held("n1"), Held("n2")], [Held("a1"), Held("soon"), Held("a2"), Held("sooner")])
+
+    def pressing(held: Held) -> bool:
+        return held.name.startswith("soon")
+
+    assert [held.name for held in choose(both, 3, pressing=pressing)] == ["soon", "sooner", "n1"]
+    assert [held.name for held in choose(both, 3, pressing=pressing)] == ["n2", "a1", "a2"]
+    # More than a batch of them: the rest stay first.
+    both = lanes([Held("n1")], [Held("soon1"), Held("soon2")])
+    assert [held.name for held in choose(both, 1, pressing=pressing)] == ["soon1"]
+    assert [held.name for held in choose(both, 2, pressing=pressing)] == ["soon2", "n1"]
+
+
+def test_a_block_presses_from_three_seconds_before_it_is_due_on() -> None:
+    assert not presses(100, 97.0)
+    assert presses(100, 97.01)
 
 
 @pytest.mark.parametrize(
