@@ -115,10 +115,13 @@ class Drain:
                 path = folder / name
                 path.write_bytes(data)
                 arguments.append(str(path))
-        self._lines = (folder / "drain.log").open("w+b")
-        self._process = subprocess.Popen(  # noqa: S603 - our own program
-            [str(program), str(port), str(count), *arguments], stdin=subprocess.PIPE, stdout=self._lines
-        )
+        log = folder / "drain.log"
+        with log.open("wb") as out:
+            self._process = subprocess.Popen(  # noqa: S603 - our own program
+                [str(program), str(port), str(count), *arguments], stdin=subprocess.PIPE, stdout=out
+            )
+        # A file of its own: where one that is shared is read from, it is written to as well.
+        self._lines = log.open("rb")
 
     def totals(self) -> tuple[int, int]:
         """(connections, bytes) up to now.
