@@ -50,7 +50,7 @@ class TokenBucket:
 
 
 class AddressLimit:
-    """How many connections each address has.
+    """How many connections each address has; of IPv6 a network of 64 bits is one, for a line at home has all of them.
 
     Args:
         most: connections per address; 0: no limit.
@@ -62,21 +62,33 @@ class AddressLimit:
 
     def enter(self, address: str) -> bool:
         """Count one more; False: the address has as many as it may, nothing is counted."""
-        if self._most and self._open[address] >= self._most:
+        holder = _holder(address)
+        if self._most and self._open[holder] >= self._most:
             return False
-        self._open[address] += 1
+        self._open[holder] += 1
         return True
 
     def leave(self, address: str) -> None:
         """Count one less."""
-        self._open[address] -= 1
-        if self._open[address] <= 0:
+        holder = _holder(address)
+        self._open[holder] -= 1
+        if self._open[holder] <= 0:
             # Addresses come and go for ever; only those with a connection are remembered.
-            del self._open[address]
+            del self._open[holder]
 
     def __len__(self) -> int:
         """Addresses with at least one connection."""
         return len(self._open)
+
+
+def _holder(address: str) -> str:
+    """Whose the address is: of IPv6 the network that providers give to one customer."""
+    if ":" not in address:
+        return address
+    try:
+        return str(ipaddress.IPv6Network((address.partition("%")[0], 64), strict=False))
+    except ValueError:
+        return address
 
 
 class ProxyTrust:

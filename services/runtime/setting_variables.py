@@ -171,7 +171,7 @@ VARIABLES: Final = (
     ),
     Variable(
         "AURALIS_MAX_PER_IP", "edge.max_per_ip", whole(0, 1_000_000), "a whole number from 0 to 1000000",
-        "Listeners from one address at most; 0: no limit.", "0",
+        "Listeners from one address at most, or from one IPv6 network of 64 bits; 0: no limit.", "0",
     ),
     Variable(
         "AURALIS_JWT_KEY", "edge.jwt_key", secret, "at least 16 characters",

@@ -61,6 +61,20 @@ def test_an_address_has_so_many_places_and_leaves_no_trace() -> None:
     assert len(limit) == 0
 
 
+def test_all_addresses_of_a_line_at_home_are_one() -> None:
+    limit = AddressLimit(2)
+    assert limit.enter("2001:db8:1:2::1")
+    assert limit.enter("2001:db8:1:2:ffff::7")
+    assert not limit.enter("2001:db8:1:2:a:b:c:d")
+    assert limit.enter("2001:db8:1:3::1")
+    assert limit.enter("fe80::1%eth0")
+    limit.leave("2001:db8:1:2::1")
+    assert limit.enter("2001:db8:1:2:a:b:c:d")
+    for address in ("2001:db8:1:2::9", "2001:db8:1:2::9", "2001:db8:1:3::1", "fe80::1%eth0"):
+        limit.leave(address)
+    assert len(limit) == 0
+
+
 def test_no_limit_is_no_limit() -> None:
     limit = AddressLimit(0)
     assert all(limit.enter("a") for _ in range(1000))
