@@ -75,6 +75,18 @@ class Cluster:
         """
         return self._run([self.kubectl_path, "-n", self.namespace, *arguments], stdin, timeout_s)
 
+    def inside(self, what: str, script: str) -> str:
+        """What a Python script prints in a container, and nothing that kubectl says beside it.
+
+        Raises:
+            CommandError: it failed.
+        """
+        command = [self.kubectl_path, "-n", self.namespace, "exec", what, "--", "python", "-c", script]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        if done.returncode:
+            raise CommandError(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
+        return done.stdout
+
     def everywhere(self, *arguments: str, stdin: str | None = None) -> str:
         """Run kubectl for objects that say themselves which namespace they are in."""
         return self._run([self.kubectl_path, *arguments], stdin, 120)

@@ -155,7 +155,7 @@ def another_revision(cluster: Cluster) -> list[str]:
         "found = importlib.util.find_spec('services.synthesis.render')\n"
         "print(found.origin, found.cached, open(found.origin).read(), sep='\\n')\n"
     )
-    said = cluster.kubectl("exec", "deployment/auralis-synthesis", "--", "python", "-c", read)
+    said = cluster.inside("deployment/auralis-synthesis", read)
     origin, cached, source = said.split("\n", 2)
     changed, count = re.subn(
         r"(?m)^SOUND_VERSION: Final = (\d+)$", lambda m: f"SOUND_VERSION: Final = {int(m[1]) + 1}", source

@@ -71,7 +71,7 @@ def test_pods_run_as_a_user_without_rights_on_a_root_that_cannot_be_written(inst
         "print(os.path.exists('/var/run/secrets/kubernetes.io/serviceaccount/token'))\n"
     )
     for part in ("synthesis", "edge", "telemetry"):
-        said = cluster.kubectl("exec", f"deployment/auralis-{part}", "--", "python", "-c", script).splitlines()
+        said = cluster.inside(f"deployment/auralis-{part}", script).splitlines()
         assert said[0] == "10001 10001"
         assert said[1].startswith("['0000000000000000', '1', ")
         assert not [line for line in said if line.startswith("wrote")]
@@ -88,7 +88,7 @@ def test_images_bring_nothing_that_installs(installed: Installed) -> None:
         "print([each for each in found if each])\n"
     )
     for part in ("synthesis", "edge", "telemetry"):
-        said = installed.cluster.kubectl("exec", f"deployment/auralis-{part}", "--", "python", "-c", script)
+        said = installed.cluster.inside(f"deployment/auralis-{part}", script)
         assert said.strip() == "[]", part
 
 
