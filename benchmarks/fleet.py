@@ -135,18 +135,8 @@ async def measure(arguments: argparse.Namespace) -> dict[str, object]:
                     await asyncio.sleep(arguments.seconds)
                     ended, took_s = process.cpu_times(), time.monotonic() - began_s
                     cpu = (ended.user + ended.system - began.user - began.system) / took_s
-                    answers = []
-                    for _ in range(5):
-                        asked_s = time.monotonic()
-                        body = (await http.get(f"{url}/api/fleet")).content
-                        answers.append(time.monotonic() - asked_s)
-                        await asyncio.sleep(1.2)
-                    scrapes = []
-                    for _ in range(5):
-                        asked_s = time.monotonic()
-                        exposition = (await http.get(f"{url}/metrics")).content
-                        scrapes.append(time.monotonic() - asked_s)
-                        await asyncio.sleep(1.2)
+                    answers, body = await fetched(http, f"{url}/api/fleet")
+                    scrapes, exposition = await fetched(http, f"{url}/metrics")
                     rss_mb = process.memory_info().rss / 2**20
                     for viewer in viewers:
                         viewer.cancel()
@@ -166,6 +156,18 @@ async def measure(arguments: argparse.Namespace) -> dict[str, object]:
                 "metrics_ms": round(1000 * statistics.median(scrapes), 1),
                 "metrics_bytes": len(exposition),
             }
+
+
+async def fetched(http: httpx.AsyncClient, url: str) -> tuple[list[float], bytes]:
+    """Seconds that each of five answers took, far enough apart to be made anew, and the last one."""
+    took_s: list[float] = []
+    body = b""
+    for _ in range(5):
+        asked_s = time.monotonic()
+        body = (await http.get(url)).content
+        took_s.append(time.monotonic() - asked_s)
+        await asyncio.sleep(1.2)
+    return took_s, body
 
 
 async def until_known(http: httpx.AsyncClient, url: str, instances: int) -> None:

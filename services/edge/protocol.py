@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import socket
 from collections.abc import Callable
 from typing import Any, Final, cast, override
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.frames import Frame, Opcode
+from websockets.frames import Frame
 from websockets.http11 import Request
 
 from services.contract.websocket import CloseCode
@@ -29,10 +28,6 @@ MAX_PIPELINED: Final = 16
 """Requests that may wait behind one that is being answered; overflow: 400, and the end."""
 INVALID_TEXT: Final = 1007
 """The protocol's own close code for text that is no UTF-8."""
-PING_HEAD: Final = b"\x89\x04"
-PONG_HEAD: Final = b"\x8a\x84"
-"""Of the answer, which is masked: four bytes of mask and four of payload follow."""
-PONG_BYTES: Final = 10
 
 
 class ListenerProtocol(WebSocketsSansIOProtocol):
@@ -69,31 +64,6 @@ class ListenerProtocol(WebSocketsSansIOProtocol):
         # Accepted: of the handshake nothing is needed again, and a listener stays for hours.
         self.request = self.response = None  # type: ignore[assignment]
         self.scope["headers"].clear()  # type: ignore[attr-defined]
-
-    @override
-    def send_keepalive_ping(self) -> None:
-        # As in the base class, without the library's framing: a crowd of thousands is sent hundreds of these a second.
-        self.ping_timer = None
-        if self.close_sent or self.transport.is_closing():
-            return
-        self.pending_ping_payload = random.randbytes(4)  # noqa: S311 - names the ping, and guards nothing
-        self.ping_sent_at = self.loop.time()
-        self.transport.write(PING_HEAD + self.pending_ping_payload)
-        if self.ping_timeout is None:
-            self.schedule_ping()
-        else:
-            self.pong_timer = self.loop.call_later(self.ping_timeout, self.keepalive_timeout)
-
-    @override
-    def data_received(self, data: bytes) -> None:
-        # Nearly all that a crowd says. What is only by chance like the answer to the ping that is out, in the middle of
-        # another frame, would have to be like its random payload too.
-        if len(data) == PONG_BYTES and self.pending_ping_payload is not None and data.startswith(PONG_HEAD):
-            payload = bytes(byte ^ mask for byte, mask in zip(data[6:], data[2:6], strict=True))
-            if payload == self.pending_ping_payload:
-                self.handle_pong(Frame(Opcode.PONG, payload))
-                return
-        super().data_received(data)
 
     @override
     def pause_writing(self) -> None:

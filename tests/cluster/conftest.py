@@ -82,10 +82,7 @@ class Cluster:
             CommandError: it failed.
         """
         command = [self.kubectl_path, "-n", self.namespace, "exec", what, "--", "python", "-c", script]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-        if done.returncode:
-            raise CommandError(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
-        return done.stdout
+        return self._run(command, None, 120, with_errors=False)
 
     def everywhere(self, *arguments: str, stdin: str | None = None) -> str:
         """Run kubectl for objects that say themselves which namespace they are in."""
@@ -96,11 +93,11 @@ class Cluster:
         return self._run([self.helm_path, "-n", self.namespace, *arguments], None, timeout_s)
 
     @staticmethod
-    def _run(command: Sequence[str], stdin: str | None, timeout_s: float) -> str:
+    def _run(command: Sequence[str], stdin: str | None, timeout_s: float, *, with_errors: bool = True) -> str:
         done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False)
         if done.returncode:
             raise CommandError(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
-        return done.stdout + done.stderr
+        return done.stdout + done.stderr if with_errors else done.stdout
 
     def get(self, *arguments: str) -> Any:
         """An object or a list of them, as kubectl gives it in JSON."""

@@ -30,6 +30,11 @@ SPEC = StreamSpec()
 NOW_S = 1_763_900_000.05
 """Just after a block begins."""
 LIVE = int(NOW_S * 10)
+UPGRADE = (
+    b"GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+"""A request for `/ws`, byte by byte."""
 
 
 class StillClock:

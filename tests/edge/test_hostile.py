@@ -17,15 +17,11 @@ from hypothesis import strategies as st
 
 from services.contract.websocket import CloseCode
 from services.edge import protocol
-from tests.edge.support import Edge
+from tests.edge.support import UPGRADE, Edge
 from tests.edge.test_edge import connect, hear, hear_audio, playing, say, unbroken, until
 
 KNOWN = {int(code) for code in CloseCode} | {1002, 1003, 1007}
 """What a client may be closed with; the last three are the protocol's own."""
-UPGRADE = (
-    b"GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-)
 
 
 async def test_a_request_that_never_ends_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,12 +9,8 @@ import pytest
 
 from services.edge import server
 from services.runtime.bus.memory import MemoryBroker
-from tests.edge.support import running_edge
+from tests.edge.support import UPGRADE, running_edge
 
-UPGRADE = (
-    b"GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-)
 MASK = b"\x01\x02\x03\x04"
 
 Answer = Callable[[asyncio.StreamWriter, bytes], Awaitable[None]]
