@@ -114,16 +114,16 @@ RUN apt-get update -qq \
 # Only what they are made from: a change anywhere else compiles nothing anew.
 COPY services/__init__.py /source/services/
 COPY services/contract/__init__.py services/contract/timebase.py /source/services/contract/
-COPY services/synthesis/__init__.py services/synthesis/build_kernels.py services/synthesis/kernel_graphs.py \
-     services/synthesis/kernel_package.py services/synthesis/kernels.py /source/services/synthesis/
+COPY services/synthesis/__init__.py /source/services/synthesis/
+COPY services/synthesis/kernels /source/services/synthesis/kernels
 COPY services/synthesis/dsp /source/services/synthesis/dsp
 # First for every x86-64 processor with AVX2, then for what this machine has besides; a worker opens the best that its
 # own processor can run.
 RUN mkdir -p /opt/kernels && export PYTHONPATH=/source \
  && case "$TORCH" in cpu) \
         export XDG_CACHE_HOME=/opt/built \
-     && ATEN_CPU_CAPABILITY=avx2 /opt/auralis/bin/python -m services.synthesis.build_kernels \
-     && /opt/auralis/bin/python -m services.synthesis.build_kernels \
+     && ATEN_CPU_CAPABILITY=avx2 /opt/auralis/bin/python -m services.synthesis.kernels.build \
+     && /opt/auralis/bin/python -m services.synthesis.kernels.build \
      && mv /opt/built/auralis/kernels/* /opt/kernels/ ;; esac
 
 # --- the images -------------------------------------------------------------------------------------------------------

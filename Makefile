@@ -44,7 +44,7 @@ format: setup  ## let ruff format and fix
 	@$(PY) -m ruff check --fix .
 
 kernels: setup  ## compile the kernels of the sound that this machine's cache lacks
-	@$(PY) -m services.synthesis.build_kernels
+	@$(PY) -m services.synthesis.kernels.build
 
 bench: setup  ## every benchmark in one go, a page with ratios and two pictures (ten minutes; QUICK=1 two)
 	@$(PY) benchmarks/report.py $(if $(QUICK),--quick)

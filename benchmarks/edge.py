@@ -98,7 +98,7 @@ def writev(folder: Path, size: int, _: int) -> Iterator[Target]:
 @contextlib.contextmanager
 def auralis(folder: Path, size: int, listeners: int) -> Iterator[Target]:
     """A real edge with a real NATS server; its music comes from a renderer that costs nothing."""
-    from services.local import nats_server  # noqa: PLC0415 - only where it is measured
+    from services.local.processes import nats_server  # noqa: PLC0415 - only where it is measured
 
     port, metrics_port = free_port(), free_port()
     environ = {

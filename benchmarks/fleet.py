@@ -20,11 +20,11 @@ import time
 import httpx
 import psutil
 
-from services.local import nats_server
 from services.local.ports import free_ports
+from services.local.processes import nats_server
 from services.runtime.bus.nats import NatsBus
 from services.runtime.metrics import BusMetrics, MemoryMetrics, PrometheusMetrics
-from services.runtime.scrape import answer_scrapes
+from services.runtime.observability.scrape import answer_scrapes
 from services.runtime.settings import NatsSettings
 from services.synthesis.metrics import SynthesisMetrics
 

@@ -35,7 +35,7 @@ from services.contract.spec import PRESETS, StreamSpec
 from services.contract.timebase import BLOCK_FRAMES
 from services.runtime.gc_config import RealTimeGCConfig
 from services.synthesis.device_selector import AutoDeviceSelector, DeviceError
-from services.synthesis.render import Renderer
+from services.synthesis.render.renderer import Renderer
 from services.synthesis.synthesis_engine import Chord, MelodyNote, OptimizedSynthesisEngine
 
 BATCHES = (1, 8, 64, 256)

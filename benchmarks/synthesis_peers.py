@@ -19,9 +19,9 @@ from services.contract.timebase import BLOCK_FRAMES, BLOCKS_PER_SECTION, SAMPLE_
 from services.synthesis.dsp.control import Col
 from services.synthesis.dsp.grid import INTERVAL_FRAMES, INTERVALS, QUARTER, QUARTER_BLOCK
 from services.synthesis.dsp.reverb import PARTS, impulse_response
-from services.synthesis.pack import Packer, Placement
-from services.synthesis.patches import SOUNDS
+from services.synthesis.render.pack import Packer, Placement
 from services.synthesis.score.compose import compose_section
+from services.synthesis.sound.patches import SOUNDS
 
 _SECONDS = 4.0
 """Length of a torchsynth voice."""

@@ -182,7 +182,7 @@ def listen(  # noqa: PLR0917 - click passes options by name
 )
 def render(path: Path, seconds: float, at_unix_s: int, plot: Path | None, **spec: Any) -> None:
     """Render a stream to a WAV file, faster than it plays."""
-    from services.local.render import run_render  # noqa: PLC0415 - see the module's docstring
+    from services.local.render.run import run_render  # noqa: PLC0415 - see the module's docstring
 
     sys.exit(run_render(_read_spec(spec), path, seconds=seconds, start_block=at_unix_s, plot=plot))
 
@@ -276,7 +276,7 @@ def soak(hours: float | None, minutes: float | None, listeners: int, output: Pat
     Starts a system of its own on free ports. Ends with status 1 where memory grows beyond doubt, which takes 25 minutes
     at least to tell.
     """
-    from services.local.soak import run  # noqa: PLC0415 - see the module's docstring
+    from services.local.soak.run import run  # noqa: PLC0415 - see the module's docstring
 
     if hours and minutes:
         raise click.UsageError(f"--hours: got {hours:g} and --minutes {minutes:g}, expected one of the two")
@@ -294,8 +294,8 @@ def doctor(as_json: bool) -> None:  # noqa: FBT001 - click passes options by nam
     from rich.console import Console  # noqa: PLC0415 - see the module's docstring
     from rich.text import Text  # noqa: PLC0415
 
-    from services.local.doctor import examine  # noqa: PLC0415
-    from services.local.findings import Finding, worst  # noqa: PLC0415
+    from services.local.doctor.findings import Finding, worst  # noqa: PLC0415
+    from services.local.doctor.run import examine  # noqa: PLC0415
 
     findings: list[Finding] = []
     console = Console(highlight=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from services.edge.app import create_app
 from services.edge.service import SERVICE, EdgeService
-from services.runtime.logging import configure_logging
+from services.runtime.observability.logging import configure_logging
 from services.runtime.settings import load_settings_or_exit
 
 

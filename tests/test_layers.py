@@ -17,7 +17,7 @@ SHELL_LIBRARIES = frozenset({"asyncio", "nats", "litestar", "uvicorn", "promethe
 """What does I/O or keeps time: only shells may know it."""
 MORE_IO = frozenset({"socket", "subprocess", "multiprocessing", "websockets", "httpx", "requests", "psutil"})
 
-DRAWING = ("services.local.plot", "services.local.score_view")
+DRAWING = ("services.local.render.plot", "services.local.render.score_view")
 """Modules of `auralis render --plot`, which read the score: whoever imports them does it when it draws."""
 
 PURE = (
@@ -27,21 +27,21 @@ PURE = (
     "synthesis/score/*.py",
     "synthesis/dsp/*.py",
     "synthesis/batching.py",
-    "synthesis/render.py",
-    "edge/listener.py",
-    "edge/ring.py",
-    "edge/tiers.py",
-    "edge/frames.py",
-    "edge/demand.py",
-    "telemetry/alerts.py",
-    "telemetry/autoscale.py",
-    "telemetry/deletion_cost.py",
-    "telemetry/exposition.py",
-    "telemetry/fleet.py",
-    "telemetry/histograms.py",
-    "telemetry/history.py",
-    "telemetry/past.py",
-    "telemetry/report.py",
+    "synthesis/render/renderer.py",
+    "edge/listener/listener.py",
+    "edge/stream/ring.py",
+    "edge/listener/tiers.py",
+    "edge/listener/frames.py",
+    "edge/stream/demand.py",
+    "telemetry/alerting/alerts.py",
+    "telemetry/scaling/autoscale.py",
+    "telemetry/scaling/deletion_cost.py",
+    "telemetry/exposition/exposition.py",
+    "telemetry/fleet/fleet.py",
+    "telemetry/exposition/histograms.py",
+    "telemetry/fleet/fleet_history.py",
+    "telemetry/fleet/instance_history.py",
+    "telemetry/fleet/report.py",
     "client/playout.py",
     "client/session.py",
     "client/statistics.py",
@@ -51,10 +51,10 @@ PURE = (
     "loadtest/plan.py",
     "loadtest/report.py",
     "loadtest/tally.py",
-    "local/findings.py",
-    "local/lines.py",
-    "local/restarts.py",
-    "local/soak_report.py",
+    "local/doctor/findings.py",
+    "local/processes/log_lines.py",
+    "local/processes/restarts.py",
+    "local/soak/report.py",
 )
 """The core: the same result for the same arguments, whatever the time and the network."""
 

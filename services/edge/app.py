@@ -87,7 +87,7 @@ def create_app(make_service: Callable[[], EdgeService]) -> Litestar:
         lifespan=[run],
         response_headers=list(_HEADERS),
         openapi_config=None,
-        # Logs are configured once, for every library, by services.runtime.logging.
+        # Logs are configured once, for every library, by services.runtime.observability.logging.
         logging_config=None,
     )
 

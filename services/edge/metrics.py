@@ -8,7 +8,7 @@ from typing import Final
 from prometheus_client import Counter, Gauge, Histogram
 
 from services.contract.websocket import TIERS, CloseCode
-from services.edge.ring import Added
+from services.edge.stream.ring import Added
 from services.runtime.metrics import LATENCY_BUCKETS_S, PrometheusMetrics
 
 NAMED_SLOTS: Final = 50

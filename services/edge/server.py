@@ -7,11 +7,11 @@ from typing import Any, Final
 
 from services.contract.websocket import MAX_INBOUND_BYTES
 from services.edge.app import create_app
-from services.edge.protocol import ListenerProtocol, RequestProtocol
 from services.edge.service import SERVICE, EdgeService
+from services.edge.wire.uvicorn_protocols import ListenerProtocol, RequestProtocol
+from services.runtime.http.server import EmbeddedServer, bind_socket
 from services.runtime.lifecycle import Lifecycle
-from services.runtime.logging import get_logger
-from services.runtime.serve import EmbeddedServer, bind_socket
+from services.runtime.observability.logging import get_logger
 from services.runtime.settings import Settings
 
 _log = get_logger(__name__)

@@ -6,30 +6,30 @@ import asyncio
 import secrets
 from typing import Final
 
-from services.edge.auth import TokenChecker
+from services.edge.access.addresses import ProxyTrust
+from services.edge.access.auth import TokenChecker
 from services.edge.chunk_encoder import ChunkEncoder
-from services.edge.hub import Hub
-from services.edge.limits import ProxyTrust
-from services.edge.listener import ListenerSettings
+from services.edge.endpoints.mount_http import MountEndpoint
+from services.edge.endpoints.mounts import Mounts
+from services.edge.endpoints.websocket import WebSocketEndpoint
+from services.edge.fanout.hub import Hub
+from services.edge.listener.listener import ListenerSettings
+from services.edge.listener.tiers import TierLimits
 from services.edge.metrics import EdgeMetrics
-from services.edge.mount_http import MountEndpoint
-from services.edge.mounts import Mounts
 from services.edge.streaming_server import StreamingServer
-from services.edge.tiers import TierLimits
-from services.edge.websocket import WebSocketEndpoint
 from services.runtime.bus import Bus, Subscription
 from services.runtime.bus.nats import NatsBus
 from services.runtime.clock import Clock, SystemClock
 from services.runtime.gc_config import RealTimeGCConfig
 from services.runtime.health import Health
+from services.runtime.http.internal import InternalServer, PortInUseError
 from services.runtime.instance import instance_name
-from services.runtime.internal import InternalServer, PortInUseError
-from services.runtime.logging import get_logger
 from services.runtime.memory_monitor import MemoryMonitor
 from services.runtime.metrics import BusMetrics, PrometheusMetrics
-from services.runtime.scrape import answer_scrapes
+from services.runtime.observability.logging import get_logger
+from services.runtime.observability.scrape import answer_scrapes
+from services.runtime.observability.traces import close_traces, open_traces
 from services.runtime.settings import Settings
-from services.runtime.traces import close_traces, open_traces
 
 SERVICE: Final = "edge"
 

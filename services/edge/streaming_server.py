@@ -11,8 +11,8 @@ from typing import Protocol
 
 from services.contract.timebase import CHUNK_BYTES, tick_at
 from services.edge.chunk_encoder import ChunkEncoder
-from services.edge.frames import Format, Frame, FrameMaker
-from services.edge.ring import Chunk
+from services.edge.listener.frames import Format, Frame, FrameMaker
+from services.edge.stream.ring import Chunk
 from services.runtime.clock import Clock, SystemClock
 
 

@@ -28,9 +28,9 @@ class LoadPlan:
     Attributes:
         name: of the Job, unique in its namespace.
         listeners, pods: over how many pods they are spread.
-        seconds, ramp_s, streams, seed, wire: see services/loadtest/drain.py.
+        seconds, ramp_s, streams, seed, wire: see services/loadtest/listeners.py.
         url: of the edges, as the pods reach it.
-        image, pull_policy: whose `python -m services.loadtest.drain` is run: an edge's image has it.
+        image, pull_policy: whose `python -m services.loadtest.listeners` is run: an edge's image has it.
         token_secret: a Secret with a JWT under the key `token`; empty: none.
         node_selector: where the pods may run.
     """
@@ -72,7 +72,7 @@ def job(plan: LoadPlan) -> dict[str, Any]:
         environment.append(
             {"name": "AURALIS_TOKEN", "valueFrom": {"secretKeyRef": {"name": plan.token_secret, "key": "token"}}}
         )
-    command = ["python", "-m", "services.loadtest.drain", plan.url]
+    command = ["python", "-m", "services.loadtest.listeners", plan.url]
     for name, value in (
         ("listeners", plan.listeners), ("of", plan.pods), ("seconds", plan.seconds), ("ramp", plan.ramp_s),
         ("streams", plan.streams), ("seed", plan.seed), ("format", plan.wire),

@@ -15,8 +15,8 @@ from typing import Final
 
 from rich.console import Console
 
-from services.local import prometheus_server
-from services.local.prometheus_server import FILES, MonitoringError, find_program
+from services.local.processes import prometheus_server
+from services.local.processes.prometheus_server import FILES, MonitoringError, find_program
 from services.runtime.settings import load_settings_or_exit
 
 GRAFANA_PORT: Final = 3190

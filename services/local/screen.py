@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from services.local.lines import LEVELS, LogLine
+from services.local.processes.log_lines import LEVELS, LogLine
 
 MAX_WAITING: Final = 1000
 """Lines that wait for a slow terminal; beyond it the oldest are dropped and their number is shown."""

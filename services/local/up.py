@@ -15,14 +15,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from services.local import http_get, machine, nats_server
-from services.local.findings import Finding
-from services.local.lines import LEVELS, LogLine
-from services.local.nats_server import LocalNats, NatsServerError
+from services.local import http_get
+from services.local.doctor import machine
+from services.local.doctor.findings import Finding
 from services.local.ports import free_ports, reachable_host
-from services.local.restarts import GiveUp, Restart
+from services.local.processes import nats_server
+from services.local.processes.log_lines import LEVELS, LogLine
+from services.local.processes.nats_server import LocalNats, NatsServerError
+from services.local.processes.restarts import GiveUp, Restart
+from services.local.processes.supervisor import TAIL_LINES, ChildSpec, Supervisor
 from services.local.screen import Screen, UpConsole
-from services.local.supervisor import TAIL_LINES, ChildSpec, Supervisor
 from services.runtime.settings import Settings
 
 SERVICES: Final = ("synthesis", "edge", "telemetry")

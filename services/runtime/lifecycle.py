@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import Any, Final
 
-from services.runtime.logging import get_logger
+from services.runtime.observability.logging import get_logger
 
 try:
     import uvloop

@@ -13,8 +13,8 @@ from typing import Any, Final, Self
 
 import psutil
 
-from services.runtime.logging import get_logger
 from services.runtime.metrics import MemoryMetrics, PrometheusMetrics
+from services.runtime.observability.logging import get_logger
 from services.runtime.slope import LEAK_MB_PER_HOUR, WARM_UP_S, Growth, growth, recent
 
 _log = get_logger(__name__)

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 from services.contract import subjects
 from services.contract.block import Block
 from services.contract.subjects import LANES, Lane
-from services.edge.demand import Ask
+from services.edge.stream.demand import Ask
 from services.runtime.bus import BusError, BusFullError, Job
 from services.runtime.bus.memory import MemoryBroker
 from services.simulation.plan import Plan

@@ -9,8 +9,8 @@ from itertools import accumulate
 from typing import Final
 
 from services.contract.timebase import TICKS_PER_S, tick_at
-from services.edge.demand import LEAD_S
-from services.edge.ring import Added
+from services.edge.stream.demand import LEAD_S
+from services.edge.stream.ring import Added
 from services.simulation.plan import SETTLE_S, Plan
 from services.simulation.timeline import START_S
 

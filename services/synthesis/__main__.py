@@ -7,7 +7,7 @@ from services.runtime.lifecycle import Lifecycle, exit_quietly_on_signals, run_s
 
 async def serve(lifecycle: Lifecycle) -> None:
     """Run until told to stop."""
-    from services.runtime.logging import configure_logging  # noqa: PLC0415 - signals are handled before slow imports
+    from services.runtime.observability.logging import configure_logging  # noqa: PLC0415 - signals are handled before slow imports
     from services.runtime.settings import load_settings_or_exit  # noqa: PLC0415 - as above
     from services.synthesis.service import run_synthesis  # noqa: PLC0415 - as above
 

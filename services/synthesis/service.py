@@ -15,15 +15,15 @@ from services.runtime.bus.nats import NatsBus
 from services.runtime.clock import SystemClock
 from services.runtime.gc_config import RealTimeGCConfig
 from services.runtime.health import Health
+from services.runtime.http.internal import InternalServer
 from services.runtime.instance import instance_name
-from services.runtime.internal import InternalServer
 from services.runtime.lifecycle import Lifecycle, ServiceError
-from services.runtime.logging import get_logger
 from services.runtime.memory_monitor import MemoryMonitor
 from services.runtime.metrics import BusMetrics, PrometheusMetrics
-from services.runtime.scrape import answer_scrapes
+from services.runtime.observability.logging import get_logger
+from services.runtime.observability.scrape import answer_scrapes
+from services.runtime.observability.traces import close_traces, open_traces
 from services.runtime.settings import Settings
-from services.runtime.traces import close_traces, open_traces
 from services.synthesis.metrics import SynthesisMetrics
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def _make_worker(
     settings: Settings, bus: NatsBus, metrics: SynthesisMetrics, clock: SystemClock, instance: str
 ) -> Worker:
     from services.synthesis.device_selector import AutoDeviceSelector, DeviceError  # noqa: PLC0415 - imports torch
-    from services.synthesis.render import Renderer, default_batch_size  # noqa: PLC0415 - as above
+    from services.synthesis.render.renderer import Renderer, default_batch_size  # noqa: PLC0415 - as above
     from services.synthesis.worker import Worker  # noqa: PLC0415 - as above
 
     try:

@@ -24,13 +24,13 @@ from services.synthesis.dsp.grid import INTERVALS, LOW_INTERVALS, PADDED_INTERVA
 from services.synthesis.dsp.noise import AIR_TAPS
 from services.synthesis.dsp.reverb import PARTS, impulse_response, inverse, response_spectra
 from services.synthesis.dsp.voices import sent
-from services.synthesis.kernels import Kernel, load_kernels
-from services.synthesis.pack import Table, pack_partials, prepare_section
-from services.synthesis.patches import SOUNDS
-from services.synthesis.render import use_one_core
+from services.synthesis.kernels.load import Kernel, load_kernels
+from services.synthesis.render.pack import Table, pack_partials, prepare_section
+from services.synthesis.render.renderer import use_one_core
+from services.synthesis.render.reverb_sends import SendStore
+from services.synthesis.render.upload import upload, upload_index
 from services.synthesis.score.events import Layer, Notes, Section
-from services.synthesis.sends import SendStore
-from services.synthesis.upload import upload, upload_index
+from services.synthesis.sound.patches import SOUNDS
 
 QUALITIES: Final = {
     "major": (0, 4, 7),

@@ -34,11 +34,11 @@ from services.contract.timebase import (
     due_s,
     first_tick,
 )
-from services.runtime import traces
 from services.runtime.audio_pool import AudioChunkPool, PooledChunk
 from services.runtime.bus import Bus, BusError, Job, JobSource, Subscription
 from services.runtime.clock import Clock
-from services.runtime.logging import RepeatLimiter, get_logger
+from services.runtime.observability import traces
+from services.runtime.observability.logging import RepeatLimiter, get_logger
 from services.synthesis.batching import (
     ACK_WAIT_S,
     FIRST_BATCH,
@@ -53,7 +53,7 @@ from services.synthesis.batching import (
     presses,
 )
 from services.synthesis.metrics import MODES, SynthesisMetrics
-from services.synthesis.render import SOUND_VERSION, RenderedBatch, render_revision
+from services.synthesis.render.renderer import SOUND_VERSION, RenderedBatch, render_revision
 from services.synthesis.score.compose import prepare
 
 _log = get_logger(__name__)

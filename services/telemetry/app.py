@@ -16,14 +16,14 @@ from litestar.response import ServerSentEvent
 from litestar.types import ASGIApp
 
 from services.contract.errors import shorten
-from services.runtime.internal import InternalApp
-from services.runtime.logging import get_logger
+from services.runtime.http.internal import InternalApp
 from services.runtime.metrics import CONTENT_TYPE, build_version
-from services.telemetry.alerts import AlertsReport
-from services.telemetry.autoscale import ASSUMED_STREAMS_PER_WORKER, AutoscaleReport, UnmeasuredError
+from services.runtime.observability.logging import get_logger
+from services.telemetry.alerting.alerts import AlertsReport
 from services.telemetry.events import TooManyViewersError
-from services.telemetry.history import HistoryReport
-from services.telemetry.report import FleetReport
+from services.telemetry.fleet.fleet_history import HistoryReport
+from services.telemetry.fleet.report import FleetReport
+from services.telemetry.scaling.autoscale import ASSUMED_STREAMS_PER_WORKER, AutoscaleReport, UnmeasuredError
 from services.telemetry.service import TelemetryService
 
 _log = get_logger(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from services.runtime.logging import RepeatLimiter, get_logger
+from services.runtime.observability.logging import RepeatLimiter, get_logger
 
 _log = get_logger(__name__)
 _complaints = RepeatLimiter(60.0)

@@ -7,7 +7,7 @@ from typing import Final
 from prometheus_client import Counter, Gauge, Histogram
 
 from services.runtime.metrics import PrometheusMetrics
-from services.telemetry.fleet import Taken
+from services.telemetry.fleet.fleet import Taken
 
 PATCH_RESULTS: Final = ("done", "gone", "refused", "failed")
 _GATHER_BUCKETS_S: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)

@@ -12,8 +12,8 @@ from services.contract import subjects
 from services.contract.errors import ContractError
 from services.contract.scrape import ScrapeAnswer
 from services.runtime.bus import Bus, BusError
-from services.runtime.logging import RepeatLimiter, get_logger
-from services.telemetry.fleet import Fleet, Taken
+from services.runtime.observability.logging import RepeatLimiter, get_logger
+from services.telemetry.fleet.fleet import Fleet, Taken
 from services.telemetry.keep_on import keep_on
 from services.telemetry.metrics import TelemetryMetrics
 

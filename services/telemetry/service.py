@@ -15,26 +15,26 @@ from services.runtime.bus.nats import NatsBus
 from services.runtime.clock import SystemClock
 from services.runtime.gc_config import RealTimeGCConfig
 from services.runtime.health import Health
+from services.runtime.http.server import EmbeddedServer, bind_socket
 from services.runtime.instance import instance_name
 from services.runtime.lifecycle import Lifecycle
-from services.runtime.logging import get_logger
 from services.runtime.memory_monitor import MemoryMonitor
 from services.runtime.metrics import BusMetrics, PrometheusMetrics
-from services.runtime.scrape import answer_scrapes
-from services.runtime.serve import EmbeddedServer, bind_socket
+from services.runtime.observability.logging import get_logger
+from services.runtime.observability.scrape import answer_scrapes
 from services.runtime.settings import Settings
-from services.telemetry.alerts import Alerts, AlertsReport
-from services.telemetry.autoscale import AutoscaleReport, autoscale_report
+from services.telemetry.alerting.alerts import Alerts, AlertsReport
 from services.telemetry.events import Feed
-from services.telemetry.fleet import Fleet
-from services.telemetry.history import History, HistoryReport, point
-from services.telemetry.kube import CostKeeper, pods_here
+from services.telemetry.fleet.fleet import Fleet
+from services.telemetry.fleet.fleet_history import History, HistoryReport, point
+from services.telemetry.fleet.report import RECENT_S, FleetReport
 from services.telemetry.metrics import TelemetryMetrics
-from services.telemetry.report import RECENT_S, FleetReport
+from services.telemetry.scaling.autoscale import AutoscaleReport, autoscale_report
+from services.telemetry.scaling.kube import CostKeeper, pods_here
 from services.telemetry.scrape import EVERY_S, Scraper
 
 if TYPE_CHECKING:
-    from services.telemetry.prometheus import PrometheusAlerts
+    from services.telemetry.alerting.prometheus import PrometheusAlerts
 
 SERVICE: Final = "telemetry"
 _WATCH_S: Final = 0.25
@@ -197,7 +197,7 @@ class TelemetryService:
 def _prometheus(settings: Settings) -> PrometheusAlerts | None:
     if not settings.prometheus_url:
         return None
-    from services.telemetry.prometheus import PrometheusAlerts  # noqa: PLC0415 - httpx is for those who ask for it
+    from services.telemetry.alerting.prometheus import PrometheusAlerts  # noqa: PLC0415 - httpx is for those who ask for it
 
     return PrometheusAlerts(settings.prometheus_url)
 

@@ -12,15 +12,16 @@ from playwright.async_api import Page, async_playwright
 from services.edge.metrics import EdgeMetrics
 from services.runtime.bus import Subscription
 from services.runtime.bus.memory import MemoryBroker, MemoryBus
+from services.runtime.http.server import EmbeddedServer, bind_socket
 from services.runtime.metrics import MemoryMetrics, PrometheusMetrics
-from services.runtime.scrape import answer_scrapes
-from services.runtime.serve import EmbeddedServer, bind_socket
+from services.runtime.observability.scrape import answer_scrapes
 from services.runtime.settings import Settings
 from services.synthesis.metrics import SynthesisMetrics
-from services.telemetry import fleet, scrape
+from services.telemetry import scrape
 from services.telemetry import service as telemetry_service
-from services.telemetry.alerts import AlertReport, AlertsReport
+from services.telemetry.alerting.alerts import AlertReport, AlertsReport
 from services.telemetry.app import create_app
+from services.telemetry.fleet import fleet
 from services.telemetry.service import TelemetryService
 from tests.browser.test_player import ARGS, CHROMIUM, until
 
@@ -49,7 +50,7 @@ async def watched(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Watched]:
         monkeypatch.setattr(telemetry_service, name, value)
     monkeypatch.setattr(scrape, "WAIT_S", 0.1)
     monkeypatch.setattr(scrape, "FRESH_S", 0.05)
-    monkeypatch.setattr("services.telemetry.history.SPACING_S", 0.2)
+    monkeypatch.setattr("services.telemetry.fleet.fleet_history.SPACING_S", 0.2)
     broker = MemoryBroker()
     metrics = {name: PrometheusMetrics() for name in ("edge", "synthesis")}
     edge, renderer = EdgeMetrics(metrics["edge"]), SynthesisMetrics(metrics["synthesis"])

@@ -12,7 +12,7 @@ import pytest
 import websockets
 from playwright.async_api import Page, Route, async_playwright
 
-from services.edge import listener
+from services.edge.listener import listener
 from services.runtime.bus.memory import MemoryBroker
 from services.runtime.settings import BufferSettings, Settings
 from tests.edge.support import SPEC, Edge, TinyRenderer, pitch_hz, running_edge

@@ -10,8 +10,8 @@ from click.testing import CliRunner
 
 from services import cli
 from services.contract.spec import PRESETS, StreamSpec
-from services.local import findings
-from services.local.findings import Finding
+from services.local.doctor import findings
+from services.local.doctor.findings import Finding
 
 REPO = Path(__file__).parents[2]
 
@@ -104,7 +104,7 @@ FINDINGS = {
 def test_the_doctor_fails_only_where_auralis_would_not_run(
     level: str, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.local.doctor.examine", lambda: iter(FINDINGS[level]))
+    monkeypatch.setattr("services.local.doctor.run.examine", lambda: iter(FINDINGS[level]))
     assert run("doctor")[0] == status
     code, text = run("doctor", "--json")
     body = json.loads(text)
@@ -113,7 +113,7 @@ def test_the_doctor_fails_only_where_auralis_would_not_run(
 
 
 def test_the_doctor_tells_cost_and_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.local.doctor.examine", lambda: iter(FINDINGS["warn"]))
+    monkeypatch.setattr("services.local.doctor.run.examine", lambda: iter(FINDINGS["warn"]))
     _, text = run("doctor")
     assert "✓ Disk" in text
     assert "! Compiler" in text
@@ -125,7 +125,7 @@ def test_the_doctor_examines_this_machine_without_falling_ill(monkeypatch: pytes
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("AURALIS_KERNEL_CACHE", str(tmp_path / "kernels"))
     # Importing torch is tested where it is used; here it would only take time.
-    monkeypatch.setattr("services.local.machine.torch_device", lambda *_: Finding("Device", "ok", "cpu"))
+    monkeypatch.setattr("services.local.doctor.machine.torch_device", lambda *_: Finding("Device", "ok", "cpu"))
     code, text = run("doctor", "--json")
     body = json.loads(text)
     names = [finding["name"] for finding in body["findings"]]
@@ -150,7 +150,7 @@ def test_a_package_that_is_missing_is_a_sentence(monkeypatch: pytest.MonkeyPatch
     def missing() -> None:
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
-    monkeypatch.setattr("services.local.doctor.examine", missing)
+    monkeypatch.setattr("services.local.doctor.run.examine", missing)
     status, text = run("doctor")
     assert status == 1
     assert "uv pip install -e '.[synthesis]'" in text

@@ -84,7 +84,7 @@ async def test_opus_is_the_same_music_and_a_move_to_another_edge_is_not_heard() 
 async def test_without_renderers_the_listener_hears_no_silence_and_no_click(
     format_: Format, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.edge.demand.LEAD_S", 2.5)
+    monkeypatch.setattr("services.edge.stream.demand.LEAD_S", 2.5)
     broker = MemoryBroker()
     renderer = TinyRenderer(broker)
     renderer.marked = False

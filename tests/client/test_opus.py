@@ -7,7 +7,7 @@ from services.client.opus import OpusDecoder
 from services.contract.errors import ContractError
 from services.contract.timebase import CHUNK_BYTES, CHUNK_FRAMES, SAMPLE_RATE_HZ
 from services.contract.websocket import pack_opus
-from services.edge.opus import OpusEncoder
+from services.edge.codecs.opus_encoder import OpusEncoder
 
 TONE_HZ = 441
 

@@ -10,9 +10,9 @@ import yaml
 from kubernetes import client, config
 
 from services.runtime.metrics import PrometheusMetrics, sample_value
-from services.telemetry.deletion_cost import ANNOTATION
-from services.telemetry.kube import CostKeeper, KubernetesPods
 from services.telemetry.metrics import TelemetryMetrics
+from services.telemetry.scaling.deletion_cost import ANNOTATION
+from services.telemetry.scaling.kube import CostKeeper, KubernetesPods
 from tests.cluster.conftest import CHART, Cluster, CommandError
 
 ACCOUNT = "auralis-telemetry"

@@ -7,7 +7,7 @@ import pytest
 from services.edge.metrics import NAMED_SLOTS, EdgeMetrics
 from services.runtime.metrics import BusMetrics, MemoryMetrics, PrometheusMetrics
 from services.synthesis.metrics import SynthesisMetrics
-from services.telemetry.exposition import Parser
+from services.telemetry.exposition.exposition import Parser
 from services.telemetry.metrics import TelemetryMetrics
 
 

@@ -23,7 +23,7 @@ from services.edge.service import EdgeService
 from services.runtime.bus import Bus, Message
 from services.runtime.bus.memory import MemoryBroker, MemoryBus
 from services.runtime.clock import Clock
-from services.runtime.serve import EmbeddedServer, bind_socket
+from services.runtime.http.server import EmbeddedServer, bind_socket
 from services.runtime.settings import EdgeSettings, Settings
 
 SPEC = StreamSpec()

@@ -61,8 +61,8 @@ async def test_a_jittery_line_is_told_by_nobody_and_costs_nothing() -> None:
 async def test_a_line_that_shakes_raises_the_tier_and_when_it_is_calm_again_the_tier_falls(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("services.edge.tiers.QUIET_S", 2.0)
-    monkeypatch.setattr("services.edge.tiers.MAX_QUIET_S", 4.0)
+    monkeypatch.setattr("services.edge.listener.tiers.QUIET_S", 2.0)
+    monkeypatch.setattr("services.edge.listener.tiers.MAX_QUIET_S", 4.0)
     async with playing() as (edge, _, _), bad_line(edge.port, seed=5) as line:
         url = f"ws://127.0.0.1:{line.port}/ws"
         async with Client(url, format="pcm", report_every_s=0.25) as client:

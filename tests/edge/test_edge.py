@@ -243,7 +243,7 @@ async def test_two_edges_play_the_same_and_renderers_are_asked_once(fleet: Fleet
 
 
 async def test_a_stream_nobody_hears_is_not_rendered_and_is_soon_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.edge.streams.LINGER_S", 0.5)
+    monkeypatch.setattr("services.edge.fanout.streams.LINGER_S", 0.5)
     async with playing() as (edge, tiny, _):
         async with connect(edge) as ws:
             await say(ws, "start")
@@ -363,7 +363,7 @@ async def test_a_drain_without_listeners_is_over_at_once_and_twice_is_once() -> 
 
 
 async def test_the_music_goes_on_without_a_bus_and_comes_back_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.edge.demand.LEAD_S", 2.5)
+    monkeypatch.setattr("services.edge.stream.demand.LEAD_S", 2.5)
     async with playing() as (edge, _, broker), connect(edge, JSON_V1) as ws:
         await say(ws, "start")
         await hear_audio(ws, 5)
@@ -413,7 +413,7 @@ async def test_without_nats_the_edge_starts_says_so_and_lets_listeners_wait() ->
 
 
 async def test_a_rolling_upgrade_is_one_crossfade(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.edge.demand.LEAD_S", 3.5)
+    monkeypatch.setattr("services.edge.stream.demand.LEAD_S", 3.5)
     async with playing() as (edge, _, broker), connect(edge) as ws:
         await say(ws, "start")
         heard = await hear_audio(ws, 12)
@@ -487,7 +487,7 @@ async def test_one_listeners_failure_is_not_the_others(fleet: Fleet, monkeypatch
         monkeypatch.setattr(victim.listener, "pump", broken)
         # Unconfigured, the log would paint a traceback with everything in it, which takes longer than a buffer lasts.
         log = Mock()
-        monkeypatch.setattr("services.edge.hub._log", log)
+        monkeypatch.setattr("services.edge.fanout.hub._log", log)
         assert unbroken(await hear_audio(good, 10))
         assert (await closed(bad))[0] == 1011
         assert edge.metric("websocket_send_errors_total", error_type="exception") == before + 1

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from services.local import machine
+from services.local.doctor import machine
 from tests.faults.support import Figures
 from tests.support.fleet import Fleet
 from tests.support.small_disk import small_disk

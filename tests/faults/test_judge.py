@@ -9,7 +9,7 @@ import pytest
 from services.client.session import Chunk
 from services.contract.spec import StreamSpec
 from services.contract.timebase import CHUNK_BYTES, TICK_S
-from services.edge.mixing import Loop
+from services.edge.stream.mixing import Loop
 from tests.faults.support import unheard
 from tests.support.ears import Ear, Verdict, judge, rendered
 

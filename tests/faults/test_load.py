@@ -135,7 +135,7 @@ class Progress:
 async def crowd(url: str) -> AsyncIterator[Progress]:
     """So many listeners in a process of their own, in Opus, on eight streams."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "services.loadtest.drain", url, "--listeners", str(CROWD), "--ramp", "4",
+        sys.executable, "-m", "services.loadtest.listeners", url, "--listeners", str(CROWD), "--ramp", "4",
         "--seconds", "120", "--format", "opus", "--seed", "700",
         cwd=REPO, stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip

@@ -41,14 +41,14 @@ from services.contract.websocket import (
     status,
     unpack_opus,
 )
-from services.edge import resume
-from services.edge.auth import Permit, TokenChecker, TokenError, find_token
-from services.edge.limits import ProxyTrust
-from services.edge.opus import OpusEncoder
-from services.edge.query import spec_from_query
-from services.edge.record import parse_query
-from services.edge.resume import ResumePoint
-from services.telemetry import exposition, histograms
+from services.edge.access.addresses import ProxyTrust
+from services.edge.access.auth import Permit, TokenChecker, TokenError, find_token
+from services.edge.codecs.opus_encoder import OpusEncoder
+from services.edge.endpoints.query import spec_from_query
+from services.edge.endpoints.record import parse_query
+from services.edge.listener import resume
+from services.edge.listener.resume import ResumePoint
+from services.telemetry.exposition import exposition, histograms
 from tests.fuzz.mutation import mutations
 
 SPEC = StreamSpec(key="F#", mode="dorian", bpm=64, intensity_steps=9, seed=7)

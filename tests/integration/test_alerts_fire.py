@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from services.local import prometheus_server
-from services.local.prometheus_server import Prometheus
+from services.local.processes import prometheus_server
+from services.local.processes.prometheus_server import Prometheus
 from tests.support.fleet_load import listeners, process_of, slowed
 from tests.support.ports import free_port
 from tests.support.system import REPO, System

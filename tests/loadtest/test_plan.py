@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from services.loadtest.drain import read_options
+from services.loadtest.listeners import read_options
 from services.loadtest.plan import LoadPlan, job, share
 from tests.charts.support import KUBE_VERSIONS, problems
 
@@ -33,7 +33,7 @@ def test_the_job_is_what_kubernetes_takes(kube: str) -> None:
 def test_the_command_of_the_job_is_what_the_drain_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = job(plan(wire="opus", seed=40))["spec"]
     (container,) = spec["template"]["spec"]["containers"]
-    assert container["command"][:3] == ["python", "-m", "services.loadtest.drain"]
+    assert container["command"][:3] == ["python", "-m", "services.loadtest.listeners"]
     seen = []
     for index in range(spec["completions"]):
         monkeypatch.setenv("JOB_COMPLETION_INDEX", str(index))

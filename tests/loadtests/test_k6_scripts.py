@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from services.loadtest.drain import read_options
+from services.loadtest.listeners import read_options
 from tests.charts.support import KUBE_VERSIONS, ROOT, problems
 
 FOLDER = ROOT / "loadtests"
@@ -101,7 +101,7 @@ def test_pods_are_restricted(name: str) -> None:
 def test_the_drain_s_manifest_gives_arguments_that_it_reads() -> None:
     spec = load(FOLDER / "jobs" / "drain.yaml")["spec"]
     (container,) = spec["template"]["spec"]["containers"]
-    assert container["command"][:3] == ["python", "-m", "services.loadtest.drain"]
+    assert container["command"][:3] == ["python", "-m", "services.loadtest.listeners"]
     options, _ = read_options(container["command"][3:])
     assert options.listeners * spec["completions"] == 1000
 

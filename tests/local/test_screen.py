@@ -3,7 +3,7 @@ import threading
 
 from rich.console import Console
 
-from services.local.lines import LEVELS, LogLine
+from services.local.processes.log_lines import LEVELS, LogLine
 from services.local.screen import MAX_WAITING, Screen, UpConsole
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from services.local import machine, up
-from services.local.findings import Finding
-from services.local.lines import read_line
+from services.local import up
+from services.local.doctor import machine
+from services.local.doctor.findings import Finding
 from services.local.ports import free_ports
-from services.local.restarts import GiveUp, Restart
+from services.local.processes.log_lines import read_line
+from services.local.processes.restarts import GiveUp, Restart
 from services.local.screen import Screen
 from services.runtime.settings import Settings
 

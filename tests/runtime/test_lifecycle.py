@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from services.runtime.http.server import PortInUseError
 from services.runtime.lifecycle import Lifecycle, ServiceError, run_until_stopped
-from services.runtime.serve import PortInUseError
 
 REPO = Path(__file__).parents[2]
 
@@ -173,7 +173,7 @@ def test_a_service_that_ignores_the_end_is_cancelled() -> None:
 SERVICE = """
     import asyncio, sys
     from services.runtime.lifecycle import Lifecycle, run_service
-    from services.runtime.logging import configure_logging
+    from services.runtime.observability.logging import configure_logging
     from services.runtime.settings import Settings
 
     async def main(lifecycle: Lifecycle) -> None:

@@ -27,7 +27,7 @@ def test_no_tick_is_missing_although_messages_are_lost_and_workers_die() -> None
 
 
 def test_what_is_lost_is_asked_for_again_and_without_that_it_would_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.edge.demand.REASK_S", 1000.0)
+    monkeypatch.setattr("services.edge.stream.demand.REASK_S", 1000.0)
     assert Fleet(SMALL).run().missing > 1e-3
 
 

@@ -22,10 +22,10 @@ from services.client.client import Backoff
 from services.client.session import Chunk, Event, Format, Hello, Splice, Status
 from services.contract.spec import StreamSpec
 from services.contract.timebase import CHANNELS, CHUNKS_PER_BLOCK, TICK_S, block_of, first_tick
-from services.edge.mixing import crossfade
-from services.edge.ring import MAX_LOOP_CHUNKS
+from services.edge.stream.mixing import crossfade
+from services.edge.stream.ring import MAX_LOOP_CHUNKS
 from services.synthesis.device_selector import AutoDeviceSelector
-from services.synthesis.render import Renderer
+from services.synthesis.render.renderer import Renderer
 from tests.support.clicks import find_clicks
 
 START_CHUNKS: Final = 2

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.contract.spec import StreamSpec
-from services.synthesis import render
+from services.synthesis.render import renderer as render
 
 TRANSPOSED = 50_000
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.contract.spec import StreamSpec
-from services.synthesis import render
+from services.synthesis.render import renderer as render
 
 POISON = 666_666
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from services.synthesis.kernels import Kernels, load_kernels
-from services.synthesis.render import Renderer
+from services.synthesis.kernels.load import Kernels, load_kernels
+from services.synthesis.render.renderer import Renderer
 
 CPU = torch.device("cpu")
 BUILD_TIMEOUT_S = 900

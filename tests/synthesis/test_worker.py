@@ -24,7 +24,7 @@ from services.runtime.bus.memory import MemoryBroker, MemoryBus
 from services.runtime.metrics import PrometheusMetrics, sample_value
 from services.synthesis.batching import FIRST_BATCH, MAX_BATCH
 from services.synthesis.metrics import SynthesisMetrics
-from services.synthesis.render import RenderedBatch
+from services.synthesis.render.renderer import RenderedBatch
 from services.synthesis.score.harmony import chord_table
 from services.synthesis.worker import MAX_FAILURES, MEMORY_RETRY_S, Worker
 

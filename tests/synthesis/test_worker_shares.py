@@ -19,7 +19,7 @@ from services.runtime.clock import SystemClock
 from services.runtime.metrics import PrometheusMetrics, sample_value
 from services.runtime.settings import NatsSettings
 from services.synthesis.metrics import SynthesisMetrics
-from services.synthesis.render import RenderedBatch
+from services.synthesis.render.renderer import RenderedBatch
 from services.synthesis.worker import Worker
 from tests.support.nats import NatsServer
 from tests.synthesis.test_worker import FakeRenderer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.telemetry.report import FleetReport, InstanceReport, MemoryReport, fleet_totals
+from services.telemetry.fleet.report import FleetReport, InstanceReport, MemoryReport, fleet_totals
 
 JITTER_WELL = {20.0: 1000.0, 50.0: 1000.0, float("inf"): 1000.0}
 

@@ -11,13 +11,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from services.edge.metrics import EdgeMetrics
 from services.runtime.bus.memory import MemoryBroker, MemoryBus
+from services.runtime.http.server import EmbeddedServer, bind_socket
 from services.runtime.metrics import PrometheusMetrics
-from services.runtime.scrape import answer_scrapes
-from services.runtime.serve import EmbeddedServer, bind_socket
+from services.runtime.observability.scrape import answer_scrapes
 from services.runtime.settings import Settings
 from services.telemetry import app, scrape
 from services.telemetry.app import create_app
-from services.telemetry.fleet import Fleet
+from services.telemetry.fleet.fleet import Fleet
 from services.telemetry.scrape import Scraper
 from services.telemetry.service import TelemetryService
 

@@ -14,8 +14,8 @@ from typing import Final
 from services.contract import subjects
 from services.runtime.bus.limits import BusLimits, subject_matches
 from services.runtime.bus.port import BusError, BusFullError, JobSource, Message, Subscription
-from services.runtime.logging import get_logger
 from services.runtime.metrics import BusMetrics
+from services.runtime.observability.logging import get_logger
 
 _log = get_logger(__name__)
 

@@ -6,7 +6,7 @@ import torch
 
 from services.synthesis.dsp.grid import QUARTER_BLOCK
 from services.synthesis.dsp.noise import WHITE_FRAMES, colour_taps, triangular, white
-from services.synthesis.patches import SOUNDS
+from services.synthesis.sound.patches import SOUNDS
 
 
 def _white(first: int, seeds: tuple[int, int] = (11, 12)) -> np.ndarray:

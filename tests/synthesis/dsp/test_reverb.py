@@ -15,8 +15,8 @@ from services.synthesis.dsp.reverb import (
     mix_spectra,
     response_spectra,
 )
-from services.synthesis.patches import SOUNDS
-from services.synthesis.sends import SendStore
+from services.synthesis.render.reverb_sends import SendStore
+from services.synthesis.sound.patches import SOUNDS
 from tests.synthesis.listening import difference_db
 
 BLOCKS = 7

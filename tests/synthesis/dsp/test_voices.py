@@ -7,7 +7,7 @@ import torch
 from services.synthesis.dsp.control import expand
 from services.synthesis.dsp.grid import INTERVALS, LOW_INTERVALS, QUARTER_INTERVAL
 from services.synthesis.dsp.voices import accumulate_high, accumulate_low, heard, high, low, sent
-from services.synthesis.kernels import Kernels
+from services.synthesis.kernels.load import Kernels
 from tests.synthesis.conftest import BUILD_TIMEOUT_S
 from tests.synthesis.listening import FIRST_LOW_INTERVAL, LOW_STEP, difference_db, reference_voices, some_partials
 

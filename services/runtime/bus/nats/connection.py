@@ -21,8 +21,8 @@ from services.runtime.bus.limits import BusLimits
 from services.runtime.bus.nats.client import BusClient, close_client, uninterrupted
 from services.runtime.bus.nats.reasons import explain, sentence, without_credentials
 from services.runtime.bus.port import BusError
-from services.runtime.logging import RepeatLimiter, get_logger
 from services.runtime.metrics import BusMetrics
+from services.runtime.observability.logging import RepeatLimiter, get_logger
 from services.runtime.settings import NatsSettings
 
 _log = get_logger(__name__)

@@ -18,7 +18,7 @@ from services.runtime.bus.nats.connection import Connection
 from services.runtime.bus.nats.messaging import Messaging
 from services.runtime.bus.nats.reasons import sentence
 from services.runtime.bus.port import BusError
-from services.runtime.logging import get_logger
+from services.runtime.observability.logging import get_logger
 
 _log = get_logger(__name__)
 

@@ -17,8 +17,8 @@ from services.runtime.bus.nats.client import BusClient, status_of
 from services.runtime.bus.nats.connection import Connection
 from services.runtime.bus.nats.reasons import sentence
 from services.runtime.bus.port import BusError, Message
-from services.runtime.logging import get_logger
 from services.runtime.metrics import BusMetrics
+from services.runtime.observability.logging import get_logger
 
 _log = get_logger(__name__)
 

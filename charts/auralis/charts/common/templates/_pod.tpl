@@ -119,7 +119,7 @@ livenessProbe:
   failureThreshold: 6
 {{- end -}}
 
-{{/* The settings that every service reads (services/runtime/settings.py). */}}
+{{/* The settings that every service reads (services/runtime/settings/settings.py). */}}
 {{- define "auralis.env" -}}
 {{- $settings := .root.Values.settings -}}
 - {name: AURALIS_ENV, value: {{ $settings.env | quote }}}

@@ -1,0 +1,1 @@
+"""Who may listen: admission, tokens, limits by address."""

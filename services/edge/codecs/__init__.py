@@ -1,0 +1,1 @@
+"""Encoders: Opus for listeners, Ogg Opus and MP3 for mounts."""

@@ -1,0 +1,1 @@
+"""What a client connects to: the WebSocket, HTTP mounts, recordings."""

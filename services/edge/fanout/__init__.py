@@ -1,0 +1,1 @@
+"""From streams to connections: the hub, its ticker and its crowd."""

@@ -1,0 +1,83 @@
+"""Whether this edge should be sent listeners: its conditions "bus", "accepting" and "renderers"."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from services.runtime.health import Health
+from services.runtime.observability.logging import get_logger
+
+_log = get_logger(__name__)
+
+BUS_GRACE_S: Final = 15.0
+"""So long an edge that has lost NATS is still ready: longer than a restart of it takes."""
+
+
+class Readiness:
+    """See the module's text.
+
+    Args:
+        health: gets the conditions; "renderers" only where they are waited for.
+        wait_for_renderers_s: so long at most the edge is not ready because there is no renderer.
+        now_s: unix seconds.
+    """
+
+    def __init__(self, health: Health, *, wait_for_renderers_s: float, now_s: float) -> None:
+        self._health = health
+        self._wait_for_renderers_s = wait_for_renderers_s
+        self._renderers_by_s = now_s + wait_for_renderers_s
+        self._bus_seen_s = -math.inf
+        health.set("bus", ok=False, detail="not connected to NATS")
+        health.set("accepting", ok=True)
+        if wait_for_renderers_s > 0:
+            health.set("renderers", ok=False, detail="no renderer is ready")
+
+    @property
+    def ready(self) -> bool:
+        """Whether all conditions hold."""
+        return self._health.ready
+
+    @property
+    def failing(self) -> tuple[str, ...]:
+        """Those that do not."""
+        return self._health.failing
+
+    def drain(self) -> None:
+        """Nobody new is taken from now on."""
+        self._health.set("accepting", ok=False, detail="draining")
+
+    def look(self, now_s: float, *, bus: bool, renderers: bool) -> None:
+        """Say how things stand.
+
+        Args:
+            now_s: unix seconds.
+            bus: it is connected.
+            renderers: one is ready.
+        """
+        self._look_at_bus(now_s, connected=bus)
+        self._look_at_renderers(now_s, ready=renderers)
+
+    def _look_at_bus(self, now_s: float, *, connected: bool) -> None:
+        """A restart of NATS takes the bus from all edges at once: who comes then is better off with a loop."""
+        if connected:
+            self._bus_seen_s = now_s
+            self._health.set("bus", ok=True)
+            return
+        away_s = now_s - self._bus_seen_s
+        detail = "not connected to NATS" + ("" if math.isinf(away_s) else f" for {away_s:.0f} s")
+        self._health.set("bus", ok=away_s < BUS_GRACE_S, detail=detail)
+
+    def _look_at_renderers(self, now_s: float, *, ready: bool) -> None:
+        """Once there has been a renderer, or after a while without any, this edge is ready whatever becomes of them.
+
+        Before, it has nothing to play, not even a loop: listeners are better off on the edge that they are on.
+        """
+        waiting = self._health.condition("renderers")
+        if waiting is None or waiting.ok:
+            return
+        if ready:
+            self._health.set("renderers", ok=True)
+        elif now_s >= self._renderers_by_s:
+            _log.warning("no renderer is ready", waited_s=self._wait_for_renderers_s)
+            self._health.set("renderers", ok=True, detail="none was ready at the start")

@@ -1,0 +1,1 @@
+"""One listener: its place in a stream, its buffer tier, what it is sent."""

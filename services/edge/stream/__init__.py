@@ -1,0 +1,1 @@
+"""One stream: the ring of its chunks and the demand for its blocks."""

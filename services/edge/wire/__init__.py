@@ -1,0 +1,1 @@
+"""Below HTTP and WebSocket: uvicorn's protocols and raw socket writes."""

@@ -1,0 +1,1 @@
+"""`auralis doctor`: what this machine has, and what each lack costs."""

@@ -1,0 +1,1 @@
+"""Child processes: supervision, restarts, log lines, NATS and Prometheus servers."""

@@ -1,0 +1,1 @@
+"""`auralis render`: sound to a file, its loudness, and pictures of the score."""

@@ -1,0 +1,238 @@
+"""A picture of rendered sound and of the score behind it, for `auralis render --plot`. Needs matplotlib."""
+
+from __future__ import annotations
+
+import wave
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import PolyCollection
+from matplotlib.colors import LinearSegmentedColormap, to_rgba
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+from numpy.typing import NDArray
+
+from services.contract.spec import StreamSpec
+from services.contract.timebase import SAMPLE_RATE_HZ
+from services.local.render.loudness import gated_lufs, step_powers, windowed_lufs
+from services.local.render.score_view import ScoreView, view_score
+from services.synthesis.score.events import Layer
+from services.synthesis.sound.loudness import TARGET_LUFS
+
+_PAPER: Final = "#10131c"
+_PANEL: Final = "#171b27"
+_INK: Final = "#e6e8ef"
+_FAINT: Final = "#7d8499"
+_LINE: Final = "#2b3144"
+_LAYERS: Final[Mapping[Layer, str]] = {
+    Layer.DRONE: "#5b6ee1",
+    Layer.BASS: "#3fa7d6",
+    Layer.PAD: "#59cd90",
+    Layer.MELODY: "#fac05e",
+    Layer.SHIMMER: "#f5f0d8",
+    Layer.PULSE: "#ee6352",
+}
+_HEAT: Final = LinearSegmentedColormap.from_list(
+    "embers", ["#0d0f17", "#1d1f45", "#4b2a78", "#9c3583", "#dd5f64", "#f6a562", "#fdf3c4"]
+)
+
+_FFT_FRAMES: Final = 8192
+_LOWEST_HZ: Final = 30.0
+_HIGHEST_HZ: Final = 20_000.0
+_SPECTROGRAM_ROWS: Final = 360
+_SPECTROGRAM_COLUMNS: Final = 1200
+_FLOOR_DB: Final = -108.0
+_TOP_DB: Final = -30.0
+_SHORT_TERM_S: Final = 3.0
+_MOMENTARY_S: Final = 0.4
+
+
+def draw(spec: StreamSpec, wav: Path, picture: Path, *, start_block: int) -> None:
+    """Draw score, waveform, spectrogram and loudness of a rendered file, one above the other.
+
+    Args:
+        spec: what was rendered.
+        wav: 16-bit stereo WAV file.
+        picture: where to; its suffix decides the format.
+        start_block: the block that the file begins with.
+
+    Raises:
+        OSError: a file cannot be read or written.
+    """
+    sound = _read(wav)
+    seconds = len(sound) / SAMPLE_RATE_HZ
+    powers = step_powers(wav)
+    figure = Figure(figsize=(16, 11), dpi=100, facecolor=_PAPER)
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(
+        4, 1, sharex=True, height_ratios=(4.2, 1.1, 3.2, 1.5),
+        gridspec_kw={"left": 0.055, "right": 0.985, "top": 0.915, "bottom": 0.05, "hspace": 0.09},
+    )  # fmt: skip
+    for panel in panels:
+        _dress(panel)
+    _draw_score(panels[0], view_score(spec, start_block, seconds), seconds)
+    _draw_waveform(panels[1], sound, seconds)
+    _draw_spectrogram(panels[2], sound, seconds)
+    _draw_loudness(panels[3], powers)
+    panels[3].set_xlim(0.0, seconds)
+    panels[3].xaxis.set_major_formatter(FuncFormatter(lambda at_s, _: f"{int(at_s) // 60}:{int(at_s) % 60:02d}"))
+    figure.text(0.055, 0.968, spec.preset, color=_INK, fontsize=22, fontweight="bold", va="center")
+    what = f"{spec.key} {spec.mode} · {spec.bpm} bpm · intensity {spec.intensity:g} · seed {spec.seed}"
+    peak_db = 20.0 * np.log10(max(float(np.abs(sound).max()), 1e-6))
+    level = f"{gated_lufs(powers):.1f} LUFS · peak {peak_db:.1f} dBFS"
+    figure.text(0.985, 0.968, f"{what}   |   {level}", color=_FAINT, fontsize=13, va="center", ha="right")
+    figure.savefig(picture, facecolor=_PAPER)
+
+
+def _read(wav: Path) -> NDArray[np.float32]:
+    """float32 [frames, 2] of full scale."""
+    with wave.open(str(wav)) as file:
+        raw = file.readframes(file.getnframes())
+        return np.frombuffer(raw, "<i2").reshape(-1, file.getnchannels()).astype(np.float32) / np.float32(32768)
+
+
+def _dress(panel: Axes) -> None:
+    panel.set_facecolor(_PANEL)
+    panel.tick_params(colors=_FAINT, labelsize=10, length=3)
+    panel.grid(visible=True, color=_LINE, linewidth=0.6)
+    panel.set_axisbelow(True)
+    for spine in panel.spines.values():
+        spine.set_color(_LINE)
+
+
+def _label(panel: Axes, text: str) -> None:
+    panel.set_ylabel(text, color=_FAINT, fontsize=11)
+
+
+def _draw_score(panel: Axes, score: ScoreView, seconds: float) -> None:
+    _label(panel, "score")
+    loudest = max(float(score.gain.max(initial=0.0)), 1e-6)
+    # Long quiet layers first, so that the melody lies on top.
+    for layer in (Layer.DRONE, Layer.PAD, Layer.BASS, Layer.PULSE, Layer.SHIMMER, Layer.MELODY):
+        places = score.of(layer)
+        if not len(places):
+            continue
+        # A short note must still be seen.
+        end_s = np.maximum(score.end_s[places], score.begin_s[places] + 0.002 * seconds)
+        begin_s, pitch = score.begin_s[places], score.pitch_midi[places]
+        corners = np.stack(
+            (
+                np.stack((begin_s, begin_s, end_s, end_s), axis=1),
+                np.stack((pitch - 0.42, pitch + 0.42, pitch + 0.42, pitch - 0.42), axis=1),
+            ),
+            axis=2,
+        )
+        alpha = 0.35 + 0.65 * np.sqrt(score.gain[places] / loudest)
+        if layer in (Layer.DRONE, Layer.PAD):
+            alpha *= 0.75
+        colours = [to_rgba(_LAYERS[layer], float(a)) for a in alpha]
+        panel.add_collection(PolyCollection(list(corners), facecolors=colours, edgecolors="none"))
+        panel.plot([], [], color=_LAYERS[layer], linewidth=6, label=layer.name.lower())
+    low, high = float(score.pitch_midi.min(initial=36.0)), float(score.pitch_midi.max(initial=84.0))
+    panel.set_ylim(low - 7.0, high + 12.0)
+    octaves = [pitch for pitch in range(12, 120, 12) if low - 7.0 <= pitch <= high]
+    panel.set_yticks(octaves, [f"C{pitch // 12 - 1}" for pitch in octaves])
+    for at_s in score.parts:
+        panel.axvline(at_s, color=_FAINT, linewidth=0.7, alpha=0.4, linestyle=(0, (2, 4)))
+    _write_chords(panel, score, seconds, high + 3.0)
+    for section in score.sections:
+        if section.at_s > 0.0:
+            panel.axvline(section.at_s, color=_INK, linewidth=1.1, alpha=0.8)
+        panel.text(
+            section.at_s + 0.004 * seconds, high + 11.2, section.text, color=_INK, fontsize=15, va="top",
+            fontweight="bold", clip_on=True,
+        )  # fmt: skip
+    panel.legend(
+        loc="lower right", ncols=len(Layer), fontsize=9, labelcolor=_INK, facecolor=_PANEL, edgecolor=_LINE,
+        handlelength=1.2, borderaxespad=0.4,
+    )  # fmt: skip
+
+
+def _write_chords(panel: Axes, score: ScoreView, seconds: float, height: float) -> None:
+    """Names of chords, each where it begins; a name that would touch the one before it is left out."""
+    free_s = -1.0
+    for chord in score.chords:
+        panel.plot([chord.at_s] * 2, [height - 1.5, height + 2.2], color=_FAINT, linewidth=0.8, alpha=0.7)
+        if chord.at_s < free_s:
+            continue
+        panel.text(
+            chord.at_s + 0.003 * seconds, height, chord.text, color=_INK, fontsize=10.5, va="bottom", clip_on=True
+        )
+        free_s = chord.at_s + (0.008 + 0.0062 * len(chord.text)) * seconds
+
+
+def _draw_waveform(panel: Axes, sound: NDArray[np.float32], seconds: float) -> None:
+    _label(panel, "waveform")
+    columns = min(2400, len(sound))
+    edges = np.linspace(0, len(sound), columns + 1).astype(np.int64)[:-1]
+    at_s = edges / SAMPLE_RATE_HZ
+    for channel, colour in ((0, "#6fb7e9"), (1, "#c38ff0")):
+        low = np.minimum.reduceat(sound[:, channel], edges)
+        high = np.maximum.reduceat(sound[:, channel], edges)
+        panel.fill_between(at_s, low, high, color=colour, alpha=0.6, linewidth=0, label=("left", "right")[channel])
+    panel.set_ylim(-1.0, 1.0)
+    panel.set_yticks([-0.5, 0.0, 0.5])
+    panel.set_xlim(0.0, seconds)
+
+
+def _draw_spectrogram(panel: Axes, sound: NDArray[np.float32], seconds: float) -> None:
+    _label(panel, "Hz")
+    image = spectrogram_db(sound)
+    panel.grid(visible=False)
+    # Drawn over exponents of 2, because a picture's rows are evenly spaced.
+    low, high = np.log2(_LOWEST_HZ), np.log2(_HIGHEST_HZ)
+    panel.imshow(
+        image, origin="lower", aspect="auto", extent=(0.0, seconds, low, high), cmap=_HEAT, vmin=_FLOOR_DB,
+        vmax=_TOP_DB, interpolation="bilinear",
+    )  # fmt: skip
+    ticks = (50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
+    panel.set_yticks(np.log2(ticks), [f"{hz // 1000} k" if hz >= 1000 else str(hz) for hz in ticks])
+
+
+def spectrogram_db(sound: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Levels in dB, float32 [rows, columns]: rows evenly spaced in pitch from 30 Hz to 20 kHz, columns in time.
+
+    A full-scale sine is about 0 dB. A column holds the mean power of its time, so that short notes are not missed.
+    """
+    # Mirrored at both ends: a cut there would look like a click.
+    mono = np.pad(sound.mean(axis=1), _FFT_FRAMES // 2, mode="reflect" if len(sound) > _FFT_FRAMES else "constant")
+    hop = int(min(max(len(sound) / (2 * _SPECTROGRAM_COLUMNS), 512), _FFT_FRAMES))
+    starts = np.arange(0, max(len(sound), 1), hop)
+    columns = min(len(starts), _SPECTROGRAM_COLUMNS)
+    first = np.linspace(0, len(starts), columns + 1).astype(np.int64)
+    window = np.hanning(_FFT_FRAMES).astype(np.float32)
+    scale = 2.0 / float(window.sum())
+    hz = np.geomspace(_LOWEST_HZ, _HIGHEST_HZ, _SPECTROGRAM_ROWS + 1)
+    middle = np.sqrt(hz[1:] * hz[:-1])
+    bins = middle * _FFT_FRAMES / SAMPLE_RATE_HZ
+    # Wide rows high up take the loudest of their bins, narrow ones low down lie between two.
+    edges = np.maximum(np.floor(hz * _FFT_FRAMES / SAMPLE_RATE_HZ).astype(np.int64), 1)
+    wide = np.diff(edges) >= 2
+    image = np.empty((_SPECTROGRAM_ROWS, columns), np.float32)
+    for column in range(columns):
+        power = np.zeros(_FFT_FRAMES // 2 + 1, np.float64)
+        for start in starts[first[column] : first[column + 1]]:
+            power += np.abs(np.fft.rfft(mono[start : start + _FFT_FRAMES] * window) * scale) ** 2
+        power /= max(first[column + 1] - first[column], 1)
+        between = np.interp(bins, np.arange(len(power)), power)
+        highest = np.maximum.reduceat(power, edges[:-1])
+        image[:, column] = 10.0 * np.log10(np.where(wide, highest, between) + 1e-14)
+    return image
+
+
+def _draw_loudness(panel: Axes, powers: NDArray[np.float64]) -> None:
+    _label(panel, "LUFS")
+    panel.axhspan(TARGET_LUFS - 2.0, TARGET_LUFS + 2.0, color="#59cd90", alpha=0.10, linewidth=0)
+    panel.axhline(TARGET_LUFS, color="#59cd90", linewidth=0.9, alpha=0.7)
+    for window_s, colour, width, name in (
+        (_MOMENTARY_S, "#56607a", 0.7, "momentary (0.4 s)"),
+        (_SHORT_TERM_S, "#fac05e", 1.8, "short-term (3 s)"),
+    ):
+        at_s, levels = windowed_lufs(powers, window_s)
+        panel.plot(at_s, np.maximum(levels, -70.0), color=colour, linewidth=width, label=name)
+    panel.set_ylim(TARGET_LUFS - 14.0, TARGET_LUFS + 8.0)
+    panel.legend(loc="lower right", ncols=2, fontsize=9, labelcolor=_INK, facecolor=_PANEL, edgecolor=_LINE)

@@ -1,0 +1,1 @@
+"""`auralis soak`: the whole system under listeners for hours, and its report."""

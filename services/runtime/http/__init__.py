@@ -1,0 +1,1 @@
+"""HTTP inside a service: the embedded server and the internal port."""

@@ -1,0 +1,199 @@
+"""The internal port: `/metrics /healthz /readyz /drain`, answered from the service's own loop."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+from services.runtime.health import Health
+from services.runtime.http.server import EmbeddedServer, PortInUseError, bind_socket
+from services.runtime.metrics import CONTENT_TYPE
+from services.runtime.observability.logging import get_logger
+
+__all__ = ["InternalApp", "InternalServer", "PortInUseError"]
+
+_log = get_logger(__name__)
+
+_Scope = MutableMapping[str, Any]
+_Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+_Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Asgi = Callable[[Any, Any, Any], Awaitable[None]]
+
+_JSON: Final = "application/json"
+_TEXT: Final = "text/plain; charset=utf-8"
+
+
+class InternalApp:
+    """The internal endpoints as an ASGI application.
+
+    - `/metrics`: the exposition (GET, HEAD); 404 while metrics are switched off.
+    - `/healthz`: 200 whenever the loop turns.
+    - `/readyz`: 200, or 503 with the failing conditions as JSON.
+    - `/drain`: starts the drain and answers when it is done; with `?wait=false` at once (GET, POST; idempotent). Pages
+      of other origins get 403.
+
+    Args:
+        health: readiness.
+        exposition: Prometheus text; None: metrics are switched off.
+        drain: begins the drain and returns when it is done; called again it waits for the same drain.
+        fallback: takes every other path; None: 404.
+    """
+
+    def __init__(
+        self,
+        *,
+        health: Health,
+        exposition: Callable[[], bytes] | None,
+        drain: Callable[[], Awaitable[None]],
+        fallback: Asgi | None = None,
+    ) -> None:
+        self._health = health
+        self._exposition = exposition
+        self._drain = drain
+        self._fallback = fallback
+        self._draining: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
+        """Answer one request."""
+        path = scope.get("path", "")
+        route = {
+            "/metrics": self._metrics,
+            "/healthz": self._healthz,
+            "/readyz": self._readyz,
+            "/drain": self._drained,
+        }.get(path)
+        if route is None or scope["type"] != "http":
+            if self._fallback is not None:
+                await self._fallback(scope, receive, send)
+            elif scope["type"] == "http":
+                await _answer(
+                    scope, send, 404, _TEXT, b"this port has /metrics /healthz /readyz /drain; music is elsewhere\n"
+                )
+            elif scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1008})
+            return
+        allowed = ("GET", "HEAD", "POST") if path == "/drain" else ("GET", "HEAD")
+        if scope["method"] not in allowed:
+            text = f"{path}: got {scope['method']}, expected {' or '.join(allowed)}\n"
+            await _answer(scope, send, 405, _TEXT, text.encode(), ("allow", ", ".join(allowed)))
+            return
+        await route(scope, send)
+
+    async def _metrics(self, scope: _Scope, send: _Send) -> None:
+        if self._exposition is None:
+            await _answer(scope, send, 404, _TEXT, b"metrics are switched off (METRICS_ENABLED=false)\n")
+            return
+        try:
+            body = self._exposition()
+        except Exception:  # noqa: BLE001 - a broken gauge must not look like a dead service
+            _log.exception("exposition failed")
+            await _answer(scope, send, 500, _TEXT, b"the exposition failed; the service's log has the reason\n")
+            return
+        await _answer(scope, send, 200, CONTENT_TYPE, body)
+
+    async def _healthz(self, scope: _Scope, send: _Send) -> None:
+        await _answer(scope, send, 200, _JSON, b'{"alive":true}\n')
+
+    async def _readyz(self, scope: _Scope, send: _Send) -> None:
+        report = self._health.report()
+        status = 200 if report["ready"] else 503
+        await _answer(scope, send, status, _JSON, json.dumps(report).encode() + b"\n")
+
+    async def _drained(self, scope: _Scope, send: _Send) -> None:
+        if scope["method"] == "HEAD":
+            # A monitor that probes with HEAD must not take an instance out of service.
+            await _answer(scope, send, 200, _JSON, b"")
+            return
+        if _from_another_page(scope):
+            text = f"/drain: {_PAGES_REFUSED}\n"
+            await _answer(scope, send, 403, _TEXT, text.encode())
+            return
+        if self._draining is None:
+            self._draining = asyncio.ensure_future(_run(self._drain))
+        query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
+        if query.get("wait", ["true"])[-1].lower() in ("false", "0", "no"):
+            started = {"draining": True, "done": self._draining.done()}
+            await _answer(scope, send, 202, _JSON, json.dumps(started).encode() + b"\n")
+            return
+        try:
+            # The caller may hang up; the drain goes on.
+            await asyncio.shield(self._draining)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a service's drain raises is told to the caller
+            failed = {"draining": True, "done": False, "error": str(error)}
+            await _answer(scope, send, 500, _JSON, json.dumps(failed).encode() + b"\n")
+            return
+        await _answer(scope, send, 200, _JSON, b'{"draining": true, "done": true}\n')
+
+
+class InternalServer:
+    """`InternalApp` on a port of its own, in the running loop.
+
+    Args:
+        host: address to listen on.
+        port: 0 takes a free one; see `port` after construction.
+        health, exposition, drain, fallback: see `InternalApp`.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        health: Health,
+        exposition: Callable[[], bytes] | None,
+        drain: Callable[[], Awaitable[None]],
+        fallback: Asgi | None = None,
+    ) -> None:
+        self.host = host
+        self.port = port
+        self._app = InternalApp(health=health, exposition=exposition, drain=drain, fallback=fallback)
+        self._server: EmbeddedServer | None = None
+
+    async def start(self) -> None:
+        """Bind, then answer; `port` is the real one afterwards.
+
+        Raises:
+            PortInUseError: somebody else has the port.
+        """
+        bound = bind_socket(self.host, self.port, setting="METRICS_PORT")
+        server = EmbeddedServer(self._app, bound, lifespan="off")
+        await server.start()
+        self._server = server
+        self.port = server.port
+
+    async def stop(self) -> None:
+        """Stop answering; idempotent."""
+        if self._server is not None:
+            await self._server.stop(grace_s=1.0)
+
+
+_PAGES_REFUSED: Final = "asked for by a page of another origin; it is asked for by programs, or typed in"
+
+
+def _from_another_page(scope: _Scope) -> bool:
+    """Whether a browser asks on behalf of a page from elsewhere: an image there would be enough to drain a service."""
+    headers = dict(scope.get("headers", ()))
+    return b"origin" in headers or headers.get(b"sec-fetch-site", b"none") not in (b"none", b"same-origin")
+
+
+async def _run(call: Callable[[], Awaitable[None]]) -> None:
+    await call()
+
+
+async def _answer(
+    scope: _Scope, send: _Send, status: int, content_type: str, body: bytes, *headers: tuple[str, str]
+) -> None:
+    fields = [("content-type", content_type), ("content-length", str(len(body))), ("cache-control", "no-store")]
+    await send(
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [(name.encode(), value.encode()) for name, value in (*fields, *headers)],
+        }
+    )
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})

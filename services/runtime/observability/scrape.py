@@ -1,0 +1,72 @@
+"""Every instance's side of the scrape over the bus: telemetry asks, each instance answers with its exposition."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from services.contract import subjects
+from services.contract.scrape import MAX_BYTES, ScrapeAnswer
+from services.runtime.bus import Bus, BusError, Message, Subscription
+from services.runtime.observability.logging import RepeatLimiter, get_logger
+
+_log = get_logger(__name__)
+
+MAX_PENDING: Final = 4
+"""Answers on their way at once; overflow: further questions go unanswered ("newest refused"), telemetry asks again."""
+
+
+async def answer_scrapes(
+    bus: Bus,
+    *,
+    service: str,
+    instance: str,
+    exposition: Callable[[], bytes],
+    on_overflow: Callable[[], object] = lambda: None,
+) -> Subscription:
+    """Answer every question on `auralis.scrape` with `exposition()`.
+
+    Args:
+        bus: connected or not; the subscription survives reconnection.
+        service: "synthesis", "edge" or "telemetry".
+        instance: this instance's name.
+        exposition: Prometheus text, called in the loop for each question.
+        on_overflow: called for each question that goes unanswered because too many answers are on their way;
+            a place to count it.
+
+    Returns:
+        The subscription; close it to stop answering.
+    """
+    pending: set[asyncio.Task[None]] = set()
+    limiter = RepeatLimiter(60.0)
+
+    def complain(event: str, detail: str) -> None:
+        held_back = limiter.admit(event)
+        if held_back is not None:
+            _log.warning(event, detail=detail, repeats=held_back)
+
+    async def answer(reply: str) -> None:
+        try:
+            data = ScrapeAnswer(service, instance, exposition()).encode()
+            if len(data) > MAX_BYTES:
+                complain("scrape answer too big", f"{len(data)} bytes, at most {MAX_BYTES}; not sent")
+                return
+            await bus.publish(reply, data)
+        except BusError as error:
+            complain("scrape not answered", str(error))
+        except Exception as error:  # noqa: BLE001 - a broken gauge must not end the task without a word
+            complain("exposition failed", f"{type(error).__name__}: {error}")
+
+    def asked(message: Message) -> None:
+        if not message.reply:
+            return
+        if len(pending) >= MAX_PENDING:
+            on_overflow()
+            complain("scrape not answered", f"{MAX_PENDING} answers are still on their way")
+            return
+        task = asyncio.get_running_loop().create_task(answer(message.reply))
+        pending.add(task)
+        task.add_done_callback(pending.discard)
+
+    return await bus.subscribe(subjects.SCRAPE, asked)

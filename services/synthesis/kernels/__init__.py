@@ -1,0 +1,1 @@
+"""Compiled kernels: their graphs, packages, cache and loading."""

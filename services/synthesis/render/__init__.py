@@ -1,0 +1,1 @@
+"""From a score to blocks of PCM: packing, kernels, reverb sends, readback."""

@@ -1,0 +1,1 @@
+"""What notes sound like: patches, and the gain of each preset."""

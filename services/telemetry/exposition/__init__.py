@@ -1,0 +1,1 @@
+"""The Prometheus text format: expositions and their histograms."""

@@ -1,0 +1,1 @@
+"""Figures for autoscalers, and which edge pod to delete first."""

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterator, Sequence
+from unittest.mock import Mock
+
+import pytest
+
+from services.edge.fanout.cohorts import Cohort, Key
+from services.edge.fanout.connection import Connection
+from services.edge.listener.frames import Format, Frame
+from services.edge.listener.listener import Place
+from services.edge.wire.transport import Straight
+
+FRAME = Frame(b"x" * 300, text=False, chunk_id=100)
+
+
+OPEN: list[socket.socket] = []
+
+
+@pytest.fixture(autouse=True)
+def closed_sockets() -> Iterator[None]:
+    yield
+    while OPEN:
+        OPEN.pop().close()
+
+
+class Socket:
+    """A transport with a real socket behind its descriptor; what is not put straight into that is remembered.
+
+    Args:
+        direct: whether it has a descriptor.
+        full: the socket takes nothing, or only the beginning of a frame.
+        broken: the peer has gone, and the transport raises.
+    """
+
+    def __init__(self, *, direct: bool = True, full: bool = False, broken: bool = False) -> None:
+        self.here, self.there = socket.socketpair()
+        OPEN.extend((self.here, self.there))
+        self.here.settimeout(0)
+        self.there.settimeout(0)
+        self.frames: list[Frame] = []
+        self.rest: list[bytes] = []
+        self.straight = Straight(self.here.fileno(), self._write) if direct else None
+        self._broken = broken
+        if full:
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    self.here.send(b"-" * 65_536)
+        if broken:
+            self.there.close()
+
+    def send(self, frame: Frame) -> None:
+        self.frames.append(frame)
+
+    def send_all(self, frames: Sequence[Frame]) -> None:
+        self.frames.extend(frames)
+
+    def _write(self, wire: bytes) -> None:
+        if self._broken:
+            raise RuntimeError("the handler is closed")
+        self.rest.append(wire)
+
+    def came(self) -> bytes:
+        try:
+            return self.there.recv(65_536)
+        except BlockingIOError:
+            return b""
+
+
+def connection(transport: Socket) -> Connection:
+    made = Connection(Mock(), 0, "a")
+    made.transport = transport  # type: ignore[assignment] # as much of one as a cohort needs
+    return made
+
+
+def cohort(next_: int = 100) -> Cohort:
+    return Cohort(Key(Mock(), Place(0, "normal", 10), Format.PCM), next_)
+
+
+def test_everybody_gets_the_same_bytes_in_the_way_that_his_socket_has() -> None:
+    crowd = cohort()
+    sockets = [Socket(), Socket(direct=False), Socket()]
+    for each in sockets:
+        crowd.add(connection(each))
+    crowd.send(FRAME, Mock())
+    assert [each.came() for each in sockets] == [FRAME.wire, b"", FRAME.wire]
+    assert [each.frames for each in sockets] == [[], [FRAME], []]
+    assert crowd.next == 101
+
+
+def test_what_a_socket_does_not_take_its_transport_gets_and_the_others_get_theirs() -> None:
+    crowd = cohort()
+    # A frame larger than a socket's buffer is taken in part.
+    large = Frame(bytes(range(256)) * 8_000, text=False, chunk_id=100)
+    sockets = [Socket(full=True), Socket(), Socket(direct=False), Socket(full=True)]
+    for each in sockets:
+        crowd.add(connection(each))
+    crowd.send(large, Mock())
+    assert sockets[0].rest == sockets[3].rest == [large.wire]
+    begun = b""
+    while part := sockets[1].came():
+        begun += part
+    assert 0 < len(begun) < len(large.wire)
+    assert begun + sockets[1].rest[0] == large.wire
+    assert sockets[2].frames == [large]
+
+
+def test_whose_transport_keeps_some_of_it_leaves_with_that_chunk_counted() -> None:
+    crowd = cohort()
+    slow = Socket(full=True)
+    one = connection(slow)
+    # As the hub does when it hears of it.
+    slow.straight = Straight(slow.here.fileno(), lambda _: crowd.remove(one))
+    crowd.add(one)
+    crowd.add(connection(Socket()))
+    crowd.send(FRAME, Mock())
+    one.listener.went_on.assert_called_once_with(101)  # type: ignore[attr-defined]
+    assert len(crowd) == 1
+
+
+def test_one_that_cannot_be_written_to_is_told_of_and_the_others_get_theirs() -> None:
+    crowd = cohort()
+    sockets = [Socket(), Socket(broken=True), Socket(direct=False), Socket(broken=True), Socket()]
+    connections = [connection(each) for each in sockets]
+    for one in connections:
+        crowd.add(one)
+    failed: list[Connection] = []
+    crowd.send(FRAME, lambda one, _: failed.append(one))
+    assert failed == [connections[1], connections[3]]
+    assert sockets[0].came() == sockets[4].came() == FRAME.wire
+    assert sockets[2].frames == [FRAME]
+
+
+def test_who_leaves_learns_how_far_it_has_come_and_is_sent_no_more() -> None:
+    crowd = cohort()
+    gone, other = Socket(), Socket()
+    leaving = connection(gone)
+    crowd.add(leaving)
+    crowd.add(connection(other))
+    crowd.send(FRAME, Mock())
+    crowd.remove(leaving)
+    leaving.listener.went_on.assert_called_once_with(101)  # type: ignore[attr-defined]
+    assert leaving.cohort is None
+    crowd.send(FRAME, Mock())
+    assert (gone.came(), other.came(), len(crowd)) == (FRAME.wire, 2 * FRAME.wire, 1)
+
+
+def test_what_is_due_follows_from_the_place() -> None:
+    behind = Cohort(Key(Mock(), Place(30, "stable", 15), Format.PCM), 0)
+    assert behind.due(1000) == 1000 - 30 + 14
+    assert behind.ahead == 15
+    early = Cohort(Key(Mock(), Place(-2, "normal", 10), Format.PCM), 0)
+    assert early.due(1000) == 1011
+    assert early.ahead == 12

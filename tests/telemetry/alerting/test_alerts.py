@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from services.telemetry.alerting.alerts import RESOLVED_KEPT_S, RULES, Alerts, LateBudget
+from services.telemetry.fleet.report import FleetReport, InstanceReport
+from tests.telemetry.rows import JITTER_WELL, edge, fleet, memory, renderer
+
+REPO = Path(__file__).parents[3]
+FILE = REPO / "charts/auralis/files/alerts.yaml"
+SHIPPED = {
+    rule["alert"]: rule
+    for group in yaml.safe_load(FILE.read_text())["groups"]
+    for rule in group["rules"]
+    if "alert" in rule
+}
+WELL = (edge(), renderer())
+BAD: dict[str, tuple[InstanceReport, ...]] = {
+    "ChunkJitterHigh": (edge(jitter_p99_ms=80.0), renderer()),
+    "BufferUnderrunsHigh": (edge(underruns_5m=6), renderer()),
+    "WebSocketErrorsHigh": (edge(send_errors_5m=8), renderer()),
+    "ConnectionsNearLimit": (edge(listeners=4600, underruns_5m=0), renderer()),
+    "EdgeSilent": (edge(loudness_dbfs=-90.0), renderer()),
+    "StreamsDegraded": (edge(degraded_streams=2), renderer()),
+    "NoSynthesisWorkers": (edge(ready_renderers=0), renderer()),
+    "SynthesisLatencyHigh": (edge(), renderer(render_p99_ms=180.0)),
+    "RenderBacklog": (edge(blocks_missing_2m=30), renderer()),
+    "GPUMemoryHigh": (edge(), renderer(memory=memory(gpu_mb=5000.0))),
+    "MemoryLeakDetected": (edge(), renderer(memory=memory(leak=True))),
+    "InstanceSilent": (edge(), renderer(), edge("e2", up=False, silent_s=20.0)),
+    "NatsReconnecting": (edge(bus_reconnects_10m=5), renderer()),
+    "ClockOffsetHigh": (edge(), renderer(clock_offset_s=-2.0)),
+}
+
+
+def run(alerts: Alerts, rows: tuple[InstanceReport, ...], start_s: float, seconds: int, *, bus: bool = True) -> float:
+    """Look every 5 s; the end."""
+    for second in range(0, seconds + 1, 5):
+        alerts.judge(fleet(*rows, at=start_s + second, bus=bus), JITTER_WELL)
+    return start_s + seconds
+
+
+def names(alerts: Alerts, state: str) -> set[str]:
+    return {each.name for each in alerts.report().alerts if each.state == state}
+
+
+def test_names_severities_and_summaries_are_those_of_the_shipped_rules() -> None:
+    assert {rule.name for rule in RULES} == set(SHIPPED)
+    for rule in RULES:
+        shipped = SHIPPED[rule.name]
+        assert rule.severity == shipped["labels"]["severity"], rule.name
+        assert rule.summary == shipped["annotations"]["summary"], rule.name
+        times = re.fullmatch(r"(\d+)(s|m)?", str(shipped.get("for", "0")))
+        assert times, rule.name
+        assert rule.for_s == int(times[1]) * (60 if times[2] == "m" else 1), rule.name
+
+
+def test_a_backlog_says_which_of_its_two_reasons_it_has() -> None:
+    for row, reason in (
+        (edge(overloaded=True), "new streams are refused, because blocks come late"),
+        (edge(blocks_missing_2m=30), "30 blocks were missing when they were due, in two minutes"),
+    ):
+        alerts = Alerts()
+        run(alerts, (row, renderer()), 0, 0)
+        assert [each.description for each in alerts.report().alerts] == [reason]
+
+
+def test_a_fleet_that_is_well_has_no_alert() -> None:
+    alerts = Alerts()
+    run(alerts, WELL, 0, 600)
+    assert alerts.report().alerts == []
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_each_alert_waits_fires_and_is_resolved(name: str) -> None:
+    alerts = Alerts()
+    now_s = run(alerts, WELL, 0, 60)
+    alerts.judge(fleet(*BAD[name], at=now_s + 5), JITTER_WELL)
+    assert names(alerts, "pending") == {name}
+    now_s = run(alerts, BAD[name], now_s + 10, 310)
+    assert names(alerts, "firing") == {name}
+    (alert,) = alerts.report().alerts
+    assert alert.since == 65
+    assert alert.description
+    assert (REPO / alert.runbook).is_file()
+    now_s = run(alerts, WELL, now_s + 5, 5)
+    assert names(alerts, "resolved") == {name}
+    run(alerts, WELL, now_s + RESOLVED_KEPT_S, 10)
+    assert alerts.report().alerts == []
+
+
+def test_what_lasts_too_short_never_fires() -> None:
+    alerts = Alerts()
+    now_s = run(alerts, BAD["SynthesisLatencyHigh"], 0, 50)
+    run(alerts, WELL, now_s, 5)
+    assert alerts.report().alerts == []
+
+
+def test_when_telemetry_loses_the_bus_it_says_that_and_not_that_everybody_is_gone() -> None:
+    alerts = Alerts()
+    run(alerts, (edge(up=False, silent_s=60.0), renderer(up=False, silent_s=60.0)), 0, 60, bus=False)
+    assert names(alerts, "firing") == {"NatsReconnecting"}
+
+
+def test_critical_ones_come_first() -> None:
+    alerts = Alerts()
+    run(alerts, (edge(degraded_streams=1, loudness_dbfs=-99.0), renderer()), 0, 60)
+    assert [each.name for each in alerts.report().alerts] == ["EdgeSilent", "StreamsDegraded"]
+
+
+def burnt(minutes: int, share: float) -> tuple[LateBudget, float]:
+    budget = LateBudget()
+    for minute in range(minutes):
+        budget.add(minute * 60.0, 600 * share, 600)
+    return budget, minutes * 60.0
+
+
+@pytest.mark.parametrize(
+    ("minutes", "share", "burning"),
+    [(60, 0.005, False), (60, 0.1, True), (60, 0.2, True), (360, 0.05, False), (360, 0.08, True)],
+)
+def test_the_budget_burns_when_a_short_and_a_long_window_agree(minutes: int, share: float, burning: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    budget, now_s = burnt(minutes, share)
+    assert (budget.burn(now_s) is not None) is burning
+
+
+def test_five_bad_minutes_after_five_good_hours_do_not_burn_it_yet() -> None:
+    budget, now_s = burnt(300, 0.0)
+    for minute in range(5):
+        budget.add(now_s + minute * 60.0, 300, 600)
+    assert budget.burn(now_s + 300) is None
+
+
+def test_late_chunks_reach_the_budget() -> None:
+    alerts = Alerts()
+    late = {50.0: 700.0, 100.0: 1000.0, float("inf"): 1000.0}
+    report: FleetReport | None = None
+    for minute in range(61):
+        report = fleet(*WELL, at=minute * 60.0)
+        alerts.judge(report, late)
+    found: Any = [each for each in alerts.report().alerts if each.name == "DeliveryBudgetBurning"]
+    assert found[0].state == "firing"
+    assert "30.0%" in found[0].description
