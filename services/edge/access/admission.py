@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.edge.access.addresses import AddressLimit
-from services.edge.fanout.connection import Refusal
+from services.edge.access.refusal import Refusal
 from services.edge.metrics import EdgeMetrics
 from services.runtime.settings import EdgeSettings
 

@@ -13,13 +13,13 @@ from services.contract.errors import FieldError
 from services.contract.spec import StreamSpec
 from services.edge.access.addresses import ProxyTrust
 from services.edge.access.auth import TokenChecker, find_token
+from services.edge.access.refusal import Refusal
 from services.edge.codecs.mount_encoder import MEDIA_TYPES, MountFormat
 from services.edge.endpoints.icy import META_INTERVAL_BYTES, IcyInterleaver
 from services.edge.endpoints.mounts import MountClosedError, MountListener, Mounts
 from services.edge.endpoints.query import query_from_spec, spec_from_query
 from services.edge.endpoints.record import MEDIA_TYPES as FILE_TYPES
 from services.edge.endpoints.record import BusyError, NotPlayingError, Recorder, file_name, parse_query
-from services.edge.fanout.connection import Refusal
 from services.edge.fanout.hub import Hub
 
 Receive = Callable[[], Awaitable[Any]]

@@ -11,7 +11,8 @@ from typing import Any, Final
 from services.contract.websocket import JSON_V1, OPUS_V1, PCM_V1, CloseCode
 from services.edge.access.addresses import ProxyTrust, origin_allowed
 from services.edge.access.auth import Permit, TokenChecker, TokenError, find_token
-from services.edge.fanout.connection import Connection, Refusal
+from services.edge.access.refusal import Refusal
+from services.edge.fanout.connection import Connection
 from services.edge.fanout.hub import Hub
 from services.edge.listener.frames import Format
 from services.edge.wire.transport import EXTENSION, AsgiTransport, DirectTransport

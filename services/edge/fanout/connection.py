@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from services.edge.access.auth import Permit
@@ -16,23 +15,6 @@ if TYPE_CHECKING:
 
     from services.edge.fanout.cohorts import Cohort
     from services.edge.fanout.streams import Stream
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a connection is not taken, as an HTTP answer.
-
-    Attributes:
-        status: HTTP status.
-        reason: for the metric.
-        text: for the person who reads it.
-        retry_after_s: for the header; None: trying again brings nothing.
-    """
-
-    status: int
-    reason: str
-    text: str
-    retry_after_s: int | None = None
 
 
 class Connection:

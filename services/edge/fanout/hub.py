@@ -18,9 +18,10 @@ from services.contract.timebase import TICK_S, TICKS_PER_S, block_of, due_s, tic
 from services.contract.websocket import TIERS, CloseCode
 from services.edge.access.admission import Admission
 from services.edge.access.auth import FORBIDDEN
+from services.edge.access.refusal import Refusal
 from services.edge.fanout import now_playing
 from services.edge.fanout.cohorts import Cohort, Key
-from services.edge.fanout.connection import Connection, Refusal
+from services.edge.fanout.connection import Connection
 from services.edge.fanout.drain import drain
 from services.edge.fanout.readiness import Readiness
 from services.edge.fanout.streams import Stream, Streams
