@@ -9,7 +9,7 @@ async def serve(lifecycle: Lifecycle) -> None:
     """Run until told to stop."""
     from services.runtime.observability.logging import configure_logging  # noqa: PLC0415 - signals are handled before the slow imports
     from services.runtime.settings import load_settings_or_exit  # noqa: PLC0415 - as above
-    from services.telemetry.service import run_telemetry  # noqa: PLC0415 - as above
+    from services.telemetry.server import run_telemetry  # noqa: PLC0415 - as above
 
     settings = load_settings_or_exit()
     configure_logging(settings, service="telemetry")

@@ -15,12 +15,9 @@ from services.runtime.bus.nats import NatsBus
 from services.runtime.clock import SystemClock
 from services.runtime.gc_config import RealTimeGCConfig
 from services.runtime.health import Health
-from services.runtime.http.server import EmbeddedServer, bind_socket
 from services.runtime.instance import instance_name
-from services.runtime.lifecycle import Lifecycle
 from services.runtime.memory_monitor import MemoryMonitor
 from services.runtime.metrics import BusMetrics, PrometheusMetrics
-from services.runtime.observability.logging import get_logger
 from services.runtime.observability.scrape import answer_scrapes
 from services.runtime.settings import Settings
 from services.telemetry.alerting.alerts import Alerts, AlertsReport
@@ -42,8 +39,6 @@ _WATCHED_EVERY_S: Final = 2.0
 """The fleet is asked so often while somebody watches the dashboard …"""
 _WATCHED_INSTANCES: Final = 50
 """… unless it has more instances than these."""
-
-_log = get_logger(__name__)
 
 
 class TelemetryService:
@@ -200,29 +195,3 @@ def _prometheus(settings: Settings) -> PrometheusAlerts | None:
     from services.telemetry.alerting.prometheus import PrometheusAlerts  # noqa: PLC0415 - httpx is for those who ask for it
 
     return PrometheusAlerts(settings.prometheus_url)
-
-
-async def run_telemetry(settings: Settings, lifecycle: Lifecycle) -> None:
-    """Serve until `lifecycle.stopping`.
-
-    Raises:
-        PortInUseError: METRICS_PORT is taken.
-    """
-    from services.telemetry.app import create_app  # noqa: PLC0415 - it needs this module, and litestar takes a second
-
-    bound = bind_socket(settings.host, settings.metrics_port, setting="METRICS_PORT")
-    try:
-        service = TelemetryService(settings)
-        lifecycle.on_drain(service.drain)
-        server = EmbeddedServer(create_app(service), bound, lifespan="off")
-        await service.start()
-    except BaseException:
-        bound.close()
-        raise
-    try:
-        await server.start()
-        _log.info("ready", service=SERVICE, instance=service.instance, metrics_port=server.port)
-        await lifecycle.stopping.wait()
-    finally:
-        await server.stop()
-        await service.stop()
