@@ -9,7 +9,8 @@ from typing import Final
 from services.contract import subjects
 from services.contract.scrape import MAX_BYTES, ScrapeAnswer
 from services.runtime.bus import Bus, BusError, Message, Subscription
-from services.runtime.observability.logging import RepeatLimiter, get_logger
+from services.runtime.observability.logging import get_logger
+from services.runtime.observability.rate_limited_log import RateLimitedLog
 
 _log = get_logger(__name__)
 
@@ -39,31 +40,26 @@ async def answer_scrapes(
         The subscription; close it to stop answering.
     """
     pending: set[asyncio.Task[None]] = set()
-    limiter = RepeatLimiter(60.0)
-
-    def complain(event: str, detail: str) -> None:
-        held_back = limiter.admit(event)
-        if held_back is not None:
-            _log.warning(event, detail=detail, repeats=held_back)
+    rare_log = RateLimitedLog(_log, 60.0)
 
     async def answer(reply: str) -> None:
         try:
             data = ScrapeAnswer(service, instance, exposition()).encode()
             if len(data) > MAX_BYTES:
-                complain("scrape answer too big", f"{len(data)} bytes, at most {MAX_BYTES}; not sent")
+                rare_log.warning("scrape answer too big", detail=f"{len(data)} bytes, at most {MAX_BYTES}; not sent")
                 return
             await bus.publish(reply, data)
         except BusError as error:
-            complain("scrape not answered", str(error))
+            rare_log.warning("scrape not answered", detail=str(error))
         except Exception as error:  # noqa: BLE001 - a broken gauge must not end the task without a word
-            complain("exposition failed", f"{type(error).__name__}: {error}")
+            rare_log.warning("exposition failed", detail=f"{type(error).__name__}: {error}")
 
     def asked(message: Message) -> None:
         if not message.reply:
             return
         if len(pending) >= MAX_PENDING:
             on_overflow()
-            complain("scrape not answered", f"{MAX_PENDING} answers are still on their way")
+            rare_log.warning("scrape not answered", detail=f"{MAX_PENDING} answers are still on their way")
             return
         task = asyncio.get_running_loop().create_task(answer(message.reply))
         pending.add(task)

@@ -45,6 +45,6 @@ class AudioHistory:
                         subjects.AUDIO_STREAM, {"batch": keeps, "next_by_subj": subject, "seq": 1}, count=keeps
                     )
         except BusError as error:
-            self._connection.complain("history not read", str(error))
+            self._connection.warn("history not read", str(error))
             return ()
         return [Message(subject, message.data) for message in kept[-max_messages:]]

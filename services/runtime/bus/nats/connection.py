@@ -22,7 +22,8 @@ from services.runtime.bus.nats.client import BusClient, close_client, uninterrup
 from services.runtime.bus.nats.reasons import explain, sentence, without_credentials
 from services.runtime.bus.port import BusError
 from services.runtime.metrics import BusMetrics
-from services.runtime.observability.logging import RepeatLimiter, get_logger
+from services.runtime.observability.logging import get_logger
+from services.runtime.observability.rate_limited_log import RateLimitedLog
 from services.runtime.settings import NatsSettings
 
 _log = get_logger(__name__)
@@ -86,7 +87,7 @@ class Connection:
         self._connect_error: Exception | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self._callbacks: list[Callable[[], None]] = []
-        self._complaints = RepeatLimiter(10.0)
+        self._rare_log = RateLimitedLog(_log)
 
     @property
     def connected(self) -> bool:
@@ -113,11 +114,9 @@ class Connection:
         self._check_due = True
         self._wake_watch.set()
 
-    def complain(self, event: str, detail: str, **fields: Any) -> None:
-        """Log a warning; repeats are held back and counted."""
-        held_back = self._complaints.admit(f"{event} {detail}")
-        if held_back is not None:
-            _log.warning(event, detail=detail, repeats=held_back, **fields)
+    def warn(self, event: str, detail: str, **fields: Any) -> None:
+        """Log a warning; repeats with the same detail are held back and counted."""
+        self._rare_log.warning(event, key=f"{event} {detail}", detail=detail, **fields)
 
     async def connect(self) -> None:
         """Return when the bus is there, trying for ever; idempotent.
@@ -173,7 +172,7 @@ class Connection:
                 self._metrics.errors.labels(kind=type(error).__name__).inc()
                 if isinstance(error, nats.errors.NoServersError) and self._connect_error is not None:
                     error = self._connect_error
-                self.complain("bus away", explain(url, error), next_attempt_s=round(delay_s, 2))
+                self.warn("bus away", explain(url, error), next_attempt_s=round(delay_s, 2))
                 await close_client(client)
                 await asyncio.sleep(delay_s)
                 continue
@@ -243,7 +242,7 @@ class Connection:
                 try:
                     await self._upkeep.check()
                 except BusError as error:
-                    self.complain("streams not checked", str(error))
+                    self.warn("streams not checked", str(error))
 
     async def _on_error(self, error: Exception) -> None:
         if isinstance(error, nats.errors.SlowConsumerError):
@@ -253,7 +252,7 @@ class Connection:
         if self._live:
             # A lost connection is reported once, by the supervisor.
             if not isinstance(error, nats.errors.UnexpectedEOF | nats.errors.StaleConnectionError):
-                self.complain("bus error", sentence(error))
+                self.warn("bus error", sentence(error))
         else:
             # nats-py raises "no servers available" for every failed attempt; this is why.
             self._connect_error = error

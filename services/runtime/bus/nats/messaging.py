@@ -64,7 +64,7 @@ class Messaging:
         """
         if not await self._has_room(client, len(data)):
             self.metrics.dropped.labels(policy="publish_backlog").inc()
-            self._connection.complain(
+            self._connection.warn(
                 "message dropped", "the network is slower than what is published; late audio is worthless"
             )
             return

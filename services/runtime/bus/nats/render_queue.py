@@ -109,7 +109,7 @@ class RenderQueue:
                 f"CONSUMER.CREATE.{stream}.{durable}.{subject_filter}", {"stream_name": stream, "config": config}
             )
         except BusError as error:
-            self._connection.complain("consumer not made", str(error))
+            self._connection.warn("consumer not made", str(error))
             if isinstance(error, ApiError) and error.err_code == STREAM_NOT_FOUND:
                 self._jetstream.streams_missing()
             return False
