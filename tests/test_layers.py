@@ -31,7 +31,7 @@ PURE = (
     "edge/listener/listener.py",
     "edge/stream/ring.py",
     "edge/listener/tiers.py",
-    "edge/listener/frames.py",
+    "edge/listener/payloads.py",
     "edge/stream/demand.py",
     "telemetry/alerting/alerts.py",
     "telemetry/scaling/autoscale.py",

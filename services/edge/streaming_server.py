@@ -11,16 +11,16 @@ from typing import Protocol
 
 from services.contract.timebase import CHUNK_BYTES, tick_at
 from services.edge.chunk_encoder import ChunkEncoder
-from services.edge.listener.frames import Format, Frame, FrameMaker
+from services.edge.listener.payloads import Format, Payload, PayloadCache
 from services.edge.stream.ring import Chunk
 from services.runtime.clock import Clock, SystemClock
 
 
 class Client(Protocol):
-    """Whoever gets frames."""
+    """Whoever gets payloads."""
 
-    def send_frame(self, frame: Frame) -> None:
-        """Take a frame; never blocks and never raises."""
+    def send(self, payload: Payload) -> None:
+        """Take a payload; never blocks and never raises."""
         ...
 
 
@@ -33,18 +33,18 @@ class StreamingServer:
 
     Attributes:
         clients: who is connected.
-        frames: makes the messages; shared by everybody who sends.
+        payloads: makes the messages; shared by everybody who sends.
     """
 
     def __init__(self, clock: Clock | None = None, encoder: ChunkEncoder | None = None) -> None:
         self._clock = SystemClock() if clock is None else clock
-        self.frames = FrameMaker(ChunkEncoder() if encoder is None else encoder)
+        self.payloads = PayloadCache(ChunkEncoder() if encoder is None else encoder)
         self.clients: list[Client] = []
 
-    def send(self, frame: Frame, clients: Iterable[Client]) -> None:
-        """Hand one frame to many clients."""
+    def send(self, payload: Payload, clients: Iterable[Client]) -> None:
+        """Hand one payload to many clients."""
         for client in clients:
-            client.send_frame(frame)
+            client.send(payload)
 
     async def broadcast_chunk(
         self,
@@ -69,6 +69,6 @@ class StreamingServer:
         if len(audio_data) != CHUNK_BYTES:
             raise ValueError(f"audio_data: got {len(audio_data)} bytes, expected {CHUNK_BYTES}: 100 ms of stereo s16le")
         now_s = self._clock.now()
-        self.frames.begin(now_s)
+        self.payloads.begin(now_s)
         chunk = Chunk(tick_at(now_s) if chunk_id is None else chunk_id, audio_data)
-        self.send(self.frames.audio(chunk, format_, tier, buffer_depth), list(self.clients))
+        self.send(self.payloads.audio(chunk, format_, tier, buffer_depth), list(self.clients))

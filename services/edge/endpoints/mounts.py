@@ -21,7 +21,7 @@ from services.contract.websocket import FRAME_HEADER_BYTES, CloseCode
 from services.edge.codecs.mount_encoder import MountEncoder, MountFormat
 from services.edge.fanout.connection import Connection
 from services.edge.fanout.hub import Hub
-from services.edge.listener.frames import Format, Frame
+from services.edge.listener.payloads import Format, Payload
 from services.edge.wire.transport import Straight
 from services.runtime.observability.logging import get_logger
 
@@ -138,16 +138,16 @@ class Mount:
 
     # What the hub needs of a connection.
 
-    def send(self, frame: Frame) -> None:
+    def send(self, payload: Payload) -> None:
         """Take a chunk; events say nothing that an HTTP listener could be told."""
-        if frame.chunk_id >= 0 and self.closed is None:
-            self._chunks.append(memoryview(frame.payload)[FRAME_HEADER_BYTES:])
+        if payload.chunk_id >= 0 and self.closed is None:
+            self._chunks.append(memoryview(payload.data)[FRAME_HEADER_BYTES:])
             self._wake.set()
 
-    def send_all(self, frames: Sequence[Frame]) -> None:
+    def send_all(self, payloads: Sequence[Payload]) -> None:
         """Take several."""
-        for frame in frames:
-            self.send(frame)
+        for payload in payloads:
+            self.send(payload)
 
     def backlog_bytes(self) -> int:
         """PCM that waits for the encoder."""

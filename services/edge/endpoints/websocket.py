@@ -14,7 +14,7 @@ from services.edge.access.auth import Permit, TokenChecker, TokenError, find_tok
 from services.edge.access.refusal import Refusal
 from services.edge.fanout.connection import Connection
 from services.edge.fanout.hub import Hub
-from services.edge.listener.frames import Format
+from services.edge.listener.payloads import Format
 from services.edge.wire.transport import EXTENSION, AsgiTransport, DirectTransport
 
 _FORMATS: Final[Mapping[str, Format]] = {OPUS_V1: Format.OPUS, PCM_V1: Format.PCM, JSON_V1: Format.JSON}

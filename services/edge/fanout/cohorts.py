@@ -1,7 +1,7 @@
-"""Listeners who stand at the same place of the same stream: one frame, and one write for each of them.
+"""Listeners who stand at the same place of the same stream: one payload, and one write for each of them.
 
 Most listeners, most of the time, are sent one chunk a tick and nothing else happens to them. They are kept together as
-a cohort and not looked at one by one: a tick costs each of them one call that puts the frame into its socket. Whoever
+a cohort and not looked at one by one: a tick costs each of them one call that puts the payload into its socket. Whoever
 says something, stalls, or is due for anything else leaves the cohort first, and is told how far it has come.
 """
 
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from services.edge.fanout.connection import Connection
 from services.edge.fanout.streams import Stream
-from services.edge.listener.frames import Format, Frame
+from services.edge.listener.payloads import Format, Payload
 from services.edge.listener.listener import Place
 
 
@@ -78,18 +78,18 @@ class Cohort:
         connection.cohort = None
         connection.listener.went_on(self.next)
 
-    def send(self, frame: Frame, failed: Callable[[Connection, Exception], None]) -> None:
+    def send(self, payload: Payload, failed: Callable[[Connection, Exception], None]) -> None:
         """Send the chunk of `next` to all of them.
 
         Args:
-            frame: the chunk.
+            payload: the chunk.
             failed: told of a connection that cannot be written to; the others are sent theirs all the same.
         """
         if self._descriptors is None:
             self._sort()
         descriptors, direct = self._descriptors, self._direct
         assert descriptors is not None  # noqa: S101 - for the type checker: `_sort` has made it
-        wire, size, put = frame.wire, len(frame.wire), os.write
+        wire, size, put = payload.wire, len(payload.wire), os.write
         short: list[tuple[int, int]] = []
         numbered = enumerate(descriptors)
         while True:
@@ -105,7 +105,7 @@ class Cohort:
                 short.append((index, 0))
         self.next += 1
         for connection in self._sends:
-            connection.send_frame(frame)
+            connection.send(payload)
         for index, taken in short:
             connection, write = direct[index]
             try:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from services.edge.access.auth import Permit
-from services.edge.listener.frames import Frame
+from services.edge.listener.payloads import Payload
 from services.edge.listener.listener import Counts, Listener
 from services.edge.wire.transport import Transport
 
@@ -27,7 +27,7 @@ class Connection:
         audience: how many people it stands for: 1, or those who fetch a mount.
 
     Attributes:
-        send_frame, send_all: hand a frame, or several, to the connection; never wait, never raise.
+        send, send_all: hand a payload, or several, to the connection; never wait, never raise.
         streams: what is rendered for it: at most two, the one that it hears first.
         permit: what it may hear.
         beat: the part of a tick in which it is sent its chunks.
@@ -48,7 +48,7 @@ class Connection:
         "permit",
         "round_trip_s",
         "send_all",
-        "send_frame",
+        "send",
         "slot",
         "started_s",
         "streams",
@@ -73,8 +73,8 @@ class Connection:
         self.wake: asyncio.TimerHandle | None = None
 
         self._transport: Transport | None = None
-        self.send_frame: Callable[[Frame], None] = _drop
-        self.send_all: Callable[[Sequence[Frame]], None] = _drop
+        self.send: Callable[[Payload], None] = _drop
+        self.send_all: Callable[[Sequence[Payload]], None] = _drop
 
     @property
     def transport(self) -> Transport | None:
@@ -85,9 +85,9 @@ class Connection:
     def transport(self, transport: Transport) -> None:
         self._transport = transport
         # Called for every message of every listener: no step in between.
-        self.send_frame = transport.send
+        self.send = transport.send
         self.send_all = transport.send_all
 
 
-def _drop(_: Frame | Sequence[Frame]) -> None:
+def _drop(_: Payload | Sequence[Payload]) -> None:
     """There is no way to the socket yet."""

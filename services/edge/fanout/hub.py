@@ -26,7 +26,7 @@ from services.edge.fanout.drain import drain
 from services.edge.fanout.readiness import Readiness
 from services.edge.fanout.streams import Stream, Streams
 from services.edge.listener.actions import Action, Close, Join, Leave, SendChunk, SendEvent
-from services.edge.listener.frames import Format, Frame, event_frame
+from services.edge.listener.payloads import Format, Payload, event_payload
 from services.edge.listener.listener import Listener, ListenerSettings
 from services.edge.metrics import NAMED_SLOTS, EdgeMetrics
 from services.edge.stream.ring import Ring, Source
@@ -190,7 +190,7 @@ class Hub:
         now_s = self.clock.now()
         live = tick_at(now_s)
         actions = connection.listener.receive(data, now_s, live)
-        self.server.frames.begin(now_s)
+        self.server.payloads.begin(now_s)
         self._carry_out(connection, actions, now_s, live)
         if connection.started_s is None and connection.listener.spec is not None:
             connection.started_s = now_s
@@ -208,7 +208,7 @@ class Hub:
         if connection.closed:
             return
         now_s = self.clock.now()
-        self.server.frames.begin(now_s)
+        self.server.payloads.begin(now_s)
         self._take_out(connection)
         self._pump(connection, now_s, tick_at(now_s))
 
@@ -303,7 +303,7 @@ class Hub:
         now_s = self.clock.now()
         live = tick_at(now_s)
         stream.hungry = False
-        self.server.frames.begin(now_s)
+        self.server.payloads.begin(now_s)
         self.streams.advance(stream, live)
         for cohorts in self._cohorts:
             for cohort in [cohort for key, cohort in cohorts.items() if key.stream is stream]:
@@ -377,12 +377,12 @@ class Hub:
             if chunk.source is not Source.LIVE:
                 self._disband(cohort)
                 return
-            frame = self.server.frames.audio(chunk, format_, place.tier, cohort.next - here + 1)
+            payload = self.server.payloads.audio(chunk, format_, place.tier, cohort.next - here + 1)
             count = len(cohort)
-            cohort.send(frame, self._write_failed)
+            cohort.send(payload, self._write_failed)
             metrics = self._metrics
             metrics.sent.inc(count)
-            metrics.sent_bytes.inc(count * len(frame.wire))
+            metrics.sent_bytes.inc(count * len(payload.wire))
             metrics.jitter_ms.observe(max(0.0, self.clock.now() - due) * 1000.0)
             if traces.active is not None:
                 block = block_of(chunk.tick)
@@ -398,37 +398,37 @@ class Hub:
         self._end(connection)
 
     def _carry_out(self, connection: Connection, actions: Iterable[Action], now_s: float, live: int) -> None:
-        frames: list[Frame] = []
+        payloads: list[Payload] = []
         for action in actions:
             match action:
                 case SendChunk():
-                    frames.append(
-                        self.server.frames.audio(
+                    payloads.append(
+                        self.server.payloads.audio(
                             action.chunk, connection.listener.format, action.tier, action.depth, fresh=action.fresh
                         )
                     )
                 case SendEvent():
                     self._count_event(action)
-                    frames.append(event_frame(action.body))
+                    payloads.append(event_payload(action.body))
                 case Join():
                     refused = self._join(connection, action, now_s)
                     if refused:
-                        self._send_all(connection, frames, now_s)
-                        frames = []
+                        self._send_all(connection, payloads, now_s)
+                        payloads = []
                         self._carry_out(connection, refused, now_s, live)
                 case Leave():
                     self.streams.leave(connection, action.stream_id)
                 case Close():
-                    self._send_all(connection, frames, now_s)
-                    frames = []
+                    self._send_all(connection, payloads, now_s)
+                    payloads = []
                     self._close(connection, action.code, action.reason)
-        self._send_all(connection, frames, now_s)
+        self._send_all(connection, payloads, now_s)
 
-    def _send_all(self, connection: Connection, frames: list[Frame], now_s: float) -> None:
-        if not frames:
+    def _send_all(self, connection: Connection, payloads: list[Payload], now_s: float) -> None:
+        if not payloads:
             return
-        connection.send_all(frames)
-        sizes = [len(frame.wire) for frame in frames if frame.chunk_id >= 0]
+        connection.send_all(payloads)
+        sizes = [len(payload.wire) for payload in payloads if payload.chunk_id >= 0]
         if sizes:
             self._metrics.sent.inc(len(sizes))
             self._metrics.sent_bytes.inc(sum(sizes))
@@ -570,7 +570,7 @@ class Hub:
         """
         now_s = self.clock.now()
         due = due_s(live) + beat * TICK_S / BEATS
-        self.server.frames.begin(now_s)
+        self.server.payloads.begin(now_s)
         for cohort in list(self._cohorts[beat].values()):
             self._send_cohort(cohort, live, due)
         loose = self._loose[beat]

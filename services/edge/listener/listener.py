@@ -19,7 +19,7 @@ from services.contract.websocket import MAX_INBOUND_BYTES, CloseCode, Report, St
 from services.edge.access.addresses import TokenBucket
 from services.edge.listener import resume
 from services.edge.listener.actions import Action, Close, Join, Leave, SendChunk, SendEvent
-from services.edge.listener.frames import Format
+from services.edge.listener.payloads import Format
 from services.edge.listener.resume import ResumePoint
 from services.edge.listener.tiers import TierController, TierLimits
 from services.edge.stream.mixing import crossfade

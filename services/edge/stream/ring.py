@@ -81,7 +81,7 @@ class Chunk:
         tick: its place in time, and its `chunk_id`.
         pcm: 17,640 bytes.
         source: live, loop or fade.
-        encoded: base64 of `pcm` once somebody has needed it (see frames.py).
+        encoded: base64 of `pcm` once somebody has needed it (see payloads.py).
         opus: its packets once somebody has needed them (see opus_line.py).
     """
 

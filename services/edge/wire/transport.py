@@ -1,6 +1,6 @@
 """Ways to a listener's socket (shell): straight into the server's protocol where it offers that, else plain ASGI.
 
-Both take frames without waiting and hold a bounded number of them. When a connection takes nothing, `backlog_bytes`
+Both take payloads without waiting and hold a bounded number of them. When a connection takes nothing, `backlog_bytes`
 says so and the hub sends no more chunks to it; a connection that is sent more all the same is closed.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from services.contract.websocket import CloseCode
-from services.edge.listener.frames import Frame
+from services.edge.listener.payloads import Payload
 
 EXTENSION: Final = "auralis.connection"
 """Key in `scope["extensions"]` under which a server offers a `DirectConnection`."""
@@ -39,7 +39,7 @@ class DirectConnection(Protocol):
 
     @property
     def descriptor(self) -> int | None:
-        """The socket's, if frames may be put straight into it; not after `on_gone`, nor while anything is unsent."""
+        """The socket's, if payloads may be put straight into it; not after `on_gone`, nor while anything is unsent."""
         ...
 
     def write(self, wire: bytes) -> None:
@@ -63,7 +63,7 @@ class Straight(NamedTuple):
     """A way past the event loop.
 
     Attributes:
-        descriptor: of the socket, into which a frame's `wire` may be put.
+        descriptor: of the socket, into which a payload's `wire` may be put.
         write: takes what the socket has not taken of it.
     """
 
@@ -78,11 +78,11 @@ class Transport(Protocol):
     """For those who send the same to thousands, while the backlog is empty. None, from the start or from one moment on:
     use `send`."""
 
-    def send(self, frame: Frame) -> None:
-        """Take a frame; never waits, never raises."""
+    def send(self, payload: Payload) -> None:
+        """Take a payload; never waits, never raises."""
         ...
 
-    def send_all(self, frames: Sequence[Frame]) -> None:
+    def send_all(self, payloads: Sequence[Payload]) -> None:
         """As `send` for each of them, in one go where that is cheaper."""
         ...
 
@@ -127,7 +127,7 @@ class AsgiTransport:
         self._on_room = on_room
         self._on_stall = on_stall
         self._on_error = on_error
-        self._queue: deque[Frame] = deque()
+        self._queue: deque[Payload] = deque()
         self._bytes = 0
         self._wake = asyncio.Event()
         self._closing: tuple[int, str] | None = None
@@ -136,8 +136,8 @@ class AsgiTransport:
         self._writer: asyncio.Task[Any] | None = None
         self._deadline: asyncio.TimerHandle | None = None
 
-    def send(self, frame: Frame) -> None:
-        """Queue the frame."""
+    def send(self, payload: Payload) -> None:
+        """Queue the payload."""
         if self._closing is not None or self._done:
             return
         if self._bytes > OVERFLOW_BYTES:
@@ -146,17 +146,17 @@ class AsgiTransport:
             return
         if self._bytes:
             self._on_stall()
-        self._queue.append(frame)
-        self._bytes += len(frame.payload)
+        self._queue.append(payload)
+        self._bytes += len(payload.data)
         self._wake.set()
 
-    def send_all(self, frames: Sequence[Frame]) -> None:
+    def send_all(self, payloads: Sequence[Payload]) -> None:
         """Queue them."""
-        for frame in frames:
-            self.send(frame)
+        for payload in payloads:
+            self.send(payload)
 
     def backlog_bytes(self) -> int:
-        """Bytes in the queue, and of the frame that is being written."""
+        """Bytes in the queue, and of the payload that is being written."""
         return self._bytes
 
     def round_trip_s(self) -> float:
@@ -185,9 +185,9 @@ class AsgiTransport:
         try:
             while not self._done:
                 while self._queue:
-                    frame = self._queue.popleft()
-                    await self._send(frame.message)
-                    self._bytes -= len(frame.payload)
+                    payload = self._queue.popleft()
+                    await self._send(payload.asgi_message)
+                    self._bytes -= len(payload.data)
                     if self._wants_room and self._bytes <= BACKLOG_BYTES // 4:
                         self._wants_room = False
                         self._on_room()
@@ -243,29 +243,29 @@ class DirectTransport:
         connection.on_stall = on_stall
         connection.on_gone = self._gone
 
-    def send(self, frame: Frame) -> None:
-        """Write the frame."""
+    def send(self, payload: Payload) -> None:
+        """Write the payload."""
         if self._closing is not None:
             return
         # Chunks stop long before; only events can pile up.
-        if frame.chunk_id < 0 and self._connection.backlog_bytes() > OVERFLOW_BYTES:
+        if payload.chunk_id < 0 and self._connection.backlog_bytes() > OVERFLOW_BYTES:
             self._on_error("overflow")
             self._connection.abort()
             return
-        self._connection.write(frame.wire)
+        self._connection.write(payload.wire)
 
-    def send_all(self, frames: Sequence[Frame]) -> None:
+    def send_all(self, payloads: Sequence[Payload]) -> None:
         """Write them at once: each write is a turn of the kernel, and wakes whoever reads."""
-        if len(frames) == 1:
-            self.send(frames[0])
+        if len(payloads) == 1:
+            self.send(payloads[0])
             return
         if self._closing is not None:
             return
-        if self._connection.backlog_bytes() > OVERFLOW_BYTES and any(frame.chunk_id < 0 for frame in frames):
+        if self._connection.backlog_bytes() > OVERFLOW_BYTES and any(payload.chunk_id < 0 for payload in payloads):
             self._on_error("overflow")
             self._connection.abort()
             return
-        self._connection.write(b"".join([frame.wire for frame in frames]))
+        self._connection.write(b"".join([payload.wire for payload in payloads]))
 
     def backlog_bytes(self) -> int:
         """Bytes that the kernel has not taken."""

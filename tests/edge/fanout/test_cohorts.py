@@ -9,11 +9,11 @@ import pytest
 
 from services.edge.fanout.cohorts import Cohort, Key
 from services.edge.fanout.connection import Connection
-from services.edge.listener.frames import Format, Frame
+from services.edge.listener.payloads import Format, Payload
 from services.edge.listener.listener import Place
 from services.edge.wire.transport import Straight
 
-FRAME = Frame(b"x" * 300, text=False, chunk_id=100)
+PAYLOAD = Payload(b"x" * 300, text=False, chunk_id=100)
 
 
 OPEN: list[socket.socket] = []
@@ -31,7 +31,7 @@ class Socket:
 
     Args:
         direct: whether it has a descriptor.
-        full: the socket takes nothing, or only the beginning of a frame.
+        full: the socket takes nothing, or only the beginning of a payload.
         broken: the peer has gone, and the transport raises.
     """
 
@@ -40,7 +40,7 @@ class Socket:
         OPEN.extend((self.here, self.there))
         self.here.settimeout(0)
         self.there.settimeout(0)
-        self.frames: list[Frame] = []
+        self.payloads: list[Payload] = []
         self.rest: list[bytes] = []
         self.straight = Straight(self.here.fileno(), self._write) if direct else None
         self._broken = broken
@@ -51,11 +51,11 @@ class Socket:
         if broken:
             self.there.close()
 
-    def send(self, frame: Frame) -> None:
-        self.frames.append(frame)
+    def send(self, payload: Payload) -> None:
+        self.payloads.append(payload)
 
-    def send_all(self, frames: Sequence[Frame]) -> None:
-        self.frames.extend(frames)
+    def send_all(self, payloads: Sequence[Payload]) -> None:
+        self.payloads.extend(payloads)
 
     def _write(self, wire: bytes) -> None:
         if self._broken:
@@ -84,16 +84,16 @@ def test_everybody_gets_the_same_bytes_in_the_way_that_his_socket_has() -> None:
     sockets = [Socket(), Socket(direct=False), Socket()]
     for each in sockets:
         crowd.add(connection(each))
-    crowd.send(FRAME, Mock())
-    assert [each.came() for each in sockets] == [FRAME.wire, b"", FRAME.wire]
-    assert [each.frames for each in sockets] == [[], [FRAME], []]
+    crowd.send(PAYLOAD, Mock())
+    assert [each.came() for each in sockets] == [PAYLOAD.wire, b"", PAYLOAD.wire]
+    assert [each.payloads for each in sockets] == [[], [PAYLOAD], []]
     assert crowd.next == 101
 
 
 def test_what_a_socket_does_not_take_its_transport_gets_and_the_others_get_theirs() -> None:
     crowd = cohort()
-    # A frame larger than a socket's buffer is taken in part.
-    large = Frame(bytes(range(256)) * 8_000, text=False, chunk_id=100)
+    # A payload larger than a socket's buffer is taken in part.
+    large = Payload(bytes(range(256)) * 8_000, text=False, chunk_id=100)
     sockets = [Socket(full=True), Socket(), Socket(direct=False), Socket(full=True)]
     for each in sockets:
         crowd.add(connection(each))
@@ -104,7 +104,7 @@ def test_what_a_socket_does_not_take_its_transport_gets_and_the_others_get_their
         begun += part
     assert 0 < len(begun) < len(large.wire)
     assert begun + sockets[1].rest[0] == large.wire
-    assert sockets[2].frames == [large]
+    assert sockets[2].payloads == [large]
 
 
 def test_whose_transport_keeps_some_of_it_leaves_with_that_chunk_counted() -> None:
@@ -115,7 +115,7 @@ def test_whose_transport_keeps_some_of_it_leaves_with_that_chunk_counted() -> No
     slow.straight = Straight(slow.here.fileno(), lambda _: crowd.remove(one))
     crowd.add(one)
     crowd.add(connection(Socket()))
-    crowd.send(FRAME, Mock())
+    crowd.send(PAYLOAD, Mock())
     one.listener.went_on.assert_called_once_with(101)  # type: ignore[attr-defined]
     assert len(crowd) == 1
 
@@ -127,10 +127,10 @@ def test_one_that_cannot_be_written_to_is_told_of_and_the_others_get_theirs() ->
     for one in connections:
         crowd.add(one)
     failed: list[Connection] = []
-    crowd.send(FRAME, lambda one, _: failed.append(one))
+    crowd.send(PAYLOAD, lambda one, _: failed.append(one))
     assert failed == [connections[1], connections[3]]
-    assert sockets[0].came() == sockets[4].came() == FRAME.wire
-    assert sockets[2].frames == [FRAME]
+    assert sockets[0].came() == sockets[4].came() == PAYLOAD.wire
+    assert sockets[2].payloads == [PAYLOAD]
 
 
 def test_who_leaves_learns_how_far_it_has_come_and_is_sent_no_more() -> None:
@@ -139,12 +139,12 @@ def test_who_leaves_learns_how_far_it_has_come_and_is_sent_no_more() -> None:
     leaving = connection(gone)
     crowd.add(leaving)
     crowd.add(connection(other))
-    crowd.send(FRAME, Mock())
+    crowd.send(PAYLOAD, Mock())
     crowd.remove(leaving)
     leaving.listener.went_on.assert_called_once_with(101)  # type: ignore[attr-defined]
     assert leaving.cohort is None
-    crowd.send(FRAME, Mock())
-    assert (gone.came(), other.came(), len(crowd)) == (FRAME.wire, 2 * FRAME.wire, 1)
+    crowd.send(PAYLOAD, Mock())
+    assert (gone.came(), other.came(), len(crowd)) == (PAYLOAD.wire, 2 * PAYLOAD.wire, 1)
 
 
 def test_what_is_due_follows_from_the_place() -> None:

@@ -17,7 +17,7 @@ from services.contract.timebase import tick_at
 from services.edge.fanout import streams as module
 from services.edge.fanout.connection import Connection
 from services.edge.fanout.hub import Hub
-from services.edge.listener.frames import Format, Frame
+from services.edge.listener.payloads import Format, Payload
 from services.edge.listener.listener import ListenerSettings
 from services.edge.listener.tiers import TierLimits
 from services.edge.metrics import EdgeMetrics
@@ -38,7 +38,7 @@ class Ear:
     straight = None
 
     def __init__(self) -> None:
-        self.frames: list[Frame] = []
+        self.payloads: list[Payload] = []
         self.closed: tuple[int, str] | None = None
         self.backlog = 0
         self.wants_room = False
@@ -49,11 +49,11 @@ class Ear:
         self.on_stall()
         await settle()
 
-    def send(self, frame: Frame) -> None:
-        self.frames.append(frame)
+    def send(self, payload: Payload) -> None:
+        self.payloads.append(payload)
 
-    def send_all(self, frames: Sequence[Frame]) -> None:
-        self.frames.extend(frames)
+    def send_all(self, payloads: Sequence[Payload]) -> None:
+        self.payloads.extend(payloads)
 
     def backlog_bytes(self) -> int:
         return self.backlog
@@ -69,10 +69,10 @@ class Ear:
 
     @property
     def chunks(self) -> list[int]:
-        return [frame.chunk_id for frame in self.frames if frame.chunk_id >= 0]
+        return [payload.chunk_id for payload in self.payloads if payload.chunk_id >= 0]
 
     def events(self, kind: str) -> list[dict[str, Any]]:
-        bodies = [json.loads(frame.payload) for frame in self.frames if frame.chunk_id < 0]
+        bodies = [json.loads(payload.data) for payload in self.payloads if payload.chunk_id < 0]
         return [body for body in bodies if body["type"] == kind]
 
 
@@ -170,7 +170,7 @@ async def test_the_first_blocks_are_asked_for_at_once_and_sent_as_soon_as_they_c
         # As edges that have asked for them all along would be asking by now.
         asked = int(LEAD_S / URGENT_REASK_S), int((LEAD_S - 1) / URGENT_REASK_S)
         assert edge.asks()[:2] == [f"r1.now.{SPEC.stream_id}.{now + index}.{asked[index]}" for index in (0, 1)]
-        assert ear.frames == []
+        assert ear.payloads == []
         # No tick has passed, and yet there is sound.
         await edge.render(0, 1)
         assert ear.chunks == [*range(now * 10, now * 10 + 10)]
@@ -187,14 +187,14 @@ async def test_what_jetstream_kept_is_played_without_asking() -> None:
         assert edge.asks() == []
 
 
-async def test_listeners_of_one_stream_get_the_very_same_frame() -> None:
+async def test_listeners_of_one_stream_get_the_very_same_payload() -> None:
     async with world() as edge:
         await edge.here()
         ears = [edge.listen()[1] for _ in range(5)]
         await settle()
         await edge.render(0, 1, 2)
         await edge.tick(3)
-        assert len({id(ear.frames[-1]) for ear in ears}) == 1
+        assert len({id(ear.payloads[-1]) for ear in ears}) == 1
         assert len(ears[0].chunks) == 13
 
 
@@ -457,7 +457,7 @@ async def test_who_was_left_out_of_a_beat_that_took_too_long_is_the_first_of_the
         before = [len(ear.chunks) for ear in ears]
         for connection, ear in zip(connections, ears, strict=True):
             # Writing takes its time, as it does for thousands.
-            connection.send_all = lambda frames, ear=ear: (ear.frames.extend(frames), edge.clock.forward(0.02))
+            connection.send_all = lambda payloads, ear=ear: (ear.payloads.extend(payloads), edge.clock.forward(0.02))
             edge.hub._take_out(connection)
         got = []
         for step in (1, 2, 3, 4):

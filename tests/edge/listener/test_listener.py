@@ -14,7 +14,7 @@ from services.contract.spec import StreamSpec
 from services.contract.timebase import CHUNK_BYTES
 from services.contract.websocket import CloseCode
 from services.edge.listener.actions import Action, Close, Join, Leave, SendChunk, SendEvent
-from services.edge.listener.frames import Format
+from services.edge.listener.payloads import Format
 from services.edge.listener.listener import (
     FILL_CHUNKS,
     FILL_CHUNKS_PER_S,

@@ -6,7 +6,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from services.edge.listener.frames import Frame
+from services.edge.listener.payloads import Payload
 from services.edge.wire import transport as module
 from services.edge.wire.transport import BACKLOG_BYTES, OVERFLOW_BYTES, AsgiTransport, DirectTransport
 
@@ -55,12 +55,12 @@ class Door:
         self.aborted = True
 
 
-def chunk_frame(size: int = 20_000) -> Frame:
-    return Frame(b"x" * size, text=True, chunk_id=7)
+def chunk_payload(size: int = 20_000) -> Payload:
+    return Payload(b"x" * size, text=True, chunk_id=7)
 
 
-def event_frame(size: int = 100) -> Frame:
-    return Frame(b"e" * size, text=True)
+def event_payload(size: int = 100) -> Payload:
+    return Payload(b"e" * size, text=True)
 
 
 async def settle() -> None:
@@ -86,16 +86,16 @@ class Asgi:
         self.stalls += 1
 
 
-async def test_frames_go_out_in_order_and_the_close_comes_last() -> None:
+async def test_payloads_go_out_in_order_and_the_close_comes_last() -> None:
     asgi = Asgi()
-    frames = [chunk_frame(size) for size in (1, 2, 3)]
-    for frame in frames:
-        asgi.transport.send(frame)
+    payloads = [chunk_payload(size) for size in (1, 2, 3)]
+    for payload in payloads:
+        asgi.transport.send(payload)
     asgi.transport.close(1000, "stopped")
-    asgi.transport.send(chunk_frame())
+    asgi.transport.send(chunk_payload())
     await asgi.task
     assert asgi.server.messages == [
-        *(frame.message for frame in frames),
+        *(payload.asgi_message for payload in payloads),
         {"type": "websocket.close", "code": 1000, "reason": "stopped"},
     ]
     assert asgi.errors == []
@@ -105,7 +105,7 @@ async def test_the_backlog_counts_what_has_not_left_and_room_is_told_once() -> N
     asgi = Asgi()
     asgi.server.open.clear()
     for _ in range(20):
-        asgi.transport.send(chunk_frame())
+        asgi.transport.send(chunk_payload())
     await settle()
     assert asgi.transport.backlog_bytes() == 400_000 > BACKLOG_BYTES
     asgi.transport.notify_room()
@@ -113,7 +113,7 @@ async def test_the_backlog_counts_what_has_not_left_and_room_is_told_once() -> N
     await settle()
     assert asgi.transport.backlog_bytes() == 0
     assert asgi.rooms == 1
-    asgi.transport.send(chunk_frame())
+    asgi.transport.send(chunk_payload())
     await settle()
     assert asgi.rooms == 1
     asgi.task.cancel()
@@ -124,7 +124,7 @@ async def test_a_connection_to_which_too_much_piles_up_is_closed_and_counted() -
     asgi.server.open.clear()
     sent = 0
     while not asgi.errors:
-        asgi.transport.send(event_frame(100_000))
+        asgi.transport.send(event_payload(100_000))
         sent += 100_000
         assert sent < OVERFLOW_BYTES + 300_000
     assert asgi.errors == ["overflow"]
@@ -137,7 +137,7 @@ async def test_a_close_that_the_peer_does_not_take_is_given_up(monkeypatch: pyte
     monkeypatch.setattr(module, "CLOSE_WITHIN_S", 0.01)
     asgi = Asgi()
     asgi.server.open.clear()
-    asgi.transport.send(chunk_frame())
+    asgi.transport.send(chunk_payload())
     await settle()
     asgi.transport.close(1000, "stopped")
     with pytest.raises(asyncio.CancelledError):
@@ -153,10 +153,10 @@ async def test_a_client_that_has_gone_ends_the_writer_quietly() -> None:
     for error, kind in ((ClientDisconnectedError(), "closed"), (RuntimeError("a planted fault"), "exception")):
         asgi = Asgi()
         asgi.server.error = error
-        asgi.transport.send(chunk_frame())
+        asgi.transport.send(chunk_payload())
         await asgi.task
         assert asgi.errors == [kind]
-        asgi.transport.send(chunk_frame())
+        asgi.transport.send(chunk_payload())
         assert asgi.transport.backlog_bytes() == 0
 
 
@@ -170,12 +170,12 @@ def direct() -> tuple[DirectTransport, Door, Server, list[str], list[int]]:
     return transport, door, server, errors, rooms
 
 
-async def test_direct_frames_are_written_as_they_are() -> None:
+async def test_direct_payloads_are_written_as_they_are() -> None:
     transport, door, _, _, _ = direct()
-    frame = chunk_frame()
-    transport.send(frame)
-    assert door.written == [frame.wire]
-    assert door.written[0] is frame.wire
+    payload = chunk_payload()
+    transport.send(payload)
+    assert door.written == [payload.wire]
+    assert door.written[0] is payload.wire
     assert transport.round_trip_s() == 0.012
 
 
@@ -192,7 +192,7 @@ async def test_direct_room_is_told_once_after_it_was_asked_for() -> None:
 async def test_a_direct_connection_to_which_events_pile_up_is_dropped() -> None:
     transport, door, _, errors, _ = direct()
     door.backlog = OVERFLOW_BYTES + 1
-    transport.send(event_frame())
+    transport.send(event_payload())
     assert (door.aborted, door.written, errors) == (True, [], ["overflow"])
 
 
@@ -200,7 +200,7 @@ async def test_a_direct_close_goes_the_servers_way_and_ends_the_writing() -> Non
     transport, door, server, _, _ = direct()
     transport.close(1012, "token")
     transport.close(1000, "again")
-    transport.send(chunk_frame())
+    transport.send(chunk_payload())
     await settle()
     assert server.messages == [{"type": "websocket.close", "code": 1012, "reason": "token"}]
     assert door.written == []

@@ -8,7 +8,7 @@ import pytest
 from services.contract.timebase import CHUNK_BYTES
 from services.contract.websocket import AudioFrame
 from services.edge.chunk_encoder import ChunkEncoder
-from services.edge.listener.frames import Format, Frame, FrameMaker, event_frame
+from services.edge.listener.payloads import Format, Payload, PayloadCache, event_payload
 from services.edge.stream.ring import Chunk
 from services.edge.streaming_server import StreamingServer
 from tests.edge.support import StillClock
@@ -28,30 +28,30 @@ class CountingEncoder(ChunkEncoder):
 
 class Catcher:
     def __init__(self) -> None:
-        self.frames: list[Frame] = []
+        self.payloads: list[Payload] = []
 
-    def send_frame(self, frame: Frame) -> None:
-        self.frames.append(frame)
+    def send(self, payload: Payload) -> None:
+        self.payloads.append(payload)
 
 
-def maker(encoder: ChunkEncoder | None = None, now_s: float = 1_763_900_000.25) -> FrameMaker:
-    frames = FrameMaker(encoder or ChunkEncoder())
-    frames.begin(now_s)
-    return frames
+def maker(encoder: ChunkEncoder | None = None, now_s: float = 1_763_900_000.25) -> PayloadCache:
+    payloads = PayloadCache(encoder or ChunkEncoder())
+    payloads.begin(now_s)
+    return payloads
 
 
 def test_the_json_message_is_as_the_guides_clients_expect_it() -> None:
-    frame = maker().audio(Chunk(17_639_000_002, PCM), Format.JSON, "normal", 10)
-    assert frame.payload.startswith(b'{"type":"audio","chunk_id":17639000002,"data":"AAECAwQF')
-    assert frame.payload.endswith(b'","timestamp":1763900000.250000,"buffer_depth":10,"current_tier":"normal"}')
-    message = json.loads(frame.payload)
+    payload = maker().audio(Chunk(17_639_000_002, PCM), Format.JSON, "normal", 10)
+    assert payload.data.startswith(b'{"type":"audio","chunk_id":17639000002,"data":"AAECAwQF')
+    assert payload.data.endswith(b'","timestamp":1763900000.250000,"buffer_depth":10,"current_tier":"normal"}')
+    message = json.loads(payload.data)
     assert base64.b64decode(message["data"]) == PCM
-    assert frame.chunk_id == 17_639_000_002
+    assert payload.chunk_id == 17_639_000_002
 
 
 def test_the_binary_message_is_the_contracts_frame() -> None:
-    frame = maker().audio(Chunk(7, memoryview(PCM)), Format.PCM, "stable", 15)
-    decoded = AudioFrame.decode(frame.payload)
+    payload = maker().audio(Chunk(7, memoryview(PCM)), Format.PCM, "stable", 15)
+    decoded = AudioFrame.decode(payload.data)
     assert (decoded.chunk_id, decoded.current_tier, decoded.buffer_depth) == (7, "stable", 15)
     assert decoded.timestamp == 1_763_900_000.25
     assert bytes(decoded.payload) == PCM
@@ -61,44 +61,44 @@ def test_the_binary_message_is_the_contracts_frame() -> None:
     ("size", "header"), [(5, b"\x81\x05"), (300, b"\x81\x7e\x01\x2c"), (70_000, b"\x81\x7f" + (70_000).to_bytes(8))]
 )
 def test_the_wire_has_the_frame_header_of_its_length(size: int, header: bytes) -> None:
-    frame = Frame(b"x" * size, text=True)
-    assert frame.wire == header + b"x" * size
+    payload = Payload(b"x" * size, text=True)
+    assert payload.wire == header + b"x" * size
 
 
-def test_a_binary_frame_says_so() -> None:
-    assert Frame(b"abc", text=False).wire == b"\x82\x03abc"
+def test_a_binary_payload_says_so() -> None:
+    assert Payload(b"abc", text=False).wire == b"\x82\x03abc"
 
 
 def test_an_asgi_message_is_made_once() -> None:
-    text, binary = Frame(b"abc", text=True), Frame(b"abc", text=False)
-    assert text.message == {"type": "websocket.send", "text": "abc"}
-    assert binary.message == {"type": "websocket.send", "bytes": b"abc"}
-    assert text.message is text.message
+    text, binary = Payload(b"abc", text=True), Payload(b"abc", text=False)
+    assert text.asgi_message == {"type": "websocket.send", "text": "abc"}
+    assert binary.asgi_message == {"type": "websocket.send", "bytes": b"abc"}
+    assert text.asgi_message is text.asgi_message
 
 
 def test_an_event_is_json_text() -> None:
-    assert event_frame({"type": "status", "state": "warming"}).payload == b'{"type":"status","state":"warming"}'
+    assert event_payload({"type": "status", "state": "warming"}).data == b'{"type":"status","state":"warming"}'
 
 
 def test_base64_is_made_once_per_chunk_and_the_envelope_once_per_tier_depth_and_moment() -> None:
     encoder = CountingEncoder()
-    frames = maker(encoder)
+    payloads = maker(encoder)
     chunk = Chunk(1, PCM)
-    one = frames.audio(chunk, Format.JSON, "normal", 10)
-    assert frames.audio(chunk, Format.JSON, "normal", 10) is one
-    assert frames.audio(chunk, Format.JSON, "stable", 15) is not one
-    frames.begin(1_763_900_000.35)
-    later = frames.audio(chunk, Format.JSON, "normal", 10)
+    one = payloads.audio(chunk, Format.JSON, "normal", 10)
+    assert payloads.audio(chunk, Format.JSON, "normal", 10) is one
+    assert payloads.audio(chunk, Format.JSON, "stable", 15) is not one
+    payloads.begin(1_763_900_000.35)
+    later = payloads.audio(chunk, Format.JSON, "normal", 10)
     assert later is not one
-    assert json.loads(later.payload)["timestamp"] == 1_763_900_000.35
+    assert json.loads(later.data)["timestamp"] == 1_763_900_000.35
     assert encoder.count == 1
 
 
 def test_two_streams_chunks_of_one_tick_are_not_mixed_up() -> None:
-    frames = maker()
-    first = frames.audio(Chunk(1, PCM), Format.PCM, "normal", 1)
-    second = frames.audio(Chunk(1, bytes(CHUNK_BYTES)), Format.PCM, "normal", 1)
-    assert first.payload != second.payload
+    payloads = maker()
+    first = payloads.audio(Chunk(1, PCM), Format.PCM, "normal", 1)
+    second = payloads.audio(Chunk(1, bytes(CHUNK_BYTES)), Format.PCM, "normal", 1)
+    assert first.data != second.data
 
 
 def test_the_encoder_tells_how_long_it_took() -> None:
@@ -108,15 +108,15 @@ def test_the_encoder_tells_how_long_it_took() -> None:
     assert 0 <= seen[0] < 1
 
 
-async def test_a_broadcast_encodes_once_and_hands_everybody_the_same_frame() -> None:
+async def test_a_broadcast_encodes_once_and_hands_everybody_the_same_payload() -> None:
     encoder = CountingEncoder()
     server = StreamingServer(StillClock(), encoder)
     clients = [Catcher() for _ in range(10)]
     server.clients = list(clients)
     await server.broadcast_chunk(PCM)
     assert encoder.count == 1
-    assert len({id(client.frames[0]) for client in clients}) == 1
-    message = json.loads(clients[0].frames[0].payload)
+    assert len({id(client.payloads[0]) for client in clients}) == 1
+    message = json.loads(clients[0].payloads[0].data)
     assert message["chunk_id"] == 17_639_000_000
     assert base64.b64decode(message["data"]) == PCM
 
