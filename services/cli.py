@@ -62,9 +62,9 @@ def up(color: bool | None, verbose: bool) -> None:  # noqa: FBT001 - click passe
     Ctrl-C stops everything. Settings are read from the environment and from .env; AURALIS_PORT (8000) is the
     player's port, METRICS_PORT (9090) the metrics'. With NATS_URL no server is started.
     """
-    from services.local import up as local  # noqa: PLC0415 - see the module's docstring
+    from services.local.up.run import run  # noqa: PLC0415 - see the module's docstring
 
-    sys.exit(local.run(color=color is not False, verbose=verbose))
+    sys.exit(run(color=color is not False, verbose=verbose))
 
 
 def _service_command(name: str, summary: str) -> None:

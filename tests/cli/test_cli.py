@@ -45,7 +45,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 def test_up_imports_no_torch() -> None:
     # The parent of the services must be there at once, and small.
-    source = "import sys; import services.local.up; sys.exit('torch' in sys.modules or 'litestar' in sys.modules)"
+    source = "import sys; import services.local.up.run; sys.exit('torch' in sys.modules or 'litestar' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, timeout=60, check=False)
     assert done.returncode == 0
 

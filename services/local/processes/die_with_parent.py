@@ -55,7 +55,7 @@ def watch(stdin_fd: int, on_end: Callable[[], object]) -> threading.Thread:
             pass
         on_end()
 
-    thread = threading.Thread(target=wait, name="leash", daemon=True)
+    thread = threading.Thread(target=wait, name="die with parent", daemon=True)
     thread.start()
     return thread
 

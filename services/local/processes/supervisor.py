@@ -41,7 +41,7 @@ class ChildSpec:
     stop_order: int = 0
 
     def argv(self) -> list[str]:
-        """The whole command line, on its leash (see leash.py)."""
+        """The whole command line, wrapped so that the child dies with the supervisor (see die_with_parent.py)."""
         target = ["module", self.module] if self.module else ["exec"]
         return [sys.executable, "-m", "services.local.processes.die_with_parent", *target, *self.command]
 

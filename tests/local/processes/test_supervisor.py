@@ -230,7 +230,7 @@ def test_children_outlive_nothing_when_the_supervisor_is_killed(modules: Modules
         pids = dict(process.stdout.readline().split() for _ in range(3))
         assert set(pids) == {"module", "program", "grandchild"}
         assert all(psutil.pid_exists(int(pid)) for pid in pids.values())
-        # The program must have been reached, else only its leash is seen to die.
+        # The program itself must run by now: otherwise only its wrapper would be seen to die.
         asyncio.run(until(lambda: psutil.Process(int(pids["program"])).name() == "sleep"))
         process.kill()
     asyncio.run(until(lambda: not any(_alive(int(pid)) for pid in pids.values())))

@@ -1,14 +1,15 @@
 import io
 import threading
+import time
 
 from rich.console import Console
 
 from services.local.processes.log_lines import LEVELS, LogLine
-from services.local.screen import MAX_WAITING, Screen, UpConsole
+from services.local.up.screen import MAX_WAITING, Screen, UpConsole
 
 
 class Blocked(io.StringIO):
-    """A terminal that stands still until it is released."""
+    """A terminal that blocks until it is released."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -28,7 +29,7 @@ class Gone(io.StringIO):
         raise BrokenPipeError(32, "Broken pipe")
 
 
-def test_a_terminal_that_stands_still_holds_nobody_up_and_the_oldest_lines_are_dropped_and_counted() -> None:
+def test_a_blocked_terminal_blocks_no_caller_and_the_oldest_lines_are_dropped_and_counted() -> None:
     out = Blocked()
     screen = Screen(Console(file=out, width=80))
     screen.say("first")
@@ -45,15 +46,18 @@ def test_a_terminal_that_stands_still_holds_nobody_up_and_the_oldest_lines_are_d
     assert lines[-1] == f"line {MAX_WAITING + 6}"
 
 
-def test_closing_does_not_wait_for_a_terminal_for_ever() -> None:
+def test_closing_waits_no_longer_than_its_timeout_for_a_blocked_terminal() -> None:
     out = Blocked()
     screen = Screen(Console(file=out))
     screen.say("never seen")
+    assert out.reached.wait(10)
+    began_s = time.monotonic()
     screen.close(0.05)
+    assert time.monotonic() - began_s < 5.0
     out.released.set()
 
 
-def test_a_reader_that_went_away_ends_nothing() -> None:
+def test_a_reader_that_went_away_breaks_nothing() -> None:
     screen = Screen(UpConsole(file=Gone()))
     screen.say("one")
     screen.progress("synthesis", "voices", 0.5)
@@ -62,7 +66,7 @@ def test_a_reader_that_went_away_ends_nothing() -> None:
     assert screen.dropped == 0
 
 
-def test_a_line_of_a_child_follows_its_name_and_is_not_taken_for_markup() -> None:
+def test_a_childs_line_follows_its_name_and_is_not_read_as_markup() -> None:
     out = io.StringIO()
     screen = Screen(Console(file=out, width=40))
     screen.log("edge", LogLine("[bold]listener[/bold] 1\nsecond", LEVELS["warning"]))
@@ -71,7 +75,7 @@ def test_a_line_of_a_child_follows_its_name_and_is_not_taken_for_markup() -> Non
     assert out.getvalue().splitlines() == ["edge      │ [bold]listener[/bold] 1", "edge      │ second", "✓ done [x]"]
 
 
-def test_long_lines_are_not_broken_so_that_they_can_be_copied() -> None:
+def test_long_lines_are_not_wrapped_so_they_can_be_copied() -> None:
     out = io.StringIO()
     screen = Screen(Console(file=out, width=40))
     screen.say("curl " + "x" * 100)
