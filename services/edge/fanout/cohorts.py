@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from services.edge.fanout.connection import Connection
 from services.edge.fanout.streams import Stream
-from services.edge.listener.payloads import Format, Payload
 from services.edge.listener.listener import Place
+from services.edge.listener.payloads import Format, Payload
 
 
 class Key(NamedTuple):

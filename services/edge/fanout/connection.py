@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from services.edge.access.auth import Permit
-from services.edge.listener.payloads import Payload
 from services.edge.listener.listener import Counts, Listener
+from services.edge.listener.payloads import Payload
 from services.edge.wire.transport import Transport
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ class Connection:
         "listener",
         "permit",
         "round_trip_s",
-        "send_all",
         "send",
+        "send_all",
         "slot",
         "started_s",
         "streams",

@@ -26,8 +26,8 @@ from services.edge.fanout.drain import drain
 from services.edge.fanout.readiness import Readiness
 from services.edge.fanout.streams import Stream, Streams
 from services.edge.listener.actions import Action, Close, Join, Leave, SendChunk, SendEvent
-from services.edge.listener.payloads import Format, Payload, event_payload
 from services.edge.listener.listener import Listener, ListenerSettings
+from services.edge.listener.payloads import Format, Payload, event_payload
 from services.edge.metrics import NAMED_SLOTS, EdgeMetrics
 from services.edge.stream.ring import Ring, Source
 from services.edge.streaming_server import StreamingServer

@@ -23,8 +23,8 @@ from services.contract.spec import StreamSpec
 from services.contract.timebase import block_of, tick_at
 from services.edge.codecs.opus_stream import OpusLine
 from services.edge.fanout.connection import Connection
-from services.edge.listener.payloads import Format
 from services.edge.listener.listener import Line
+from services.edge.listener.payloads import Format
 from services.edge.metrics import EdgeMetrics
 from services.edge.stream.demand import FALLBACK_S, Ask, LoadGauge, Presences, StreamDemand, choose_revision
 from services.edge.stream.ring import Added, Ring

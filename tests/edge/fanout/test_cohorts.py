@@ -9,8 +9,8 @@ import pytest
 
 from services.edge.fanout.cohorts import Cohort, Key
 from services.edge.fanout.connection import Connection
-from services.edge.listener.payloads import Format, Payload
 from services.edge.listener.listener import Place
+from services.edge.listener.payloads import Format, Payload
 from services.edge.wire.transport import Straight
 
 PAYLOAD = Payload(b"x" * 300, text=False, chunk_id=100)

@@ -14,7 +14,6 @@ from services.contract.spec import StreamSpec
 from services.contract.timebase import CHUNK_BYTES
 from services.contract.websocket import CloseCode
 from services.edge.listener.actions import Action, Close, Join, Leave, SendChunk, SendEvent
-from services.edge.listener.payloads import Format
 from services.edge.listener.listener import (
     FILL_CHUNKS,
     FILL_CHUNKS_PER_S,
@@ -26,6 +25,7 @@ from services.edge.listener.listener import (
     ListenerSettings,
     Place,
 )
+from services.edge.listener.payloads import Format
 from services.edge.listener.resume import ResumePoint, issue, read
 from services.edge.listener.tiers import TierLimits
 from services.edge.stream.ring import HISTORY_CHUNKS, Chunk, Source
