@@ -22,7 +22,7 @@ from services.edge.codecs.mount_encoder import MountEncoder, MountFormat
 from services.edge.fanout.connection import Connection
 from services.edge.fanout.hub import Hub
 from services.edge.listener.payloads import Format, Payload
-from services.edge.wire.transport import Straight
+from services.edge.wire.transport import RawSocket
 from services.runtime.observability.logging import get_logger
 
 _log = get_logger(__name__)
@@ -85,7 +85,7 @@ class MountListener:
 class Mount:
     """One stream in one format, for all who fetch it; the hub's `Transport` of its own connection."""
 
-    straight: Straight | None = None
+    raw_socket: RawSocket | None = None
 
     def __init__(self, hub: Hub, spec: StreamSpec, format_: MountFormat, pool: ThreadPoolExecutor) -> None:
         self.listeners: set[MountListener] = set()
@@ -98,7 +98,7 @@ class Mount:
         self.head = self._encoder.head
         self._chunks: deque[memoryview] = deque()
         self._wake = asyncio.Event()
-        self._wants_room = False
+        self._wants_writable = False
         self.connection: Connection = hub.connect(format_=Format.PCM, events=True, address="", audience=0)
         self.connection.transport = self
         self._task = asyncio.get_running_loop().create_task(self._run(), name=f"mount {spec.stream_id}")
@@ -157,9 +157,9 @@ class Mount:
         """There is no socket to measure."""
         return 0.0
 
-    def notify_room(self) -> None:
+    def notify_when_writable(self) -> None:
         """Tell the hub when the encoder has caught up."""
-        self._wants_room = True
+        self._wants_writable = True
 
     def close(self, code: int, reason: str) -> None:
         """The hub ends the stream: listeners get what is encoded, and then the end."""
@@ -182,9 +182,9 @@ class Mount:
                         self.recent.append(part)
                         for listener in self.listeners:
                             listener.push(part)
-                if self._wants_room:
-                    self._wants_room = False
-                    self._hub.room(self.connection)
+                if self._wants_writable:
+                    self._wants_writable = False
+                    self._hub.on_writable(self.connection)
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends this mount and nothing else
             _log.warning("mount failed", stream=self.spec.stream_id, detail=repr(error))
             self.close(CloseCode.TRY_LATER, f"the encoder failed ({error}); try again")

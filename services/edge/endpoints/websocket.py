@@ -87,14 +87,14 @@ class WebSocketEndpoint:
         connection.permit = permit
         try:
             direct = scope.get("extensions", {}).get(EXTENSION)
-            on_room, on_stall = partial(self._hub.room, connection), partial(self._hub.stalled, connection)
+            on_writable, on_stall = partial(self._hub.on_writable, connection), partial(self._hub.stalled, connection)
             if direct is not None:
                 connection.transport = DirectTransport(
-                    direct, send, on_room=on_room, on_stall=on_stall, on_error=self._hub.failed
+                    direct, send, on_writable=on_writable, on_stall=on_stall, on_error=self._hub.failed
                 )
                 await self._read(connection, receive)
             else:
-                transport = AsgiTransport(send, on_room=on_room, on_stall=on_stall, on_error=self._hub.failed)
+                transport = AsgiTransport(send, on_writable=on_writable, on_stall=on_stall, on_error=self._hub.failed)
                 connection.transport = transport
                 await _until_either_ends(self._read(connection, receive), transport.run())
         finally:

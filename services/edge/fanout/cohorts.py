@@ -119,9 +119,9 @@ class Cohort:
         self._direct = []
         self._sends = []
         for connection in self._members:
-            straight = None if connection.transport is None else connection.transport.straight
-            if straight is None:
+            raw_socket = None if connection.transport is None else connection.transport.raw_socket
+            if raw_socket is None:
                 self._sends.append(connection)
             else:
-                self._descriptors.append(straight.descriptor)
-                self._direct.append((connection, straight.write))
+                self._descriptors.append(raw_socket.descriptor)
+                self._direct.append((connection, raw_socket.write))

@@ -203,7 +203,7 @@ class Hub:
             self._count(connection)
         self._set_alarm(connection, now_s)
 
-    def room(self, connection: Connection) -> None:
+    def on_writable(self, connection: Connection) -> None:
         """A connection that was stalled takes chunks again."""
         if connection.closed:
             return
@@ -237,7 +237,7 @@ class Hub:
 
         def ring() -> None:
             connection.wake = None
-            self.room(connection)
+            self.on_writable(connection)
             self._set_alarm(connection, self.clock.now())
 
         connection.wake = asyncio.get_running_loop().call_later(max(0.0, wake_s - now_s), ring)
@@ -271,7 +271,7 @@ class Hub:
         if backlog_bytes:
             if backlog_bytes > BACKLOG_BYTES:
                 room = 0
-                transport.notify_room()
+                transport.notify_when_writable()
             if connection.backlog_since_s is None:
                 connection.backlog_since_s = now_s
             elif ticking:

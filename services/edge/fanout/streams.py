@@ -21,7 +21,7 @@ from services.contract.errors import ContractError
 from services.contract.presence import Presence
 from services.contract.spec import StreamSpec
 from services.contract.timebase import block_of, tick_at
-from services.edge.codecs.opus_stream import OpusLine
+from services.edge.codecs.opus_timeline import OpusTimeline
 from services.edge.fanout.connection import Connection
 from services.edge.listener.listener import Line
 from services.edge.listener.payloads import Format
@@ -80,7 +80,7 @@ class Stream:
     ahead: int = 1
     wanted_ahead: int = 1
     hungry: bool = False
-    opus: OpusLine | None = None
+    opus: OpusTimeline | None = None
     opus_listeners: int = 0
 
     @property
@@ -259,7 +259,7 @@ class Streams:
         """Somebody listens in Opus."""
         if self._encoders is None:
             self._encoders = ThreadPoolExecutor(ENCODER_THREADS, thread_name_prefix="opus")
-        stream.opus = OpusLine(
+        stream.opus = OpusTimeline(
             stream.ring,
             self._encoders,
             on_done=lambda: self._on_sound(stream),

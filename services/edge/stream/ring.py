@@ -82,7 +82,7 @@ class Chunk:
         pcm: 17,640 bytes.
         source: live, loop or fade.
         encoded: base64 of `pcm` once somebody has needed it (see payloads.py).
-        opus: its packets once somebody has needed them (see opus_line.py).
+        opus: its packets once somebody has needed them (see opus_timeline.py).
     """
 
     __slots__ = ("encoded", "opus", "pcm", "source", "tick")

@@ -30,7 +30,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 class DirectConnection(Protocol):
     """What a server offers beside ASGI: its socket's write buffer."""
 
-    on_room: Callable[[], None] | None
+    on_writable: Callable[[], None] | None
     """Called when everything that was written has been taken."""
     on_stall: Callable[[], None] | None
     """Called when something that was written was not taken at once."""
@@ -59,7 +59,7 @@ class DirectConnection(Protocol):
         ...
 
 
-class Straight(NamedTuple):
+class RawSocket(NamedTuple):
     """A way past the event loop.
 
     Attributes:
@@ -74,7 +74,7 @@ class Straight(NamedTuple):
 class Transport(Protocol):
     """What the hub needs of a connection."""
 
-    straight: Straight | None
+    raw_socket: RawSocket | None
     """For those who send the same to thousands, while the backlog is empty. None, from the start or from one moment on:
     use `send`."""
 
@@ -94,8 +94,8 @@ class Transport(Protocol):
         """The last ping's round trip; 0 where it is not known."""
         ...
 
-    def notify_room(self) -> None:
-        """Call `on_room` once when the backlog has gone down."""
+    def notify_when_writable(self) -> None:
+        """Call `on_writable` once when the backlog has gone down."""
         ...
 
     def close(self, code: int, reason: str) -> None:
@@ -109,22 +109,22 @@ class AsgiTransport:
     Args:
         send: the ASGI callable.
         on_stall: called when a chunk finds the one before it still in the queue.
-        on_room: called after `notify_room` when the backlog has gone down.
+        on_writable: called after `notify_when_writable` when the backlog has gone down.
         on_error: told of what went wrong: "closed", "overflow" or "exception".
     """
 
-    straight: Straight | None = None
+    raw_socket: RawSocket | None = None
 
     def __init__(
         self,
         send: Send,
         *,
-        on_room: Callable[[], None],
+        on_writable: Callable[[], None],
         on_stall: Callable[[], None],
         on_error: Callable[[str], None],
     ) -> None:
         self._send = send
-        self._on_room = on_room
+        self._on_writable = on_writable
         self._on_stall = on_stall
         self._on_error = on_error
         self._queue: deque[Payload] = deque()
@@ -132,7 +132,7 @@ class AsgiTransport:
         self._wake = asyncio.Event()
         self._closing: tuple[int, str] | None = None
         self._done = False
-        self._wants_room = False
+        self._wants_writable = False
         self._writer: asyncio.Task[Any] | None = None
         self._deadline: asyncio.TimerHandle | None = None
 
@@ -163,9 +163,9 @@ class AsgiTransport:
         """Plain ASGI does not tell."""
         return 0.0
 
-    def notify_room(self) -> None:
-        """Call `on_room` once when the backlog has gone down."""
-        self._wants_room = True
+    def notify_when_writable(self) -> None:
+        """Call `on_writable` once when the backlog has gone down."""
+        self._wants_writable = True
 
     def close(self, code: int, reason: str) -> None:
         """Close after what is queued; a peer that takes nothing is given up."""
@@ -188,9 +188,9 @@ class AsgiTransport:
                     payload = self._queue.popleft()
                     await self._send(payload.asgi_message)
                     self._bytes -= len(payload.data)
-                    if self._wants_room and self._bytes <= BACKLOG_BYTES // 4:
-                        self._wants_room = False
-                        self._on_room()
+                    if self._wants_writable and self._bytes <= BACKLOG_BYTES // 4:
+                        self._wants_writable = False
+                        self._on_writable()
                 if self._closing is not None:
                     code, reason = self._closing
                     await self._send({"type": "websocket.close", "code": code, "reason": reason})
@@ -216,7 +216,7 @@ class DirectTransport:
     Args:
         connection: the server's side.
         send: the ASGI callable, for closing in the server's own way.
-        on_room: called after `notify_room` when the backlog has gone down.
+        on_writable: called after `notify_when_writable` when the backlog has gone down.
         on_stall: called when something was not taken at once, and when nothing can be written any more.
         on_error: told of what went wrong: "overflow" or "stalled".
     """
@@ -226,19 +226,19 @@ class DirectTransport:
         connection: DirectConnection,
         send: Send,
         *,
-        on_room: Callable[[], None],
+        on_writable: Callable[[], None],
         on_stall: Callable[[], None],
         on_error: Callable[[str], None],
     ) -> None:
         descriptor = connection.descriptor
-        self.straight: Straight | None = None if descriptor is None else Straight(descriptor, connection.write)
+        self.raw_socket: RawSocket | None = None if descriptor is None else RawSocket(descriptor, connection.write)
         self._connection = connection
         self._send = send
-        self._on_room = on_room
+        self._on_writable = on_writable
         self._on_error = on_error
-        self._wants_room = False
+        self._wants_writable = False
         self._closing: asyncio.Task[None] | None = None
-        connection.on_room = self._room
+        connection.on_writable = self._became_writable
         self._on_stall = on_stall
         connection.on_stall = on_stall
         connection.on_gone = self._gone
@@ -275,14 +275,14 @@ class DirectTransport:
         """The last ping's round trip."""
         return self._connection.round_trip_s()
 
-    def notify_room(self) -> None:
-        """Call `on_room` once when the backlog has gone down."""
-        self._wants_room = True
+    def notify_when_writable(self) -> None:
+        """Call `on_writable` once when the backlog has gone down."""
+        self._wants_writable = True
 
     def close(self, code: int, reason: str) -> None:
         """Close in the server's own way; a peer that takes nothing is dropped."""
         if self._closing is None:
-            self.straight = None
+            self.raw_socket = None
             self._closing = asyncio.get_running_loop().create_task(self._close(code, reason))
 
     async def _close(self, code: int, reason: str) -> None:
@@ -299,10 +299,10 @@ class DirectTransport:
 
     def _gone(self) -> None:
         # Before the socket is closed: the next one that is opened has its number.
-        self.straight = None
+        self.raw_socket = None
         self._on_stall()
 
-    def _room(self) -> None:
-        if self._wants_room:
-            self._wants_room = False
-            self._on_room()
+    def _became_writable(self) -> None:
+        if self._wants_writable:
+            self._wants_writable = False
+            self._on_writable()

@@ -39,7 +39,7 @@ class ListenerProtocol(WebSocketsSansIOProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.on_room: Callable[[], None] | None = None
+        self.on_writable: Callable[[], None] | None = None
         self.on_stall: Callable[[], None] | None = None
         self.on_gone: Callable[[], None] | None = None
         self._unheard = TokenBucket(MAX_MESSAGES_PER_S, MESSAGE_BURST)
@@ -73,20 +73,20 @@ class ListenerProtocol(WebSocketsSansIOProtocol):
 
     @override
     def handle_ping(self) -> None:
-        if self._bear():
+        if self._within_rate():
             super().handle_ping()
 
     @override
     def handle_pong(self, event: Frame) -> None:
-        if self._bear():
+        if self._within_rate():
             super().handle_pong(event)
 
     @override
     def handle_cont(self, event: Frame) -> None:
-        if self._bear():
+        if self._within_rate():
             super().handle_cont(event)
 
-    def _bear(self) -> bool:
+    def _within_rate(self) -> bool:
         """Count a frame that no application sees, and of which the library takes any number; False: it is dropped."""
         if self.close_sent or self._unheard.take(self.loop.time()):
             return not self.close_sent
@@ -151,8 +151,8 @@ class ListenerProtocol(WebSocketsSansIOProtocol):
     @override
     def resume_writing(self) -> None:
         super().resume_writing()
-        if self.on_room is not None:
-            self.on_room()
+        if self.on_writable is not None:
+            self.on_writable()
 
     @override
     def keepalive_timeout(self) -> None:

@@ -13,9 +13,9 @@ from services.contract.block import stream_hash
 from services.contract.errors import ContractError
 from services.contract.timebase import CHUNK_FRAMES, SAMPLE_RATE_HZ
 from services.contract.websocket import OPUS_RATE_HZ, pack_opus, unpack_opus
-from services.edge.codecs import opus_stream as module
+from services.edge.codecs import opus_timeline as module
 from services.edge.codecs.opus_encoder import OpusEncoder
-from services.edge.codecs.opus_stream import OpusLine
+from services.edge.codecs.opus_timeline import OpusTimeline
 from services.edge.stream.ring import Ring
 from tests.edge.support import LIVE, SPEC, block
 
@@ -115,7 +115,7 @@ class Studio:
         self.done = 0
         self.failures: list[Exception] = []
         self.pool = ThreadPoolExecutor(1)
-        self.line = OpusLine(self.ring, self.pool, on_done=self._count, on_failed=self.failures.append)
+        self.line = OpusTimeline(self.ring, self.pool, on_done=self._count, on_failed=self.failures.append)
         self.ring.advance(LIVE, 20)
 
     def _count(self) -> None:

@@ -11,7 +11,7 @@ from services.edge.fanout.cohorts import Cohort, Key
 from services.edge.fanout.connection import Connection
 from services.edge.listener.listener import Place
 from services.edge.listener.payloads import Format, Payload
-from services.edge.wire.transport import Straight
+from services.edge.wire.transport import RawSocket
 
 PAYLOAD = Payload(b"x" * 300, text=False, chunk_id=100)
 
@@ -42,7 +42,7 @@ class Socket:
         self.there.settimeout(0)
         self.payloads: list[Payload] = []
         self.rest: list[bytes] = []
-        self.straight = Straight(self.here.fileno(), self._write) if direct else None
+        self.raw_socket = RawSocket(self.here.fileno(), self._write) if direct else None
         self._broken = broken
         if full:
             with contextlib.suppress(BlockingIOError):
@@ -112,7 +112,7 @@ def test_whose_transport_keeps_some_of_it_leaves_with_that_chunk_counted() -> No
     slow = Socket(full=True)
     one = connection(slow)
     # As the hub does when it hears of it.
-    slow.straight = Straight(slow.here.fileno(), lambda _: crowd.remove(one))
+    slow.raw_socket = RawSocket(slow.here.fileno(), lambda _: crowd.remove(one))
     crowd.add(one)
     crowd.add(connection(Socket()))
     crowd.send(PAYLOAD, Mock())

@@ -35,13 +35,13 @@ from tests.edge.support import NOW_S, SPEC, StillClock, block, presence
 class Ear:
     """A connection's transport that keeps what it is sent."""
 
-    straight = None
+    raw_socket = None
 
     def __init__(self) -> None:
         self.payloads: list[Payload] = []
         self.closed: tuple[int, str] | None = None
         self.backlog = 0
-        self.wants_room = False
+        self.wants_writable = False
         self.on_stall: Callable[[], None] = lambda: None
 
     async def stall(self, backlog: int) -> None:
@@ -61,8 +61,8 @@ class Ear:
     def round_trip_s(self) -> float:
         return 0.0
 
-    def notify_room(self) -> None:
-        self.wants_room = True
+    def notify_when_writable(self) -> None:
+        self.wants_writable = True
 
     def close(self, code: int, reason: str) -> None:
         self.closed = (code, reason)
@@ -425,9 +425,9 @@ async def test_a_stalled_connection_is_sent_nothing_and_goes_on_when_it_has_room
         await ear.stall(300_000)
         await edge.tick(3)
         assert len(ear.chunks) == 12
-        assert ear.wants_room
+        assert ear.wants_writable
         ear.backlog = 1000
-        edge.hub.room(connection)
+        edge.hub.on_writable(connection)
         assert len(ear.chunks) == 15
 
 

@@ -31,7 +31,7 @@ class Door:
     """The server's side of a DirectConnection."""
 
     def __init__(self) -> None:
-        self.on_room: Any = None
+        self.on_writable: Any = None
         self.on_stall: Any = None
         self.on_gone: Any = None
         self.written: list[bytes] = []
@@ -75,7 +75,7 @@ class Asgi:
         self.stalls = 0
         self.errors: list[str] = []
         self.transport = AsgiTransport(
-            self.server.send, on_room=self.room, on_stall=self.stall, on_error=self.errors.append
+            self.server.send, on_writable=self.room, on_stall=self.stall, on_error=self.errors.append
         )
         self.task = asyncio.ensure_future(self.transport.run())
 
@@ -108,7 +108,7 @@ async def test_the_backlog_counts_what_has_not_left_and_room_is_told_once() -> N
         asgi.transport.send(chunk_payload())
     await settle()
     assert asgi.transport.backlog_bytes() == 400_000 > BACKLOG_BYTES
-    asgi.transport.notify_room()
+    asgi.transport.notify_when_writable()
     asgi.server.open.set()
     await settle()
     assert asgi.transport.backlog_bytes() == 0
@@ -165,7 +165,7 @@ def direct() -> tuple[DirectTransport, Door, Server, list[str], list[int]]:
     errors: list[str] = []
     rooms: list[int] = []
     transport = DirectTransport(
-        door, server.send, on_room=lambda: rooms.append(1), on_stall=Mock(), on_error=errors.append
+        door, server.send, on_writable=lambda: rooms.append(1), on_stall=Mock(), on_error=errors.append
     )
     return transport, door, server, errors, rooms
 
@@ -181,11 +181,11 @@ async def test_direct_payloads_are_written_as_they_are() -> None:
 
 async def test_direct_room_is_told_once_after_it_was_asked_for() -> None:
     transport, door, _, _, rooms = direct()
-    door.on_room()
+    door.on_writable()
     assert rooms == []
-    transport.notify_room()
-    door.on_room()
-    door.on_room()
+    transport.notify_when_writable()
+    door.on_writable()
+    door.on_writable()
     assert rooms == [1]
 
 
@@ -209,13 +209,13 @@ async def test_a_direct_close_goes_the_servers_way_and_ends_the_writing() -> Non
 @pytest.mark.parametrize("how", ["gone", "closed"])
 async def test_nothing_is_put_into_a_socket_that_may_be_a_strangers_next(how: str) -> None:
     transport, door, _, _, _ = direct()
-    assert transport.straight == (7, door.write)
+    assert transport.raw_socket == (7, door.write)
     if how == "gone":
         door.on_gone()
         door.on_stall.assert_called_once()  # which makes its cohort let it go
     else:
         transport.close(1000, "stopped")
-    assert transport.straight is None
+    assert transport.raw_socket is None
     await settle()
 
 

@@ -57,7 +57,7 @@ class _Run:
         return made
 
 
-class OpusLine:
+class OpusTimeline:
     """See the module's text.
 
     Args:
