@@ -14,8 +14,8 @@ from websockets.frames import Frame
 from websockets.http11 import Request
 
 from services.contract.websocket import CloseCode
-from services.edge.access.addresses import TokenBucket
 from services.edge.listener.listener import MAX_MESSAGES_PER_S, MESSAGE_BURST, STALLED_S
+from services.edge.listener.token_bucket import TokenBucket
 from services.edge.wire.transport import CLOSE_WITHIN_S, EXTENSION
 
 NOTSENT_LOWAT_BYTES: Final = 128 * 1024
