@@ -10,7 +10,7 @@ from typing import Final
 from services.contract.spec import StreamSpec
 from services.contract.timebase import due_s, tick_at
 from services.contract.websocket import TIER_CHUNKS
-from services.edge.stream.demand import Presences
+from services.edge.stream.renderers import Presences
 from services.simulation.edges import Edge, Seat
 from services.simulation.network import Network
 from services.simulation.plan import Outage, Plan

@@ -13,7 +13,7 @@ from services.contract.job import RenderJob
 from services.contract.presence import INTERVAL_S, Presence
 from services.contract.subjects import LANES, Lane
 from services.contract.timebase import CHUNK_BYTES, first_tick
-from services.edge.stream.demand import Presences
+from services.edge.stream.renderers import Presences
 from services.runtime.bus import Job
 from services.simulation.network import Network
 from services.simulation.report import Tally

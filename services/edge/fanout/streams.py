@@ -26,7 +26,8 @@ from services.edge.fanout.connection import Connection
 from services.edge.listener.listener import Line
 from services.edge.listener.payloads import Format
 from services.edge.metrics import EdgeMetrics
-from services.edge.stream.demand import FALLBACK_S, Ask, LoadGauge, Presences, StreamDemand, choose_revision
+from services.edge.stream.demand import FALLBACK_S, Ask, StreamDemand
+from services.edge.stream.renderers import LoadGauge, Presences, choose_revision
 from services.edge.stream.ring import Added, Ring
 from services.runtime.bus import Bus, BusError, BusFullError, Message, Subscription
 from services.runtime.clock import Clock

@@ -16,12 +16,12 @@ from services.contract.errors import ContractError, FieldError
 from services.contract.spec import StreamSpec
 from services.contract.timebase import CHUNK_MS, TICKS_PER_S
 from services.contract.websocket import MAX_INBOUND_BYTES, CloseCode, Report, Start, Stop, Update, parse_client_message
-from services.edge.access.addresses import TokenBucket
 from services.edge.listener import resume
 from services.edge.listener.actions import Action, Close, Join, Leave, SendChunk, SendEvent
 from services.edge.listener.payloads import Format
 from services.edge.listener.resume import ResumePoint
 from services.edge.listener.tiers import TierController, TierLimits
+from services.edge.listener.token_bucket import TokenBucket
 from services.edge.stream.mixing import crossfade
 from services.edge.stream.ring import EARLY_TICKS, HISTORY_CHUNKS, Chunk, Source
 
