@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from typing import Final
 
@@ -17,23 +16,12 @@ from services.edge.listener.listener import ListenerSettings
 from services.edge.listener.tiers import TierLimits
 from services.edge.metrics import EdgeMetrics
 from services.edge.streaming_server import StreamingServer
-from services.runtime.bus import Bus, Subscription
-from services.runtime.bus.nats import NatsBus
-from services.runtime.clock import Clock, SystemClock
-from services.runtime.gc_config import RealTimeGCConfig
-from services.runtime.health import Health
-from services.runtime.http.internal import InternalServer, PortInUseError
-from services.runtime.instance import instance_name
-from services.runtime.memory_monitor import MemoryMonitor
-from services.runtime.metrics import BusMetrics, PrometheusMetrics
-from services.runtime.observability.logging import get_logger
-from services.runtime.observability.scrape import answer_scrapes
-from services.runtime.observability.traces import close_traces, open_traces
+from services.runtime.bus import Bus
+from services.runtime.clock import Clock
+from services.runtime.service_process import ServiceProcess
 from services.runtime.settings import Settings
 
 SERVICE: Final = "edge"
-
-_log = get_logger(__name__)
 
 
 class EdgeService:
@@ -47,6 +35,7 @@ class EdgeService:
             of one server share one environment.
 
     Attributes:
+        instance: its name in the fleet.
         endpoint: `/ws`.
         mounts: `/stream.opus`, `/stream.mp3` and `/listen.m3u`.
         hub, health, metrics: its parts.
@@ -60,21 +49,16 @@ class EdgeService:
         clock: Clock | None = None,
         internal_port_required: bool = False,
     ) -> None:
-        self.settings = settings
-        self.instance = instance_name(settings, SERVICE)
-        self.metrics = PrometheusMetrics()
-        self.health = Health()
+        self._process = process = ServiceProcess(settings, SERVICE, traced=True, bus=bus, clock=clock)
         self._internal_port_required = internal_port_required
+        self.settings = settings
+        self.instance = process.instance
+        self.metrics = process.metrics
+        self.health = process.health
         edge = settings.edge
-        system_clock = clock if clock is not None else SystemClock()
-        offset_s = (lambda: system_clock.offset_s) if isinstance(system_clock, SystemClock) else None
-        self.metrics.describe_process(service=SERVICE, clock_offset_s=offset_s)
-        self.edge_metrics = EdgeMetrics(self.metrics)
-        self.edge_metrics.listeners_limit.set(edge.max_connections)
-        self.bus: Bus = (
-            bus if bus is not None else NatsBus(settings.nats, name=self.instance, metrics=BusMetrics(self.metrics))
-        )
-        encoder = ChunkEncoder(self.edge_metrics.encoding.observe)
+        edge_metrics = EdgeMetrics(process.metrics)
+        edge_metrics.listeners_limit.set(edge.max_connections)
+        encoder = ChunkEncoder(edge_metrics.encoding.observe)
         listener_settings = ListenerSettings(
             tiers=TierLimits.clamped(
                 settings.buffer.initial_tier,
@@ -87,60 +71,34 @@ class EdgeService:
         self.hub = Hub(
             edge,
             listener_settings,
-            bus=self.bus,
-            clock=system_clock,
-            metrics=self.edge_metrics,
-            health=self.health,
-            instance=self.instance,
-            server=StreamingServer(system_clock, encoder),
+            bus=process.bus,
+            clock=process.clock,
+            metrics=edge_metrics,
+            health=process.health,
+            instance=process.instance,
+            server=StreamingServer(process.clock, encoder),
         )
         proxies = ProxyTrust(edge.trusted_proxies)
         tokens = TokenChecker(edge.jwt_key, edge.jwt_audience) if edge.jwt_key else None
         self.endpoint = WebSocketEndpoint(self.hub, proxies=proxies, origins=edge.allowed_origins, tokens=tokens)
         self._mounts = Mounts(self.hub)
         self.mounts = MountEndpoint(self.hub, self._mounts, proxies=proxies, tokens=tokens)
-        self._gc = RealTimeGCConfig(self.metrics)
-        self._memory = MemoryMonitor(metrics=self.metrics)
-        self._internal: InternalServer | None = None
-        self._scrapes: Subscription | None = None
 
     @property
     def internal_port(self) -> int | None:
         """The real port of `/metrics`; None where there is none."""
-        return None if self._internal is None else self._internal.port
+        return self._process.internal_port
 
     async def start(self) -> None:
-        """Start everything that needs no bus; the bus is connected to in the background.
+        """Start everything; the hub connects to the bus in the background.
 
         Raises:
             PortInUseError: METRICS_PORT is taken, and it is required.
+            ServiceError: traces are switched on, and OpenTelemetry is not installed.
         """
-        self._gc.configure()
-        open_traces(self.settings, service=SERVICE, instance=self.instance)
-        await self._start_internal()
+        await self._process.start(drain=self.drain, port_required=self._internal_port_required)
         await self.hub.start()
-        self._scrapes = await answer_scrapes(
-            self.bus, service=SERVICE, instance=self.instance, exposition=self.metrics.exposition
-        )
-        self._gc.freeze()
-        self._memory.start()
-
-    async def _start_internal(self) -> None:
-        internal = InternalServer(
-            self.settings.internal_host,
-            self.settings.metrics_port,
-            health=self.health,
-            exposition=self.metrics.exposition if self.settings.metrics_enabled else None,
-            drain=self.drain,
-        )
-        try:
-            await internal.start()
-        except PortInUseError as error:
-            if self._internal_port_required:
-                raise
-            _log.warning("no internal port", detail=str(error), port=self.settings.metrics_port)
-            return
-        self._internal = internal
+        self._process.settle()
 
     async def drain(self) -> None:
         """Send every listener elsewhere; idempotent."""
@@ -148,15 +106,6 @@ class EdgeService:
 
     async def stop(self) -> None:
         """End everything; idempotent."""
-        if self._scrapes is not None:
-            await self._scrapes.close()
-            self._scrapes = None
         await self._mounts.stop()
         await self.hub.stop()
-        await self.bus.close()
-        if self._internal is not None:
-            await self._internal.stop()
-            self._internal = None
-        await asyncio.to_thread(self._memory.stop)
-        await asyncio.to_thread(close_traces)
-        self._gc.restore()
+        await self._process.stop()

@@ -8,9 +8,10 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
-from services.runtime.observability.logging import get_logger
+from services.runtime.observability.logging import configure_logging, get_logger
+from services.runtime.settings import Settings, load_settings_or_exit
 
 try:
     import uvloop
@@ -84,8 +85,24 @@ class Lifecycle:
                 _log.error("drain failed", error=f"{type(result).__name__}: {result}")
 
 
-def run_service(main: Callable[[Lifecycle], Awaitable[None]], *, stop_timeout_s: float = STOP_TIMEOUT_S) -> None:
-    """Run a service until it ends or is told to; ends the process with an exit code.
+def run_service(service: str, serve: Callable[[Settings, Lifecycle], Awaitable[None]]) -> NoReturn:
+    """Run a service, configured by the environment, until it ends or is told to; ends the process.
+
+    Args:
+        service: "synthesis", "edge" or "telemetry", for the logs.
+        serve: the service; slow imports belong inside it, because signals are handled by then.
+    """
+
+    async def main(lifecycle: Lifecycle) -> None:
+        settings = load_settings_or_exit()
+        configure_logging(settings, service=service)
+        await serve(settings, lifecycle)
+
+    sys.exit(run_until_stopped(main))
+
+
+def run_until_stopped(main: Callable[[Lifecycle], Awaitable[None]], *, stop_timeout_s: float = STOP_TIMEOUT_S) -> int:
+    """Run `main` in a loop of its own until it ends or is told to; returns the exit code of the process.
 
     SIGTERM and SIGINT drain and stop; a second one exits at once. `main` should return soon after
     `Lifecycle.stopping` is set and is cancelled `stop_timeout_s` later.
@@ -94,12 +111,7 @@ def run_service(main: Callable[[Lifecycle], Awaitable[None]], *, stop_timeout_s:
         main: the service.
         stop_timeout_s: seconds between `stopping` and the cancellation of `main`.
     """
-    sys.exit(run_until_stopped(main, stop_timeout_s=stop_timeout_s))
-
-
-def run_until_stopped(main: Callable[[Lifecycle], Awaitable[None]], *, stop_timeout_s: float = STOP_TIMEOUT_S) -> int:
-    """As `run_service`, but returns the exit code."""
-    exit_quietly_on_signals()
+    _exit_quietly_on_signals()
     loop_factory = None if uvloop is None else uvloop.new_event_loop
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         try:
@@ -116,11 +128,8 @@ def run_until_stopped(main: Callable[[Lifecycle], Awaitable[None]], *, stop_time
             return EXIT_FAILED
 
 
-def exit_quietly_on_signals() -> None:
-    """Until a loop takes the signals over, Ctrl-C ends the process without a traceback.
-
-    A service calls it before its imports, which take seconds where torch is among them.
-    """
+def _exit_quietly_on_signals() -> None:
+    """Until the loop takes the signals over, Ctrl-C ends the process without a traceback."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from services.runtime.lifecycle import Lifecycle, exit_quietly_on_signals, run_service
+from services.runtime.lifecycle import Lifecycle, run_service
+from services.runtime.settings import Settings
 
 
-async def serve(lifecycle: Lifecycle) -> None:
+async def serve(settings: Settings, lifecycle: Lifecycle) -> None:
     """Run until told to stop."""
-    from services.runtime.observability.logging import configure_logging  # noqa: PLC0415 - signals are handled before slow imports
-    from services.runtime.settings import load_settings_or_exit  # noqa: PLC0415 - as above
-    from services.synthesis.service import run_synthesis  # noqa: PLC0415 - as above
+    from services.synthesis.service import run_synthesis  # noqa: PLC0415 - a slow import, and signals are handled from here on
 
-    settings = load_settings_or_exit()
-    configure_logging(settings, service="synthesis")
     await run_synthesis(settings, lifecycle)
 
 
 def main() -> None:
     """Run a worker as a process of its own."""
-    exit_quietly_on_signals()
-    run_service(serve)
+    run_service("synthesis", serve)
 
 
 if __name__ == "__main__":

@@ -10,15 +10,8 @@ from typing import TYPE_CHECKING, Final
 from litestar.serialization import encode_json
 
 from services.contract.scrape import ScrapeAnswer
-from services.runtime.bus import Bus, Subscription
-from services.runtime.bus.nats import NatsBus
-from services.runtime.clock import SystemClock
-from services.runtime.gc_config import RealTimeGCConfig
-from services.runtime.health import Health
-from services.runtime.instance import instance_name
-from services.runtime.memory_monitor import MemoryMonitor
-from services.runtime.metrics import BusMetrics, PrometheusMetrics
-from services.runtime.observability.scrape import answer_scrapes
+from services.runtime.bus import Bus
+from services.runtime.service_process import ServiceProcess
 from services.runtime.settings import Settings
 from services.telemetry.alerting.alerts import Alerts, AlertsReport
 from services.telemetry.events import Feed
@@ -34,7 +27,6 @@ if TYPE_CHECKING:
     from services.telemetry.alerting.prometheus import PrometheusAlerts
 
 SERVICE: Final = "telemetry"
-_WATCH_S: Final = 0.25
 _WATCHED_EVERY_S: Final = 2.0
 """The fleet is asked so often while somebody watches the dashboard …"""
 _WATCHED_INSTANCES: Final = 50
@@ -54,24 +46,18 @@ class TelemetryService:
     """
 
     def __init__(self, settings: Settings, *, bus: Bus | None = None) -> None:
+        self._process = ServiceProcess(settings, SERVICE, conditions=("bus",), bus=bus)
         self.settings = settings
-        self.instance = instance_name(settings, SERVICE)
-        self.health = Health("bus")
-        self._metrics = PrometheusMetrics()
-        clock = SystemClock()
-        self._metrics.describe_process(service=SERVICE, clock_offset_s=lambda: clock.offset_s)
-        self._clock = clock
-        self._gc = RealTimeGCConfig(self._metrics)
-        self._bus: Bus = (
-            bus if bus is not None else NatsBus(settings.nats, name=self.instance, metrics=BusMetrics(self._metrics))
-        )
-        self._memory = MemoryMonitor(metrics=self._metrics)
+        self.instance = self._process.instance
+        self.health = self._process.health
+        self._bus = self._process.bus
+        self._clock = self._process.clock
         self._fleet = Fleet()
         self._history = History()
         self._alerts = Alerts()
         self._prometheus = _prometheus(settings)
         self.feed = Feed()
-        self._telemetry_metrics = TelemetryMetrics(self._metrics)
+        self._telemetry_metrics = TelemetryMetrics(self._process.metrics)
         self._telemetry_metrics.viewers.set_function(lambda: self.feed.viewers)
         self._scraper = Scraper(
             self._bus,
@@ -82,28 +68,20 @@ class TelemetryService:
         # (when everybody was asked, what was made of it): of a large fleet that is a fifth of a second's work.
         self._merged = (0.0, b"")
         self._tasks: list[asyncio.Task[None]] = []
-        self._answers: Subscription | None = None
 
     async def start(self) -> None:
         """Start asking; the bus is connected to in the background, so that a missing one holds nothing up."""
-        self._gc.configure()
-        self._answers = await answer_scrapes(
-            self._bus, service=SERVICE, instance=self.instance, exposition=self.own_exposition
-        )
+        await self._process.start()
         # In a thread: inside a cluster it imports a large client.
         pods = await asyncio.to_thread(pods_here)
-        self._tasks = [
-            asyncio.create_task(self._bus.connect(), name="connect"),
-            asyncio.create_task(self._watch(), name="watch"),
-            asyncio.create_task(self._scraper.run(every_s=self._every_s, then=self._look), name="scrape"),
-        ]
+        self._process.connect()
+        self._tasks = [asyncio.create_task(self._scraper.run(every_s=self._every_s, then=self._look), name="scrape")]
         if pods is not None:
             keeper = CostKeeper(pods, self._listeners_by_pod, metrics=self._telemetry_metrics)
             self._tasks.append(asyncio.create_task(keeper.run(), name="deletion-costs"))
         if self._prometheus is not None:
             self._tasks.append(asyncio.create_task(self._prometheus.run(), name="prometheus"))
-        self._gc.freeze()
-        self._memory.start()
+        self._process.settle()
 
     async def stop(self) -> None:
         """Stop asking and hang up; idempotent."""
@@ -113,13 +91,8 @@ class TelemetryService:
         for task in tasks:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        if self._answers is not None:
-            await self._answers.close()
-            self._answers = None
         self.feed.close()
-        await self._bus.close()
-        await asyncio.to_thread(self._memory.stop)
-        self._gc.restore()
+        await self._process.stop()
 
     async def drain(self) -> None:
         """Not ready any more. Nobody's music depends on this service, so there is nothing to wait for."""
@@ -128,9 +101,7 @@ class TelemetryService:
 
     def own_exposition(self) -> bytes:
         """This process's own metrics."""
-        # Read for its offset: nothing else here asks this clock for the time.
-        self._clock.now()
-        return self._metrics.exposition()
+        return self._process.exposition()
 
     async def fleet_exposition(self) -> bytes:
         """Everybody's metrics, at most a second old."""
@@ -181,12 +152,6 @@ class TelemetryService:
         self._alerts.judge(report, self._fleet.jitter(time.monotonic(), RECENT_S))
         told = {"fleet": report, "point": point(report), "alerts": self.alerts()}
         self.feed.publish(encode_json(told).decode())
-
-    async def _watch(self) -> None:
-        while True:
-            connected = self._bus.connected
-            self.health.set("bus", connected, "connected" if connected else "not connected to NATS")
-            await asyncio.sleep(_WATCH_S)
 
 
 def _prometheus(settings: Settings) -> PrometheusAlerts | None:

@@ -171,12 +171,11 @@ def test_a_service_that_ignores_the_end_is_cancelled() -> None:
 # --- signals, in a process of its own --------------------------------------------------------------------------------
 
 SERVICE = """
-    import asyncio, sys
+    import asyncio
     from services.runtime.lifecycle import Lifecycle, run_service
-    from services.runtime.observability.logging import configure_logging
     from services.runtime.settings import Settings
 
-    async def main(lifecycle: Lifecycle) -> None:
+    async def serve(settings: Settings, lifecycle: Lifecycle) -> None:
         async def drain() -> None:
             print("draining", flush=True)
             await asyncio.sleep({drain_s})
@@ -187,8 +186,7 @@ SERVICE = """
         await lifecycle.stopping.wait()
         print("stopped", flush=True)
 
-    configure_logging(Settings(), service="test")
-    run_service(main)
+    run_service("test", serve)
 """
 
 
@@ -242,16 +240,20 @@ def test_services_run_on_uvloop_where_there_is_one() -> None:
         assert line(process) == "running uvloop"
 
 
-def test_ctrl_c_while_still_importing_shows_no_traceback() -> None:
+def test_ctrl_c_before_the_loop_runs_shows_no_traceback() -> None:
     code = """
-        from services.runtime.lifecycle import exit_quietly_on_signals
-        exit_quietly_on_signals()
-        print("importing", flush=True)
         import time
-        time.sleep(60)
+        from services.runtime import lifecycle
+
+        def slow_loop():
+            print("starting", flush=True)
+            time.sleep(60)
+
+        lifecycle.uvloop = type("Slow", (), {"new_event_loop": staticmethod(slow_loop)})
+        lifecycle.run_service("test", None)
     """
     with service(code) as process:
-        assert line(process) == "importing"
+        assert line(process) == "starting"
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=20)
     assert process.returncode == -signal.SIGINT
