@@ -19,20 +19,20 @@ from services.runtime.settings import NatsSettings
 from tests.edge.support import TinyRenderer
 from tests.edge.test_edge import hear, hear_audio, hear_event, playing, rendered, say, unbroken
 from tests.edge.test_process import edge_process
-from tests.support.bad_line import BadLine, bad_line
+from tests.support.fault_proxy import FaultProxy, fault_proxy
 from tests.support.nats import NatsServer
 
 pytestmark = pytest.mark.long
 
 
-def through(line: BadLine, **options: Any) -> Any:
+def through(line: FaultProxy, **options: Any) -> Any:
     return websockets.connect(
         f"ws://127.0.0.1:{line.port}/ws", **{"compression": None, "max_size": None, "max_queue": 2, **options}
     )
 
 
 async def test_a_thin_line_raises_the_tier_and_afterwards_nothing_runs_dry() -> None:
-    async with playing() as (edge, _, _), bad_line(edge.port) as line, through(line) as ws:
+    async with playing() as (edge, _, _), fault_proxy(edge.port) as line, through(line) as ws:
         await say(ws, "start")
         await hear_audio(ws, 15)
         line.bytes_per_s = 130_000
@@ -52,7 +52,7 @@ async def test_a_thin_line_raises_the_tier_and_afterwards_nothing_runs_dry() -> 
 
 
 async def test_a_jittery_line_is_told_by_nobody_and_costs_nothing() -> None:
-    async with playing() as (edge, _, _), bad_line(edge.port) as line, through(line) as ws:
+    async with playing() as (edge, _, _), fault_proxy(edge.port) as line, through(line) as ws:
         line.delay_s = 0.02
         await say(ws, "start")
         assert unbroken(await hear_audio(ws, 100))
@@ -63,7 +63,7 @@ async def test_a_line_that_shakes_raises_the_tier_and_when_it_is_calm_again_the_
 ) -> None:
     monkeypatch.setattr("services.edge.listener.tiers.QUIET_S", 2.0)
     monkeypatch.setattr("services.edge.listener.tiers.MAX_QUIET_S", 4.0)
-    async with playing() as (edge, _, _), bad_line(edge.port, seed=5) as line:
+    async with playing() as (edge, _, _), fault_proxy(edge.port, seed=5) as line:
         url = f"ws://127.0.0.1:{line.port}/ws"
         async with Client(url, format="pcm", report_every_s=0.25) as client:
             tiers: list[str] = []
@@ -102,7 +102,7 @@ async def test_a_line_that_shakes_raises_the_tier_and_when_it_is_calm_again_the_
 
 
 async def test_a_cut_of_five_seconds_is_resumed_without_a_gap() -> None:
-    async with playing() as (edge, _, _), bad_line(edge.port) as line:
+    async with playing() as (edge, _, _), fault_proxy(edge.port) as line:
         async with through(line, subprotocols=["auralis.json.v1"]) as ws:
             await say(ws, "start")
             greeting = await hear_event(ws, "hello")
@@ -124,7 +124,7 @@ async def test_a_cut_of_five_seconds_is_resumed_without_a_gap() -> None:
 async def test_a_line_that_stalls_for_seconds_goes_on_at_the_live_tick() -> None:
     async with (
         playing() as (edge, _, _),
-        bad_line(edge.port) as line,
+        fault_proxy(edge.port) as line,
         through(line, subprotocols=["auralis.json.v1"]) as ws,
     ):
         await say(ws, "start")

@@ -1,4 +1,4 @@
-"""One fleet for all faults that leave it whole, and a file of what was measured."""
+"""One fleet for all faults, and the file of measured figures."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def figures(request: pytest.FixtureRequest) -> Iterator[Figures]:
-    """Where a test puts what it has measured."""
+    """Figures of the running test; they are printed and kept in RESULTS."""
     began_s = time.monotonic()
     measured = Figures()
     yield measured
@@ -41,7 +41,7 @@ def figures(request: pytest.FixtureRequest) -> Iterator[Figures]:
 
 
 def _keep(name: str, row: dict[str, Any]) -> None:
-    """Put a row into the file; what other tests have measured before stays."""
+    """Put a row into the file and keep the rows of other tests."""
     asked = ["git", "-C", REPO, "rev-parse", "--short", "HEAD"]
     commit = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
     kept = json.loads(RESULTS.read_text())["rows"] if RESULTS.exists() else {}
@@ -60,7 +60,7 @@ def _running_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
         Fleet(tmp_path_factory.mktemp("fleet"), store=store) as fleet,
     ):
         for name in ("synthesis-1", "synthesis-2", "edge-1", "edge-2", "telemetry"):
-            # As they are, but for one stream at which they fail.
+            # The services as they are, except that one stream fails.
             module = "tests.support.poisoned_renderer" if name.startswith("synthesis") else ""
             fleet.add(name, module=module, AURALIS_DRAIN_SECONDS="2", WS_MAX_CONNECTIONS="5000")
         yield fleet
@@ -68,6 +68,6 @@ def _running_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 
 @pytest.fixture
 async def fleet(_running_fleet: Fleet) -> Fleet:
-    """Two renderers, two edges and telemetry at one bus; a test leaves it so, or what it struck is started again."""
-    await _running_fleet.well()
+    """Two renderers, two edges and telemetry on one bus, restored before each test."""
+    await _running_fleet.restored()
     return _running_fleet

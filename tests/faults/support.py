@@ -1,12 +1,13 @@
-"""What every test of a fault uses: the mark that carries its row of the table, and the place where figures go."""
+"""The mark that carries a fault's row of the table, the place for figures, and verdicts that most faults share."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from tests.support.ears import Verdict
+from tests.support.judge import Verdict
 
 Test = TypeVar("Test", bound=Callable[..., Any])
 
@@ -16,9 +17,9 @@ class Row:
     """One fault.
 
     Attributes:
-        fault: what happens.
-        does: what Auralis does about it.
-        promise: the event of ARCHITECTURE.md's table that this is; empty: none of them.
+        fault: the event.
+        does: the response of Auralis.
+        promise: the matching event of the table in ARCHITECTURE.md; empty: none.
     """
 
     fault: str
@@ -27,7 +28,7 @@ class Row:
 
 
 def fault(what: str, *, does: str, promise: str = "") -> Callable[[Test], Test]:
-    """Say what a test's fault is, for the table in docs/reliability.md."""
+    """Mark a test with its row of the table in docs/reliability.md."""
 
     def mark(test: Test) -> Test:
         test.row = Row(what, does, promise)  # type: ignore[attr-defined]
@@ -38,10 +39,10 @@ def fault(what: str, *, does: str, promise: str = "") -> Callable[[Test], Test]:
 
 @dataclass
 class Figures:
-    """What one test has measured.
+    """Figures of one test.
 
     Attributes:
-        verdict: what its listeners heard.
+        verdict: of the judge on its listeners.
         more: further figures, by name.
     """
 
@@ -52,15 +53,23 @@ class Figures:
         return {"verdict": self.verdict.to_json() if self.verdict else None, "more": self.more}
 
 
-def whole(verdict: Verdict) -> bool:
-    """Whether the music went on for all of them: nothing missing, twice, silent, clicking or foreign."""
+def uninterrupted(verdict: Verdict) -> bool:
+    """Assert that the music went on for all: nothing missing, repeated, silent, clicking or foreign."""
     troubles = (verdict.missing, verdict.repeated, verdict.silence_s, verdict.clicks, verdict.wrong)
     assert troubles == (0, 0, 0, 0, 0), verdict
     return True
 
 
-def unheard(verdict: Verdict) -> bool:
-    """Whether nobody noticed anything: the music went on, and never as a loop."""
-    assert whole(verdict)
+def unnoticed(verdict: Verdict) -> bool:
+    """Assert that no listener noticed anything: the music went on, and never as a loop."""
+    assert uninterrupted(verdict)
     assert verdict.looped_s == 0, verdict
     return True
+
+
+async def listen_on(seconds: float) -> None:
+    """Let the fault last, or the music go on, for `seconds` while the recorders listen.
+
+    The pause is the experiment: a fault has a length, and the judge needs recorded music after it.
+    """
+    await asyncio.sleep(seconds)

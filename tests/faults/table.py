@@ -1,4 +1,4 @@
-"""The table in docs/reliability.md, made of the tests' own words and the figures of a run."""
+"""The table in docs/reliability.md, from the marks of the tests and the figures of a run."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ FOLDER = Path(__file__).parent
 _HEADINGS = {
     "test_renderers.py": "Renderers",
     "test_bus.py": "The bus",
-    "test_edges.py": "Edges and listeners' lines",
+    "test_edges.py": "Edges and connections",
     "test_load.py": "Load",
-    "test_rogues.py": "Wrong words on the bus",
+    "test_rogues.py": "Wrong messages on the bus",
     "test_upgrade.py": "Upgrades",
 }
 
 
 def rows() -> dict[str, dict[str, Row]]:
-    """File -> test's name -> its row; read, not imported: torch takes seconds."""
+    """File -> name of a test -> its row; parsed, not imported, because torch takes seconds."""
     return {file.name: found for file in sorted(FOLDER.glob("test_*.py")) if (found := _rows_of(file))}
 
 
@@ -89,7 +89,7 @@ def table(result: dict[str, Any]) -> str:
 
 
 def _noticed(verdict: dict[str, Any]) -> str:
-    """In words: what each of them has missed, on average or at most."""
+    """Words for a verdict: what each listener missed on average, heard at most."""
     parts = []
     if verdict["missing"]:
         parts.append(f"{verdict['missing'] / verdict['listeners'] / 10:.1f} s of music left out")
@@ -111,7 +111,7 @@ def _more(more: dict[str, Any]) -> str:
 
 
 def _figure(words: str, value: float) -> str:
-    """A figure as one would say it: "refused after 3.1 s", "70 bad messages"."""
+    """A figure in words: "refused after 3.1 s", "70 bad messages"."""
     for ending, unit in ((" s", "s"), (" mb", "MB")):
         if words.endswith(ending):
             return f"{words.removesuffix(ending)} {value:g} {unit}"

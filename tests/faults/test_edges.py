@@ -1,4 +1,4 @@
-"""Edges that go away, die and hang, and what lies between them and their listeners."""
+"""Edges that leave, die and hang, and the connections between them and their listeners."""
 
 from __future__ import annotations
 
@@ -14,160 +14,162 @@ import websockets
 
 from services.contract.spec import StreamSpec
 from services.contract.timebase import TICK_S
-from tests.faults.support import Figures, fault, unheard
-from tests.support.bad_line import bad_line
-from tests.support.ears import Ear, ears, judge, listening_with
+from tests.faults.support import Figures, fault, listen_on, unnoticed
+from tests.support.fault_proxy import fault_proxy
 from tests.support.fleet import Fleet, Service
+from tests.support.judge import judge
+from tests.support.recorder import Recorder, recorders, recording
+from tests.support.waiting import until
 
 STREAMS = range(300, 304)
 START = '{"type":"control","action":"start","params":{"seed":300}}'
 
 
 @fault(
-    "an edge is drained (SIGTERM), its listeners' address leads to another one",
-    does="says goodbye over the drain window with 1012 and a resume token; a client that resumes misses nothing",
+    "an edge is drained (SIGTERM); its listeners' address leads to another edge",
+    does="closes are spread over the drain window, with 1012 and a resume token; a client that resumes misses nothing",
     promise="an edge is drained",
 )
 async def test_an_edge_that_is_drained_is_not_heard(fleet: Fleet, figures: Figures) -> None:
     going, staying = fleet.services["edge-2"], fleet.services["edge-1"]
-    async with bad_line(going.port) as line, ears(f"ws://127.0.0.1:{line.port}/ws", STREAMS) as listening:
+    async with fault_proxy(going.port) as proxy, recorders(f"ws://127.0.0.1:{proxy.port}/ws", STREAMS) as listening:
         struck_s = time.monotonic()
-        line.target_port = staying.port
+        proxy.target_port = staying.port
         going.signal(signal.SIGTERM)
         assert await going.ended() == 0
         well_s = time.monotonic()
-        await asyncio.sleep(3)
+        await listen_on(3)
     figures.verdict = verdict = judge(listening, struck_s=struck_s, well_s=well_s)
-    assert unheard(verdict)
+    assert unnoticed(verdict)
     assert verdict.reconnects == len(STREAMS)
-    assert [ear.recovered for ear in listening] == [[True]] * len(STREAMS)
+    assert [recorder.recovered for recorder in listening] == [[True]] * len(STREAMS)
 
 
 @fault(
-    "an edge is killed (SIGKILL), its listeners' address leads to another one",
-    does="the other edge reads what JetStream keeps and goes on where the client says that it is",
+    "an edge is killed (SIGKILL); its listeners' address leads to another edge",
+    does="the other edge reads what JetStream keeps and continues at the client's place",
     promise="an edge is killed",
 )
 async def test_an_edge_that_is_killed_is_not_heard(fleet: Fleet, figures: Figures) -> None:
     dying, staying = fleet.services["edge-2"], fleet.services["edge-1"]
-    async with bad_line(dying.port) as line, ears(f"ws://127.0.0.1:{line.port}/ws", STREAMS) as listening:
+    async with fault_proxy(dying.port) as proxy, recorders(f"ws://127.0.0.1:{proxy.port}/ws", STREAMS) as listening:
         struck_s = time.monotonic()
-        line.target_port = staying.port
+        proxy.target_port = staying.port
         dying.kill()
-        await asyncio.sleep(4)
+        await listen_on(4)
     figures.verdict = verdict = judge(listening, struck_s=struck_s, well_s=struck_s)
-    assert unheard(verdict)
+    assert unnoticed(verdict)
     assert verdict.reconnects == len(STREAMS)
 
 
 @fault(
-    "the only edge is killed (SIGKILL) and started again at once",
-    does="clients knock until it answers and resume; a second of silence is what a process takes to start",
+    "the only edge is killed (SIGKILL) and restarted immediately",
+    does="clients retry until it answers, and resume; the silence is the time that a process takes to start",
 )
 async def test_an_edge_that_starts_again_goes_on_where_its_listeners_are(fleet: Fleet, figures: Figures) -> None:
     edge = fleet.services["edge-2"]
-    async with ears(edge.ws_url, STREAMS) as listening:
+    async with recorders(edge.ws_url, STREAMS) as listening:
         struck_s = time.monotonic()
         edge.kill()
         edge.start()
         await edge.ready()
         well_s = time.monotonic()
-        await asyncio.sleep(4)
+        await listen_on(4)
     figures.verdict = verdict = judge(listening, struck_s=struck_s, well_s=well_s)
     figures.more["started_after_s"] = round(well_s - struck_s, 2)
     assert (verdict.repeated, verdict.clicks, verdict.wrong, verdict.looped_s) == (0, 0, 0, 0)
-    # Nothing is left out but what could not be heard in time any more.
+    # Only chunks that were too late to be heard are left out.
     assert verdict.missing * TICK_S / len(STREAMS) < verdict.silence_s + 0.3
     assert verdict.silence_s < well_s - struck_s + 0.5
     assert verdict.recovered_s < 1.5
 
 
 @fault(
-    "an edge hangs (SIGSTOP) for three seconds and goes on (SIGCONT)",
-    does="listeners hear silence for the hang less their buffer, are told that they skipped, and are live at once",
+    "an edge hangs (SIGSTOP) for three seconds and continues (SIGCONT)",
+    does="listeners hear silence for the hang less their buffer, are told that they skipped, and are then live",
 )
 async def test_after_an_edge_has_hung_its_listeners_are_live_again(fleet: Fleet, figures: Figures) -> None:
     edge = fleet.services["edge-2"]
-    async with ears(edge.ws_url, STREAMS, chunks=40) as listening:
+    async with recorders(edge.ws_url, STREAMS, chunks=40) as listening:
         struck_s = time.monotonic()
         edge.pause()
-        await asyncio.sleep(3)
+        await listen_on(3)
         edge.resume()
         well_s = time.monotonic()
-        await asyncio.sleep(4)
+        await listen_on(4)
     figures.verdict = verdict = judge(listening, struck_s=struck_s, well_s=well_s)
     assert (verdict.repeated, verdict.clicks, verdict.wrong, verdict.looped_s) == (0, 0, 0, 0)
     assert verdict.silence_s < 3
-    # Nobody is behind the others afterwards: what was not heard in time is left out.
+    # Afterwards no listener lags behind the others: late chunks are left out.
     assert verdict.missing * TICK_S / len(STREAMS) == pytest.approx(verdict.silence_s, abs=0.3)
-    assert all("skipped" in [state for state, _ in ear.states] for ear in listening)
+    assert all("skipped" in [state for state, _ in recorder.states] for recorder in listening)
     assert verdict.recovered_s < 1
 
 
 @fault(
     "telemetry is killed (SIGKILL), and then hangs (SIGSTOP)",
-    does="nothing: nobody waits for it; started again, it finds everybody by asking",
+    does="nothing: no service waits for it; after its restart it finds all instances by asking",
 )
 async def test_telemetry_is_not_needed_for_the_music(fleet: Fleet, figures: Figures) -> None:
     telemetry = fleet.services["telemetry"]
-    async with ears(fleet.services["edge-1"].ws_url, STREAMS[:2]) as listening:
+    async with recorders(fleet.services["edge-1"].ws_url, STREAMS[:2]) as listening:
         struck_s = time.monotonic()
         telemetry.kill()
         telemetry.start()
         figures.more["started_after_s"] = round(await telemetry.ready(), 1)
         telemetry.pause()
-        await asyncio.sleep(2)
+        await listen_on(2)
         telemetry.resume()
         well_s = time.monotonic()
-        await asyncio.sleep(1)
+        await listen_on(1)
     figures.verdict = verdict = judge(listening, struck_s=struck_s, well_s=well_s)
-    assert unheard(verdict)
+    assert unnoticed(verdict)
     for name in ("auralis_listeners", "synthesis_latency_seconds_count"):
         assert await fleet_metric(telemetry, name) is not None
 
 
 async def fleet_metric(telemetry: Service, name: str) -> float | None:
-    """A metric that only other services have, as telemetry tells it of the fleet."""
+    """A metric of another service, as telemetry reports it."""
     text = await telemetry.get("/metrics")
     found = [line for line in text.splitlines() if line.startswith(f"{name}{{")]
     return float(found[0].rpartition(" ")[2]) if found else None
 
 
 @fault(
-    "a listener's connection breaks without a word, three times",
-    does="the client comes back within a moment and is sent what it does not have",
+    "a listener's connection breaks without a close frame, three times",
+    does="the client reconnects within a moment and gets the chunks that it lacks",
 )
-async def test_a_line_that_breaks_is_not_heard(fleet: Fleet, figures: Figures) -> None:
+async def test_a_connection_that_breaks_is_not_heard(fleet: Fleet, figures: Figures) -> None:
     port = fleet.services["edge-1"].port
-    async with bad_line(port) as line, ears(f"ws://127.0.0.1:{line.port}/ws", STREAMS) as listening:
+    async with fault_proxy(port) as proxy, recorders(f"ws://127.0.0.1:{proxy.port}/ws", STREAMS) as listening:
         struck_s = time.monotonic()
         for _ in range(3):
-            line.cut()
-            await asyncio.sleep(1.5)
+            proxy.cut()
+            await listen_on(1.5)
     figures.verdict = verdict = judge(listening, struck_s=struck_s, well_s=struck_s)
-    assert unheard(verdict)
+    assert unnoticed(verdict)
     assert verdict.reconnects == 3 * len(STREAMS)
 
 
 @fault(
-    "a listener takes nothing for 17 s and then everything again",
-    does="it skips ahead at a chunk boundary and is told so; others notice nothing",
+    "a listener reads nothing for 17 s and then reads again",
+    does="it skips ahead at a chunk boundary and is told; others notice nothing",
     promise="a listener is too slow",
 )
-async def test_a_listener_that_is_too_slow_skips_ahead_and_is_told(fleet: Fleet, figures: Figures) -> None:
+async def test_a_slow_listener_skips_ahead_and_is_told(fleet: Fleet, figures: Figures) -> None:
     edge = fleet.services["edge-1"]
-    async with bad_line(edge.port) as line:
-        slow = Ear(f"ws://127.0.0.1:{line.port}/ws", StreamSpec(seed=STREAMS[0]))
-        others = [Ear(edge.ws_url, StreamSpec(seed=seed)) for seed in STREAMS[:2]]
-        async with listening_with([slow, *others]):
+    async with fault_proxy(edge.port) as proxy:
+        slow = Recorder(f"ws://127.0.0.1:{proxy.port}/ws", StreamSpec(seed=STREAMS[0]))
+        others = [Recorder(edge.ws_url, StreamSpec(seed=seed)) for seed in STREAMS[:2]]
+        async with recording([slow, *others]):
             struck_s = time.monotonic()
-            line.stalled = True
-            await asyncio.sleep(17)
-            line.stalled = False
+            proxy.stalled = True
+            await listen_on(17)
+            proxy.stalled = False
             well_s = time.monotonic()
-            await asyncio.sleep(3)
+            await listen_on(3)
     figures.verdict = verdict = judge([slow], struck_s=struck_s, well_s=well_s)
-    assert unheard(judge(others, struck_s=struck_s, well_s=struck_s))
+    assert unnoticed(judge(others, struck_s=struck_s, well_s=struck_s))
     assert (verdict.repeated, verdict.clicks, verdict.wrong, verdict.reconnects) == (0, 0, 0, 0)
     assert verdict.missing > 0
     assert verdict.silence_s < 17
@@ -176,24 +178,26 @@ async def test_a_listener_that_is_too_slow_skips_ahead_and_is_told(fleet: Fleet,
 
 
 @fault(
-    "a listener's machine vanishes: its connection is half open, nothing is ever acknowledged",
-    does="it is let go after 30 s in which it took nothing; its place is free again, others notice nothing",
+    "a listener's machine vanishes: its connection is half open, nothing is acknowledged",
+    does="it is closed after 30 s without progress; its place is free again, others notice nothing",
 )
 async def test_a_listener_that_vanishes_is_let_go(fleet: Fleet, figures: Figures) -> None:
     edge = fleet.services["edge-1"]
-    async with bad_line(edge.port) as line:
-        gone = Ear(f"ws://127.0.0.1:{line.port}/ws", StreamSpec(seed=STREAMS[0]))
-        others = [Ear(edge.ws_url, StreamSpec(seed=seed)) for seed in STREAMS[:2]]
-        async with listening_with([gone, *others]):
+    async with fault_proxy(edge.port) as proxy:
+        gone = Recorder(f"ws://127.0.0.1:{proxy.port}/ws", StreamSpec(seed=STREAMS[0]))
+        others = [Recorder(edge.ws_url, StreamSpec(seed=seed)) for seed in STREAMS[:2]]
+        async with recording([gone, *others]):
             before = await edge.metric("auralis_listeners")
             struck_s = time.monotonic()
-            line.parted = True
-            async with asyncio.timeout(45):
-                while await edge.metric("auralis_listeners") == before:
-                    await asyncio.sleep(0.5)
+            proxy.isolated = True
+
+            async def let_go() -> bool:
+                return await edge.metric("auralis_listeners") != before
+
+            await until(let_go, within_s=45, every_s=0.5)
             figures.more["let_go_after_s"] = round(time.monotonic() - struck_s, 1)
     figures.verdict = verdict = judge(others, struck_s=struck_s, well_s=struck_s)
-    assert unheard(verdict)
+    assert unnoticed(verdict)
 
 
 NONSENSE: list[tuple[str | bytes, int]] = [
@@ -209,13 +213,13 @@ WRONG_VALUES: list[dict[str, Any]] = [{"bpm": 1e9}, {"key": "H"}, {"intensity": 
 
 
 @fault(
-    "nonsense of every kind: no JSON, wrong values, messages too long, too many of them, broken HTTP",
-    does="a clear error and the right close code; a wrong value alone changes nothing that plays",
+    "bad input of every kind: no JSON, wrong values, long messages, too many messages, broken HTTP",
+    does="a clear error and the right close code; a wrong value alone changes nothing in the music",
     promise="bad input of any kind",
 )
 async def test_bad_input_is_answered_and_nobody_else_notices(fleet: Fleet, figures: Figures) -> None:
     edge = fleet.services["edge-1"]
-    async with ears(edge.ws_url, STREAMS[:2]) as listening:
+    async with recorders(edge.ws_url, STREAMS[:2]) as listening:
         struck_s = time.monotonic()
         said = 0
         for _ in range(10):
@@ -242,14 +246,14 @@ async def test_bad_input_is_answered_and_nobody_else_notices(fleet: Fleet, figur
                 b"HTTP/1.1 400",
                 b"HTTP/1.1 426",
             )
-        await asyncio.sleep(2)
+        await listen_on(2)
     figures.verdict = verdict = judge(listening, struck_s=struck_s, well_s=struck_s)
     figures.more["bad_messages"] = said
-    assert unheard(verdict)
+    assert unnoticed(verdict)
 
 
 async def closed_with(url: str, messages: list[str | bytes]) -> int | None:
-    """The code that the edge closes with after these messages."""
+    """Close code of the edge after these messages."""
     async with websockets.connect(url, compression=None) as ws:
         try:
             for message in messages:
@@ -262,7 +266,7 @@ async def closed_with(url: str, messages: list[str | bytes]) -> int | None:
 
 
 def raw_answer(port: int, request: bytes) -> bytes:
-    """What comes back, until the edge hangs up or nothing more comes for two seconds."""
+    """Answer to a raw request, until the edge hangs up or is quiet for two seconds."""
     with socket.create_connection(("127.0.0.1", port), 2) as link:
         link.settimeout(2)
         answer = b""
@@ -286,21 +290,21 @@ async def test_two_edges_share_what_is_rendered(fleet: Fleet, figures: Figures) 
     async def blocks() -> float:
         return sum([await each.metric("auralis_render_blocks_total") for each in renderers])
 
-    pairs = [Ear(edge.ws_url, StreamSpec(seed=seed)) for seed in STREAMS for edge in (one, other)]
-    async with listening_with(pairs, chunks=30):
+    pairs = [Recorder(edge.ws_url, StreamSpec(seed=seed)) for seed in STREAMS for edge in (one, other)]
+    async with recording(pairs, chunks=30):
         began_s = time.monotonic()
         before = await blocks()
-        await asyncio.sleep(8)
+        await listen_on(8)
         seconds = time.monotonic() - began_s
         rendered = (await blocks() - before) / len(STREAMS) / seconds
     figures.verdict = verdict = judge(pairs, struck_s=began_s, well_s=began_s)
     figures.more["blocks_rendered_per_block"] = round(rendered, 2)
-    assert unheard(verdict)
+    assert unnoticed(verdict)
     assert rendered == pytest.approx(1.0, abs=0.2)
 
 
 @fault(
-    "the wall clock of an edge is stepped by +2 s, two seconds later by -4 s, and back",
+    "the wall clock of an edge steps by +2 s, two seconds later by -4 s, and back",
     does="clocks are monotonic and follow the wall clock by 0.1 % at most; the offset is a metric and an alert",
 )
 async def test_a_stepped_clock_is_not_heard(fleet: Fleet, figures: Figures) -> None:
@@ -308,19 +312,19 @@ async def test_a_stepped_clock_is_not_heard(fleet: Fleet, figures: Figures) -> N
     clock.write_text("0")
     stepped = {"module": "tests.support.stepped_clock", "AURALIS_TEST_CLOCK": str(clock)}
     stepped_edge = {**stepped, "module": f"{stepped['module']} services.edge"}
-    with fleet.besides("edge-stepped", **stepped_edge) as edge:
+    with fleet.with_service("edge-stepped", **stepped_edge) as edge:
         await edge.ready()
-        async with ears(edge.ws_url, STREAMS) as listening:
+        async with recorders(edge.ws_url, STREAMS) as listening:
             struck_s = time.monotonic()
             clock.write_text("2")
-            await asyncio.sleep(2)
+            await listen_on(2)
             figures.more["offset_s"] = round(await edge.metric("auralis_clock_offset_seconds"), 1)
             clock.write_text("-2")
-            await asyncio.sleep(2)
+            await listen_on(2)
             figures.more["then_s"] = round(await edge.metric("auralis_clock_offset_seconds"), 1)
             clock.write_text("0")
             well_s = time.monotonic()
-            await asyncio.sleep(2)
+            await listen_on(2)
     figures.verdict = verdict = judge(listening, struck_s=struck_s, well_s=well_s)
     assert (figures.more["offset_s"], figures.more["then_s"]) == (2.0, -2.0)
-    assert unheard(verdict)
+    assert unnoticed(verdict)

@@ -1,4 +1,4 @@
-"""The judge of the fault suite, on recordings with troubles planted in them: what it cannot find it cannot deny."""
+"""The judge of the fault suite finds each kind of trouble that is planted in a recording."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from services.client.session import Chunk
 from services.contract.spec import StreamSpec
 from services.contract.timebase import CHUNK_BYTES, TICK_S
 from services.edge.stream.mixing import Loop
-from tests.faults.support import unheard
-from tests.support.ears import Ear, Verdict, judge, rendered
+from tests.faults.support import unnoticed
+from tests.support.judge import Verdict, judge, rendered
+from tests.support.recorder import Recorder
 
 SPEC = StreamSpec(seed=900)
 FIRST = 17_950_000_000
@@ -27,21 +28,21 @@ def music() -> dict[int, bytes]:
 
 @pytest.fixture
 def said(music: dict[int, bytes]) -> Said:
-    """Everything as it should be: the first chunks at once, the others in time."""
+    """A perfect recording: the first chunks immediately, the others in time."""
     return [(FIRST + number, music[FIRST + number], max(0, number - 8) * TICK_S) for number in range(COUNT)]
 
 
 def verdict(said: Sequence[tuple[int, bytes, float]], *, ended_s: float | None = None) -> Verdict:
-    ear = Ear("ws://nowhere/ws", SPEC)
-    ear.ended_s = ended_s
+    recorder = Recorder("ws://nowhere/ws", SPEC)
+    recorder.ended_s = ended_s
     for chunk_id, pcm, at_s in said:
-        ear.client._note(Chunk(chunk_id, pcm, 1, "normal", at_s, at_s, at_s))
-        ear.played.append((chunk_id, pcm))
-    return judge([ear], struck_s=0.5, well_s=1.0)
+        recorder.client._note(Chunk(chunk_id, pcm, 1, "normal", at_s, at_s, at_s))
+        recorder.played.append((chunk_id, pcm))
+    return judge([recorder], struck_s=0.5, well_s=1.0)
 
 
-def test_what_is_as_it_should_be_is_unheard(said: Said) -> None:
-    assert unheard(verdict(said))
+def test_a_perfect_recording_is_unnoticed(said: Said) -> None:
+    assert unnoticed(verdict(said))
     assert verdict(said).recovered_s == 0
 
 

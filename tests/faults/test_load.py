@@ -1,4 +1,4 @@
-"""More than can be done: starved renderers, too many streams, crowds that come back at once, floods of specs."""
+"""Overload: starved renderers, too many streams, crowds that reconnect together, floods of specs."""
 
 from __future__ import annotations
 
@@ -17,30 +17,32 @@ import websockets
 
 from services.contract.spec import StreamSpec
 from services.contract.timebase import TICK_S
-from tests.faults.support import Figures, fault, unheard, whole
-from tests.support.ears import Ear, ears, judge, listening_with
+from tests.faults.support import Figures, fault, listen_on, uninterrupted, unnoticed
 from tests.support.fleet import Fleet
 from tests.support.fleet_load import slowed
-from tests.support.newcomer import Newcomer
+from tests.support.judge import judge
+from tests.support.new_listener import NewListener
+from tests.support.recorder import Recorder, recorders, recording
 from tests.support.system import REPO
+from tests.support.waiting import until
 
 STREAMS = range(600, 604)
 CROWD = 2000
 
 
 @fault(
-    "renderers get a quarter of their processor time, in pieces (SIGSTOP and SIGCONT, eight times a second)",
-    does="nothing: blocks are asked for five seconds ahead, and a renderer is twenty times as fast as this needs",
+    "renderers get a quarter of their processor time, in slices (SIGSTOP and SIGCONT, eight times a second)",
+    does="blocks are asked for five seconds ahead, and a renderer is twenty times as fast as needed",
 )
 async def test_starved_renderers_are_not_heard(fleet: Fleet, figures: Figures) -> None:
-    async with ears(fleet.services["edge-1"].ws_url, STREAMS) as listening:
+    async with recorders(fleet.services["edge-1"].ws_url, STREAMS) as listening:
         struck_s = time.monotonic()
         with renderers_slowed(fleet, stopped_s=0.09, running_s=0.03):
-            await asyncio.sleep(8)
+            await listen_on(8)
         well_s = time.monotonic()
-        await asyncio.sleep(1)
+        await listen_on(1)
     figures.verdict = verdict = judge(listening, struck_s=struck_s, well_s=well_s)
-    assert unheard(verdict)
+    assert unnoticed(verdict)
 
 
 @contextlib.contextmanager
@@ -54,48 +56,48 @@ def renderers_slowed(fleet: Fleet, *, stopped_s: float, running_s: float) -> Ite
 
 @fault(
     "renderers are slowed to a few streams each, and sixty new listeners want sixty new streams",
-    does="the edge sees that blocks come late and refuses new streams (1013, try later); those that play go on",
+    does="the edge sees that blocks come late and refuses new streams (1013, try later); playing streams go on",
     promise="more streams than can be rendered",
 )
 async def test_more_streams_than_can_be_rendered_are_refused(fleet: Fleet, figures: Figures) -> None:
     edge = fleet.services["edge-1"]
-    listening = [Ear(edge.ws_url, StreamSpec(seed=seed)) for seed in STREAMS]
-    newcomers = [Newcomer(edge.ws_url, seed) for seed in range(6_000, 6_060)]
-    async with listening_with(listening):
+    listening = [Recorder(edge.ws_url, StreamSpec(seed=seed)) for seed in STREAMS]
+    new_listeners = [NewListener(edge.ws_url, seed) for seed in range(6_000, 6_060)]
+    async with recording(listening):
         struck_s = time.monotonic()
         with renderers_slowed(fleet, stopped_s=0.4, running_s=0.03):
             async with asyncio.TaskGroup() as tasks:
-                for newcomer in newcomers:
-                    tasks.create_task(newcomer.listen(12))
+                for new_listener in new_listeners:
+                    tasks.create_task(new_listener.listen(12))
                     await asyncio.sleep(0.1)
         well_s = time.monotonic()
-        # And when it is over, everybody is welcome again.
-        welcome = Newcomer(edge.ws_url, 6_100)
+        # When it is over, new streams are admitted again.
+        admitted = NewListener(edge.ws_url, 6_100)
         while time.monotonic() - well_s < 15:
-            await welcome.listen(1)
-            if welcome.code is None:
+            await admitted.listen(1)
+            if admitted.code is None:
                 break
-        figures.more["welcome_again_after_s"] = round(time.monotonic() - well_s - 1, 1)
-        assert welcome.chunks
+        figures.more["admitted_again_after_s"] = round(time.monotonic() - well_s - 1, 1)
+        assert admitted.chunks
     figures.verdict = verdict = judge(listening, struck_s=struck_s, well_s=well_s)
-    refused = [newcomer.code for newcomer in newcomers if newcomer.code is not None]
-    figures.more |= {"newcomers": len(newcomers), "refused": len(refused)}
-    assert whole(verdict)
+    refused = [new_listener.code for new_listener in new_listeners if new_listener.code is not None]
+    figures.more |= {"new_listeners": len(new_listeners), "refused": len(refused)}
+    assert uninterrupted(verdict)
     assert refused
     assert set(refused) == {1013}
     assert verdict.recovered_s < 6
 
 
 @fault(
-    f"an edge with {CROWD:,} listeners is killed (SIGKILL) and started again: all come back within a second",
-    does="sixteen are let in each time the loop goes around, and each goes on where it was; other edges notice nothing",
+    f"an edge with {CROWD:,} listeners is killed (SIGKILL) and restarted: all reconnect within a second",
+    does="the edge accepts sixteen in each turn of its loop, and each keeps its place; other edges notice nothing",
 )
-async def test_a_crowd_that_comes_back_at_once_is_taken_in(fleet: Fleet, figures: Figures) -> None:
-    with fleet.besides("edge-crowded", WS_MAX_CONNECTIONS="5000") as edge:
+async def test_a_crowd_that_reconnects_in_one_go_is_taken_in(fleet: Fleet, figures: Figures) -> None:
+    with fleet.with_service("edge-crowded", WS_MAX_CONNECTIONS="5000") as edge:
         await edge.ready()
         async with crowd(edge.ws_url) as progress:
             await progress.until(lambda now: now["heard"] == CROWD, within_s=40)
-            async with ears(fleet.services["edge-1"].ws_url, STREAMS[:2]) as others:
+            async with recorders(fleet.services["edge-1"].ws_url, STREAMS[:2]) as others:
                 before = progress.now
                 struck_s = time.monotonic()
                 edge.kill()
@@ -113,27 +115,23 @@ async def test_a_crowd_that_comes_back_at_once_is_taken_in(fleet: Fleet, figures
         "missed_each_s": round((after["missing"] - before["missing"]) / CROWD * TICK_S, 1),
         "refused": after["refused"] - before["refused"],
     }
-    assert unheard(verdict)
+    assert unnoticed(verdict)
 
 
 class Progress:
-    """What a crowd says of itself once a second."""
+    """Latest progress line of a crowd; it prints one each second."""
 
     def __init__(self) -> None:
         self.now: dict[str, Any] = {"heard": 0, "listening": 0, "reconnects": 0}
 
     async def until(self, condition: Callable[[dict[str, Any]], bool], within_s: float) -> None:
-        try:
-            async with asyncio.timeout(within_s):
-                while not condition(self.now):
-                    await asyncio.sleep(0.05)
-        except TimeoutError:
-            raise AssertionError(f"not within {within_s:g} s: {self.now}") from None
+        """Wait until the latest progress line meets `condition`."""
+        await until(lambda: condition(self.now), within_s, every_s=0.05)
 
 
 @contextlib.asynccontextmanager
 async def crowd(url: str) -> AsyncIterator[Progress]:
-    """So many listeners in a process of their own, in Opus, on eight streams."""
+    """CROWD listeners of Opus on eight streams, in a process of their own."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "services.loadtest.listeners", url, "--listeners", str(CROWD), "--ramp", "4",
         "--seconds", "120", "--format", "opus", "--seed", "700",
@@ -160,15 +158,15 @@ async def crowd(url: str) -> AsyncIterator[Progress]:
 
 @fault(
     "fifty clients steer to twenty new streams a second each: a thousand new specs a second, for eight seconds",
-    does="a client's wishes are held back while one of them is rendered; beyond what renderers can do they are refused",
+    does="a client's changes are held back while one of them is rendered; changes beyond the capacity are refused",
 )
 async def test_a_flood_of_specs_is_not_heard_by_others(fleet: Fleet, figures: Figures) -> None:
     edge = fleet.services["edge-1"]
-    async with ears(edge.ws_url, STREAMS) as listening:
+    async with recorders(edge.ws_url, STREAMS) as listening:
         struck_s = time.monotonic()
         counts = await asyncio.gather(*(flood(edge.ws_url, random.Random(number), 8.0) for number in range(50)))
         well_s = time.monotonic()
-        await asyncio.sleep(3)
+        await listen_on(3)
     figures.verdict = verdict = judge(listening, struck_s=struck_s, well_s=well_s)
     figures.more |= {
         "specs_a_second": round(sum(said for said, _ in counts) / 8),
@@ -176,14 +174,14 @@ async def test_a_flood_of_specs_is_not_heard_by_others(fleet: Fleet, figures: Fi
         "streams": await edge.metric("auralis_streams"),
     }
     assert sum(said for said, _ in counts) > 6_000
-    assert unheard(verdict)
+    assert unnoticed(verdict)
 
 
 async def flood(url: str, chance: random.Random, seconds: float) -> tuple[int, int]:
-    """Steer twenty times a second to a stream that nobody has heard, and come back at once when turned away.
+    """Steer to an unheard stream twenty times a second, and reconnect immediately after a refusal.
 
     Returns:
-        How many streams it named, and how often it was turned away.
+        How many streams it named, and how often it was refused.
     """
     said = refused = 0
     until_s = time.monotonic() + seconds
@@ -205,7 +203,7 @@ async def flood(url: str, chance: random.Random, seconds: float) -> tuple[int, i
 
 @contextlib.asynccontextmanager
 async def reading(ws: websockets.ClientConnection) -> AsyncIterator[None]:
-    """Read what comes, and throw it away."""
+    """Read and discard all messages."""
     task = asyncio.create_task(swallow(ws))
     try:
         yield

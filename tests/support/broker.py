@@ -1,4 +1,4 @@
-"""A bus in memory with a renderer on it, for whoever tests against a running edge."""
+"""A bus in memory with a renderer on it, for tests against a running edge."""
 
 from __future__ import annotations
 

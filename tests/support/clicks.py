@@ -1,8 +1,8 @@
-"""A detector of clicks: what linear prediction, learnt from the sound around it, finds out of all proportion.
+"""A detector of clicks by linear prediction from the sound around a sample.
 
-Music, noise and reverb are predicted from the samples before them up to a small rest; a step, a lost or doubled sample,
-a jump of phase is not. A click is a rest that stands out of the rest's own local scale (a median, which a click cannot
-move), so that loud music hides it no better than quiet music does.
+Linear prediction leaves a small residual for music, noise and reverb, and a large one for a step, a lost or repeated
+sample or a jump of phase. A click is a residual far above its local scale (a median, which one click cannot move), so
+loud music hides a click no better than quiet music.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ FloatArray = NDArray[np.float64]
 ORDER: Final = 40
 """Coefficients of the prediction: two for each of the strongest lines nearby, the rest for the noise's colour."""
 FRAME: Final = 4096
-"""Samples that a prediction is learnt from."""
+"""Samples that a prediction is fitted to."""
 HOP: Final = 1024
-"""Samples that it is used for, in the middle of its frame; the local scale is a median over as many."""
+"""Samples predicted from one frame, in its middle; also the length of the median of the local scale."""
 THRESHOLD: Final = 12.0
 """Times the local scale. Gaussian noise reaches 6 once in minutes."""
 FLOOR: Final = 2.0**-14
-"""Least local scale, two steps of 16 bits: what is below is nothing that anybody hears."""
+"""Least local scale, two steps of 16 bits: a smaller residual is inaudible."""
 SAME_CLICK_FRAMES: Final = 256
 _RIDGE: Final = 1e-9
-_HOPS_AT_ONCE: Final = 64
+_HOPS_PER_BATCH: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def find_clicks(sound: FloatArray, *, threshold: float = THRESHOLD) -> list[Clic
 
 
 def surprise(samples: FloatArray) -> FloatArray:
-    """How far each sample is from its prediction, in local scales: float64, as long as `samples` [frames].
+    """Residual of each sample in units of the local scale: float64, as long as `samples` [frames].
 
     The first ORDER samples cannot be judged and are 0; so is everything where there is less than a FRAME.
     """
@@ -72,8 +72,8 @@ def surprise(samples: FloatArray) -> FloatArray:
     hops = -(-count // HOP)
     rest = np.empty(hops * HOP)
     padded = np.concatenate((np.zeros(ORDER), samples, np.zeros(hops * HOP - count)))
-    for first in range(0, hops, _HOPS_AT_ONCE):
-        numbers = np.arange(first, min(first + _HOPS_AT_ONCE, hops))
+    for first in range(0, hops, _HOPS_PER_BATCH):
+        numbers = np.arange(first, min(first + _HOPS_PER_BATCH, hops))
         begin = np.clip(numbers * HOP + HOP // 2 - FRAME // 2, 0, count - FRAME)
         weights = _predictions(samples[begin[:, None] + np.arange(FRAME)])
         # Each row: ORDER samples of the hop before, and the hop.
@@ -83,7 +83,7 @@ def surprise(samples: FloatArray) -> FloatArray:
             predicted += weights[:, back - 1 : back] * rows[:, ORDER - back : ORDER - back + HOP]
         rest[first * HOP : (first + len(numbers)) * HOP] = np.abs(rows[:, ORDER:] - predicted).reshape(-1)
     rest[count:] = np.nan
-    # An onset makes a stretch noisier than its neighbours: the loudest of three is the scale of the middle one.
+    # An onset raises the residual around it: the loudest of three hops is the scale of the middle one.
     scale = np.nanmedian(rest.reshape(hops, HOP), axis=1) / 0.6745
     around = np.concatenate((scale[:1], scale, scale[-1:]))
     local = np.maximum(np.maximum(around[:-2], around[1:-1]), around[2:])

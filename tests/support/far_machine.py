@@ -1,6 +1,6 @@
-"""Another machine, as far as packets know: a network namespace with two cables to this one, of which one can be pulled.
+"""Another machine for the network: a namespace with two cables to this one, one of which can be pulled.
 
-While a cable is pulled, frames are lost and nobody is told: no connection is closed, nothing is acknowledged. A proxy
+While a cable is pulled, frames are lost silently: no connection is closed, nothing is acknowledged. A proxy
 cannot do this: its own kernel acknowledges what it takes. Needs Linux, iproute2, and the right to make namespaces.
 """
 
@@ -13,11 +13,11 @@ import subprocess
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
-from tests.support.bad_line import bad_line
+from tests.support.fault_proxy import fault_proxy
 
 IP = shutil.which("ip")
-NOBODY = "02:00:00:00:00:01"
-"""A hardware address that no end of a cable has: frames to it are thrown away where they arrive."""
+UNUSED_ADDRESS = "02:00:00:00:00:01"
+"""A hardware address that no end of a cable has: the receiver discards frames to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,10 @@ class Cable:
 
     @contextlib.contextmanager
     def pulled(self) -> Iterator[None]:
-        """Lose everything that is sent either way, for the time of a `with` block."""
+        """Lose every packet either way during a `with` block."""
         ends = (((), self.near_end, self.far), (self._there, self.far_end, self.near))
         for where, end, other in ends:
-            ip(*where, "neigh", "replace", other, "lladdr", NOBODY, "dev", end, "nud", "permanent")
+            ip(*where, "neigh", "replace", other, "lladdr", UNUSED_ADDRESS, "dev", end, "nud", "permanent")
         try:
             yield
         finally:
@@ -78,14 +78,14 @@ class FarMachine:
 
     @property
     def run_there(self) -> list[str]:
-        """What stands before a command, so that it runs there."""
+        """Prefix of a command that makes it run there."""
         assert IP is not None
         return [IP, "netns", "exec", self.name]
 
 
 @contextlib.asynccontextmanager
 async def far_machine(nats_port: int) -> AsyncIterator[FarMachine | None]:
-    """A machine that reaches the nats-server at `nats_port` of this one; None where none can be made."""
+    """A machine that reaches the nats-server at `nats_port` of this one; None if namespaces are not permitted."""
     name = f"auralis-{os.getpid()}"
     if not made(name):
         yield None
@@ -96,16 +96,16 @@ async def far_machine(nats_port: int) -> AsyncIterator[FarMachine | None]:
         listeners = Cable(name, f"au{os.getpid()}l", "listeners", "198.18.0.5", "198.18.0.6")
         bus.plug()
         listeners.plug()
-        # The server listens on loopback; what comes over the cable is led there.
-        async with bad_line(nats_port, host=bus.near) as line:
+        # The server listens on loopback; the proxy passes on connections from the cable.
+        async with fault_proxy(nats_port, host=bus.near) as line:
             yield FarMachine(name, bus, listeners, f"nats://{bus.near}:{line.port}")
     finally:
-        # Its ends of the cables go with it, and with them ours.
+        # Deleting the namespace deletes both ends of the cables.
         ip("netns", "delete", name)
 
 
 def made(namespace: str) -> bool:
-    """Make a namespace; False where that cannot be done."""
+    """Make a namespace; False if that is not permitted."""
     if IP is None:
         return False
     return subprocess.run([IP, "netns", "add", namespace], capture_output=True, check=False).returncode == 0

@@ -1,8 +1,7 @@
-"""A fleet as a cluster has it: real processes of the services on free ports, each of which can be struck by itself."""
+"""A fleet as on a cluster: real processes of the services on free ports; a test can strike each of them."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import signal
@@ -21,9 +20,10 @@ from tests.support.far_machine import FarMachine
 from tests.support.nats import NatsServer
 from tests.support.ports import free_port
 from tests.support.system import REPO
+from tests.support.waiting import until
 
 READY_WITHIN_S = 120.0
-SECRET = "signs resume tokens: whoever was sent away by one edge is known to the next"  # noqa: S105 - of a test
+SECRET = "signs resume tokens: the next edge accepts a token of the one before"  # noqa: S105 - of a test
 _NOT_OURS = ("AURALIS_", "NATS_", "BUFFER_", "WS_", "METRICS_", "GPU_")
 
 
@@ -85,31 +85,36 @@ class Service:
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(self._command, cwd=REPO, env=self.environ, stdout=log, stderr=log)
 
-    async def welcoming(self, within_s: float = READY_WITHIN_S) -> None:
-        """Wait until an edge takes new streams: after blocks came late it refuses them for a while."""
-        began_s = time.monotonic()
+    async def admitting(self, within_s: float = READY_WITHIN_S) -> None:
+        """Wait until an edge admits new streams; it refuses them for a while after late blocks."""
         async with httpx.AsyncClient(timeout=2) as http:
-            while time.monotonic() - began_s < within_s:
+
+            async def admits() -> bool:
                 with contextlib.suppress(httpx.HTTPError):
-                    if not (await http.get(f"{self.http_url}/api/status")).json()["overloaded"]:
-                        return
-                await asyncio.sleep(0.2)
-        raise AssertionError(f"{self.name} still refused new streams after {within_s:g} s")
+                    return not (await http.get(f"{self.http_url}/api/status")).json()["overloaded"]
+                return False
+
+            await until(admits, within_s, every_s=0.2)
 
     async def ready(self, within_s: float = READY_WITHIN_S) -> float:
-        """Wait until it says that it is ready; returns the seconds."""
+        """Wait until `/readyz` answers 200; returns the seconds."""
         began_s = time.monotonic()
         async with httpx.AsyncClient(timeout=2) as http:
-            while time.monotonic() - began_s < within_s:
+
+            async def is_ready() -> bool:
                 assert self.running, f"{self.name} ended:\n{self.log[-2000:]}"
                 with contextlib.suppress(httpx.HTTPError):
-                    if (await http.get(f"http://{self.host}:{self.metrics_port}/readyz")).status_code == 200:
-                        return time.monotonic() - began_s
-                await asyncio.sleep(0.05)
-        raise AssertionError(f"{self.name} was not ready within {within_s:g} s:\n{self.log[-2000:]}")
+                    return (await http.get(f"http://{self.host}:{self.metrics_port}/readyz")).status_code == 200
+                return False
+
+            try:
+                await until(is_ready, within_s, every_s=0.05)
+            except AssertionError as error:
+                raise AssertionError(f"{self.name}: {error}\n{self.log[-2000:]}") from None
+            return time.monotonic() - began_s
 
     async def get(self, path: str) -> str:
-        """What its internal port answers."""
+        """Body of a GET to its internal port."""
         async with httpx.AsyncClient(timeout=5) as http:
             return (await http.get(f"http://{self.host}:{self.metrics_port}{path}")).text
 
@@ -127,14 +132,14 @@ class Service:
         os.kill(self.pid, number)
 
     def pause(self) -> None:
-        """As a machine that hangs: connections stay, nothing is answered."""
+        """Hang like a machine that stalls: connections stay, nothing is answered."""
         self.signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         self.signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """End it at once, as a crash would; idempotent."""
+        """Kill it without warning, as a crash would; idempotent."""
         process, self._process = self._process, None
         if process is not None:
             process.kill()
@@ -144,11 +149,9 @@ class Service:
         """Wait for its end; returns the exit status."""
         process = self._process
         assert process is not None
-        async with asyncio.timeout(within_s):
-            while (status := process.poll()) is None:
-                await asyncio.sleep(0.02)
+        await until(lambda: process.poll() is not None, within_s, every_s=0.02)
         self._process = None
-        return status
+        return process.returncode
 
 
 class Fleet:
@@ -189,8 +192,8 @@ class Fleet:
         return service
 
     @contextlib.contextmanager
-    def besides(self, name: str, **how: Any) -> Iterator[Service]:
-        """A service for the time of a `with` block, started as by `add`."""
+    def with_service(self, name: str, **how: Any) -> Iterator[Service]:
+        """Run one more service during a `with` block; arguments as for `add`."""
         service = self.add(name, **how)
         try:
             yield service
@@ -198,8 +201,8 @@ class Fleet:
             service.kill()
             del self.services[name]
 
-    async def well(self) -> None:
-        """Wait until everything runs again, for the next test."""
+    async def restored(self) -> None:
+        """Start what a test has killed, resume what it has paused, and wait until all is ready."""
         if not self.nats.running:
             self.nats.start()
         for service in self.services.values():
@@ -211,4 +214,4 @@ class Fleet:
             await service.ready()
         for name, service in self.services.items():
             if name.startswith("edge"):
-                await service.welcoming()
+                await service.admitting()

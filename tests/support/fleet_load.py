@@ -1,4 +1,4 @@
-"""What tests of a whole running system need: listeners, and a renderer that is slower than it should be."""
+"""Load for tests of a whole running system: listeners, and slowed processes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from services.contract.spec import StreamSpec
 
 @contextlib.contextmanager
 def listeners(ws_url: str, number: int) -> Iterator[None]:
-    """So many listeners, each with a stream of its own, in a thread of their own."""
+    """`number` listeners, each with a stream of its own, in a thread."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
@@ -40,7 +40,7 @@ def listeners(ws_url: str, number: int) -> Iterator[None]:
 
 
 async def _end_all() -> None:
-    """Cancel everything else in this loop, and wait until each client has said goodbye."""
+    """Cancel all other tasks of this loop, and wait until each client has closed."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
         task.cancel()
@@ -58,7 +58,7 @@ def process_of(parent: int, module: str) -> psutil.Process:
 
 @contextlib.contextmanager
 def slowed(process: psutil.Process, *, stopped_s: float = 0.15, running_s: float = 0.012) -> Iterator[None]:
-    """A process that stands still most of the time, and runs for less than a few blocks take in between."""
+    """Stop a process most of the time; between stops it runs for less than the time of a few blocks."""
     ending = threading.Event()
 
     def stop_and_go() -> None:

@@ -7,18 +7,18 @@ import os
 import socket
 
 _FIRST, _PER_PROCESS, _PROCESSES = 10_000, 1_000, 20
-"""Below the ports that Linux gives to outgoing connections (32768 and up): none of those takes one that we chose."""
+"""Below the ports of outgoing connections on Linux (32768 and up), which therefore never take a chosen port."""
 
 _worker = os.environ.get("PYTEST_XDIST_WORKER", "")
-# Runs beside each other begin in different places, workers of one run in rooms of their own.
-_room = (int(_worker.removeprefix("gw")) if _worker else os.getpid()) % _PROCESSES
+# Parallel runs begin at different places; each worker of one run has a range of its own.
+_range_index = (int(_worker.removeprefix("gw")) if _worker else os.getpid()) % _PROCESSES
 _next = itertools.count(os.getppid() * 37)
 
 
 def free_port() -> int:
-    """A TCP port that nobody on this machine holds, and that this process has not been given lately."""
+    """A TCP port that is free on this machine and that this process has not been given lately."""
     for _ in range(_PER_PROCESS):
-        port = _FIRST + _room * _PER_PROCESS + next(_next) % _PER_PROCESS
+        port = _FIRST + _range_index * _PER_PROCESS + next(_next) % _PER_PROCESS
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -26,4 +26,4 @@ def free_port() -> int:
             except OSError:
                 continue
             return port
-    raise AssertionError(f"none of the {_PER_PROCESS} ports from {_FIRST + _room * _PER_PROCESS} is free")
+    raise AssertionError(f"none of the {_PER_PROCESS} ports from {_FIRST + _range_index * _PER_PROCESS} is free")

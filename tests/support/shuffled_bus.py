@@ -1,6 +1,6 @@
-"""Runs a service to which audio comes in disorder: `python -m tests.support.shuffled_bus services.edge`.
+"""Run a service that receives audio in disorder: `python -m tests.support.shuffled_bus services.edge`.
 
-Each block is delivered one to three times, each copy up to MOST_LATE_S later than it came, by a seeded chance.
+Each block is delivered one to three times, each copy up to MAX_DELAY_S later, at random from a fixed seed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from services.contract import subjects
 from services.runtime.bus import Message, Subscription
 from services.runtime.bus.nats import NatsBus
 
-MOST_LATE_S = 2.0
+MAX_DELAY_S = 2.0
 SEED = 11
 
 
@@ -30,7 +30,7 @@ def main() -> None:
 
         def arrived(message: Message) -> None:
             for _ in range(chance.randint(1, 3)):
-                asyncio.get_running_loop().call_later(chance.uniform(0, MOST_LATE_S), callback, message)
+                asyncio.get_running_loop().call_later(chance.uniform(0, MAX_DELAY_S), callback, message)
 
         return await subscribe(bus, subject, arrived)
 

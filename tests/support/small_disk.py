@@ -1,4 +1,4 @@
-"""A file system of a few megabytes, where this user may mount one: a disk that can be filled."""
+"""A file system of a few megabytes that a test can fill, where mounting is permitted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DISK_MB = 4
 
 @contextlib.contextmanager
 def small_disk(folder: Path) -> Iterator[Path | None]:
-    """A disk of `DISK_MB` mounted at `folder`; None where mounting is not allowed."""
+    """A disk of `DISK_MB` mounted at `folder`; None if mounting is not permitted."""
     program = shutil.which("mount")
     made = program is not None and (
         subprocess.run(
@@ -30,7 +30,7 @@ def small_disk(folder: Path) -> Iterator[Path | None]:
 
 @contextlib.contextmanager
 def filled(disk: Path) -> Iterator[None]:
-    """The disk full to its last byte, for the time of a `with` block."""
+    """Keep the disk full to its last byte during a `with` block."""
     ballast = disk / "ballast"
     with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:

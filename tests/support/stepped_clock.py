@@ -1,7 +1,7 @@
-"""Runs a service whose wall clock can be stepped: `python -m tests.support.stepped_clock services.edge`.
+"""Run a service whose wall clock a test can step: `python -m tests.support.stepped_clock services.edge`.
 
-What the file named by AURALIS_TEST_CLOCK says, in seconds, is added to `time.time()`. As with an NTP step or `date -s`,
-the monotonic clock goes on as if nothing had happened.
+The file that AURALIS_TEST_CLOCK names holds seconds that are added to `time.time()`. As with an NTP step or `date -s`,
+the monotonic clock is not affected.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import threading
 import time
 from pathlib import Path
 
-LOOK_EVERY_S = 0.05
+POLL_S = 0.05
 
 
 def main() -> None:
@@ -25,9 +25,9 @@ def main() -> None:
         nonlocal offset_s
         while True:
             offset_s = float(file.read_text() or 0)
-            time.sleep(LOOK_EVERY_S)
+            time.sleep(POLL_S)
 
-    # Before any service is imported: what binds time.time then, binds this.
+    # Before any service is imported, so that `from time import time` binds this one.
     time.time = lambda: real() + offset_s
     threading.Thread(target=look, daemon=True).start()
     module = sys.argv[1]

@@ -17,6 +17,7 @@ from pathlib import Path
 import httpx
 
 from tests.support.ports import free_port
+from tests.support.waiting import wait_until
 
 REPO = Path(__file__).parents[2]
 START_TIMEOUT_S = 900.0
@@ -58,7 +59,7 @@ class System:
         """The ports, for the guide's clients."""
         return {"AURALIS_PORT": str(self.port), "METRICS_PORT": str(self.metrics_port)}
 
-    def said(self, pattern: str) -> bool:
+    def printed(self, pattern: str) -> bool:
         """Whether a printed line matches."""
         return any(re.search(pattern, line) for line in list(self.output))
 
@@ -117,15 +118,17 @@ def _collect(system: System) -> None:
 
 
 def _wait_until_ready(system: System) -> None:
-    deadline = time.monotonic() + START_TIMEOUT_S
     with httpx.Client(timeout=2) as http:
-        while time.monotonic() < deadline:
+
+        def is_ready() -> bool:
             assert system.process.poll() is None, "it ended before it was ready:\n" + "\n".join(system.output[-60:])
-            # `up` says the player's address when, and only when, everything is ready.
-            if system.said(rf"http://[^ ]*:{system.port}") and _answers(http, f"{system.telemetry_url}/metrics"):
-                return
-            time.sleep(0.1)
-    raise AssertionError("not ready in time:\n" + "\n".join(system.output[-60:]))
+            # `up` prints the player's address when, and only when, everything is ready.
+            return system.printed(rf"http://[^ ]*:{system.port}") and _answers(http, f"{system.telemetry_url}/metrics")
+
+        try:
+            wait_until(is_ready, START_TIMEOUT_S, every_s=0.1)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n" + "\n".join(system.output[-60:])) from None
 
 
 def _answers(http: httpx.Client, url: str) -> bool:

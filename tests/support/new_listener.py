@@ -1,4 +1,4 @@
-"""Somebody who knocks at an edge without a client's patience: what he is told, and what he hears."""
+"""A new listener without a client's retries: which close code it gets, and how many chunks."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import websockets
 
 
 @dataclass
-class Newcomer:
-    """Somebody who wants a stream of his own.
+class NewListener:
+    """One attempt to hear a stream of its own.
 
     Attributes:
         url: of the edge.
-        seed: of his stream.
-        code: what he was closed with; None: he was let in.
-        chunks: that he has heard.
+        seed: of its stream.
+        code: close code; None: it was admitted.
+        chunks: audio messages received.
     """
 
     url: str

@@ -1,6 +1,6 @@
-"""A TCP proxy that delays, throttles, stalls, parts and cuts: a bad line between a listener, an edge and the bus.
+"""A TCP proxy that delays, throttles, stalls, isolates and cuts connections between a listener, an edge and the bus.
 
-What it does by chance comes from a seed: the same test meets the same line.
+Its randomness comes from a seed: the same test meets the same faults.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from collections.abc import AsyncIterator
 _PIECE_BYTES = 8 * 1024
 
 
-class BadLine:
+class FaultProxy:
     """One proxy in front of one port.
 
     Args:
         target_port: where it leads.
-        seed: of what happens by chance.
+        seed: of the random delays.
         host: the address to listen on.
 
     Attributes:
         port: where clients connect.
-        delay_s: added to what goes to the client, piece by piece.
-        jitter_s: on top of it, from nothing up to this, drawn for each piece.
-        bytes_per_s: how much goes to the client; None: all.
-        stalled: nothing goes to the client, and nothing is read for it.
-        parted: nothing goes either way, and whoever connects meets silence: packets are lost, nobody is told.
-        target_port: where those are led who connect from now on.
+        delay_s: added to data towards the client, piece by piece.
+        jitter_s: upper bound of a random delay on top, drawn for each piece.
+        bytes_per_s: rate towards the client; None: unlimited.
+        stalled: nothing goes to the client, and nothing is read from the server.
+        isolated: nothing goes either way and a new connection meets silence, as if packets were lost.
+        target_port: where new connections lead.
     """
 
     def __init__(self, target_port: int, *, seed: int = 0, host: str = "127.0.0.1") -> None:
@@ -43,7 +43,7 @@ class BadLine:
         self.jitter_s = 0.0
         self.bytes_per_s: float | None = None
         self.stalled = False
-        self.parted = False
+        self.isolated = False
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._link, self._host, 0, limit=_PIECE_BYTES)
@@ -56,7 +56,7 @@ class BadLine:
         await asyncio.gather(*self._links, return_exceptions=True)
 
     def cut(self) -> None:
-        """Drop every connection without a word."""
+        """Drop every connection without a close."""
         for link in self._links:
             link.cancel()
 
@@ -65,8 +65,8 @@ class BadLine:
         assert task is not None
         self._links.add(task)
         try:
-            await self._while_parted()
-            # Small buffers all the way: what is held back is held back at the sender, as on a thin line.
+            await self._while_isolated()
+            # Small buffers all the way, so that data piles up at the sender, as on a slow connection.
             link = socket.socket()
             link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2 * _PIECE_BYTES)
             link.setblocking(False)  # noqa: FBT003 - the standard library's signature
@@ -90,7 +90,7 @@ class BadLine:
 
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(_PIECE_BYTES):
-            await self._while_parted()
+            await self._while_isolated()
             writer.write(data)
             await writer.drain()
 
@@ -98,7 +98,7 @@ class BadLine:
         while True:
             while self.stalled:
                 await asyncio.sleep(0.01)
-            await self._while_parted()
+            await self._while_isolated()
             data = await reader.read(_PIECE_BYTES)
             if not data:
                 return
@@ -106,19 +106,19 @@ class BadLine:
                 await asyncio.sleep(self.delay_s + self._chance.random() * self.jitter_s)
             if self.bytes_per_s is not None:
                 await asyncio.sleep(len(data) / self.bytes_per_s)
-            await self._while_parted()
+            await self._while_isolated()
             writer.write(data)
             await writer.drain()
 
-    async def _while_parted(self) -> None:
-        while self.parted:
+    async def _while_isolated(self) -> None:
+        while self.isolated:
             await asyncio.sleep(0.01)
 
 
 @contextlib.asynccontextmanager
-async def bad_line(target_port: int, *, seed: int = 0, host: str = "127.0.0.1") -> AsyncIterator[BadLine]:
+async def fault_proxy(target_port: int, *, seed: int = 0, host: str = "127.0.0.1") -> AsyncIterator[FaultProxy]:
     """A proxy in front of `target_port`, transparent until it is told otherwise."""
-    line = BadLine(target_port, seed=seed, host=host)
+    line = FaultProxy(target_port, seed=seed, host=host)
     await line.start()
     try:
         yield line

@@ -1,0 +1,182 @@
+"""The judge of the fault suite: what listeners heard that was missing, doubled, silent, clicking or foreign.
+
+The music is a pure function of spec and tick. The judge renders each chunk offline, with the services' own renderer,
+and compares byte for byte. A chunk that differs must be one that the edge may play instead: its loop over the stream's
+own last bars, or a crossfade between the two. Anything else is a wrong stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+
+from services.contract.spec import StreamSpec
+from services.contract.timebase import CHANNELS, CHUNKS_PER_BLOCK, TICK_S, block_of, first_tick
+from services.edge.stream.mixing import crossfade
+from services.edge.stream.ring import MAX_LOOP_CHUNKS
+from services.synthesis.device_selector import AutoDeviceSelector
+from services.synthesis.render.renderer import Renderer
+from tests.support.clicks import find_clicks
+from tests.support.recorder import Heard, Recorder
+
+START_CHUNKS: Final = 2
+"""Chunks that a player holds when it begins, as services.client and the page do."""
+GAP_S: Final = 0.5
+"""Chunks come every 100 ms. A longer pause between two of them is a fault, heard or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Verdict on some listeners together.
+
+    Attributes:
+        listeners, chunks: how many; chunks are counted as they arrived.
+        missing, repeated: ids that never came; ids that came twice without a splice.
+        silence_s: longest time that one player had nothing to play.
+        clicks: in the played audio.
+        looped_s: longest time that one of them heard the edge's loop.
+        wrong: chunks that are neither their stream's sound at that tick, nor its loop, nor a crossfade of these.
+        recovered_s: from the end of the fault to the last bad chunk; 0 without one.
+        reconnects: repeated connections.
+    """
+
+    listeners: int
+    chunks: int
+    missing: int
+    repeated: int
+    silence_s: float
+    clicks: int
+    looped_s: float
+    wrong: int
+    recovered_s: float
+    reconnects: int
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@lru_cache(maxsize=1)
+def renderer() -> Renderer:
+    """The services' own renderer on this machine's processor, one for all tests of this process."""
+    made = Renderer(AutoDeviceSelector("cpu").select_device())
+    made.warm_up()
+    return made
+
+
+def rendered(spec: StreamSpec, ticks: Collection[int]) -> dict[int, bytes]:
+    """Audio of `spec` at each of the ticks, and for the length of a loop before the first."""
+    blocks = range(block_of(min(ticks) - MAX_LOOP_CHUNKS), block_of(max(ticks)) + 1)
+    sound = renderer().render([(spec, block) for block in blocks]).pcm.astype("<i2", copy=False)
+    return {
+        first_tick(block) + chunk: sound[row, chunk].tobytes()
+        for row, block in enumerate(blocks)
+        for chunk in range(CHUNKS_PER_BLOCK)
+    }
+
+
+def judge(
+    listening: Sequence[Recorder],
+    *,
+    struck_s: float,
+    well_s: float,
+    also: Callable[[StreamSpec], StreamSpec] | None = None,
+) -> Verdict:
+    """Judge the recordings of some listeners.
+
+    Args:
+        listening: the listeners, after their end.
+        struck_s: when the fault began, monotonic; earlier trouble is reported as well.
+        well_s: when the fault was over: the process restarted, the connection restored.
+        also: a second stream whose music is right too, for a change of revision.
+    """
+    for recorder in listening:
+        assert not recorder.problem, recorder.problem
+    summaries = [recorder.client.arrivals.summary() for recorder in listening]
+    kinds = {recorder: _kinds(recorder, also) for recorder in listening if recorder.format != "opus"}
+    trouble_s = [_trouble_until_s(recorder, kinds.get(recorder), struck_s) for recorder in listening]
+    return Verdict(
+        listeners=len(listening),
+        chunks=sum(len(recorder.arrived) for recorder in listening),
+        missing=sum(each.missing_chunks for each in summaries),
+        repeated=sum(each.repeats for each in summaries),
+        silence_s=round(max(_silence_s(recorder) for recorder in listening), 2),
+        clicks=sum(_clicks(recorder) for recorder in listening),
+        looped_s=round(max((sum(kind != "live" for kind in each) for each in kinds.values()), default=0) * TICK_S, 1),
+        wrong=sum(kind == "wrong" for each in kinds.values() for kind in each),
+        recovered_s=round(max(0.0, max(trouble_s, default=0.0) - well_s), 2),
+        reconnects=sum(each.reconnects for each in summaries),
+    )
+
+
+def _kinds(recorder: Recorder, also: Callable[[StreamSpec], StreamSpec] | None = None) -> list[str]:
+    """For each chunk that arrived: live, loop, fade or wrong."""
+    ids = [heard.id for heard in recorder.arrived]
+    expected = rendered(recorder.spec, ids)
+    other = rendered(also(recorder.spec), ids) if also else {}
+    by_sound = {pcm: tick for tick, pcm in expected.items()}
+    seams: set[bytes] = set()
+    kinds: list[str] = []
+    for heard in recorder.arrived:
+        if heard.pcm in (expected[heard.id], other.get(heard.id)):
+            kinds.append("live")
+        elif other and heard.pcm == crossfade(expected[heard.id], other[heard.id]):
+            kinds.append("fade")
+        elif heard.id - MAX_LOOP_CHUNKS - 600 <= by_sound.get(heard.pcm, -1) < heard.id or heard.pcm in seams:
+            kinds.append("loop")
+        elif _is_fade(heard, expected, seams):
+            seams.add(heard.pcm)
+            kinds.append("fade")
+        else:
+            kinds.append("wrong")
+    return kinds
+
+
+def _is_fade(heard: Heard, expected: dict[int, bytes], seams: Iterable[bytes]) -> bool:
+    """Whether it is a crossfade between the stream at this tick and the stream's own past."""
+    here = expected[heard.id]
+    past = [pcm for tick, pcm in expected.items() if tick < heard.id]
+    return any(heard.pcm in (crossfade(here, other), crossfade(other, here)) for other in (*past, *seams))
+
+
+def _silence_s(recorder: Recorder) -> float:
+    """How long a player that began with its second chunk had nothing to play before the listener left."""
+    silence_s = 0.0
+    until_s: float | None = None
+    newest = -1
+    for index, heard in enumerate(recorder.arrived):
+        if heard.id <= newest:
+            continue
+        newest = heard.id
+        if index < START_CHUNKS:
+            until_s = heard.at_s + START_CHUNKS * TICK_S
+            continue
+        assert until_s is not None
+        silence_s += max(0.0, heard.at_s - until_s)
+        until_s = max(until_s, heard.at_s) + TICK_S
+    # Music that ended leaves no late chunk behind, so its end counts as silence.
+    if recorder.ended_s is not None and until_s is not None:
+        silence_s += max(0.0, recorder.ended_s - until_s)
+    return silence_s
+
+
+def _clicks(recorder: Recorder) -> int:
+    sound = np.frombuffer(b"".join(pcm for _, pcm in recorder.played), "<i2").reshape(-1, CHANNELS)
+    return len(find_clicks(sound.astype(np.float64) / 32768))
+
+
+def _trouble_until_s(recorder: Recorder, kinds: list[str] | None, struck_s: float) -> float:
+    """Arrival of the last chunk that was late, out of place or not the stream's own; the end if it was silent."""
+    until_s = 0.0
+    for index, heard in enumerate(recorder.arrived):
+        before = recorder.arrived[index - 1] if index else heard
+        late = heard.at_s - before.at_s > GAP_S
+        jump = heard.id > before.id + 1
+        if heard.at_s > struck_s and (late or jump or (kinds is not None and kinds[index] != "live")):
+            until_s = heard.at_s
+    if recorder.ended_s is not None and recorder.arrived and recorder.ended_s - recorder.arrived[-1].at_s > GAP_S:
+        until_s = recorder.ended_s
+    return until_s
