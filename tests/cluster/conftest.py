@@ -131,7 +131,7 @@ class Cluster:
                 match = re.search(r"Forwarding from 127\.0\.0\.1:(\d+)", said)
                 if match is None:
                     raise CommandError(f"port-forward {target} {port}: {said}{process.stdout.read()}")
-                # It says a line for each connection, and would stand still if nobody read them.
+                # It prints a line for each connection, and would block on a full pipe.
                 threading.Thread(target=process.stdout.read, daemon=True).start()
                 yield int(match[1])
             finally:

@@ -21,7 +21,7 @@ POD = {
     "kind": "Pod",
     # It need not run to be marked.
     "spec": {
-        "schedulerName": "nobody",
+        "schedulerName": "none",
         "automountServiceAccountToken": False,
         "securityContext": {"runAsNonRoot": True, "runAsUser": 10001, "seccompProfile": {"type": "RuntimeDefault"}},
         "containers": [
@@ -50,7 +50,7 @@ def pods(cluster: Cluster) -> Iterator[KubernetesPods]:
     token = cluster.kubectl("create", "token", ACCOUNT).strip()
     settings = client.Configuration()
     config.load_kube_config(client_configuration=settings)
-    # Only the address and the server's certificate are kept of who we are.
+    # Of the client's own identity only the server's address and certificate are kept.
     settings.cert_file = settings.key_file = None
     settings.api_key = {"BearerToken": token}
     settings.api_key_prefix = {"BearerToken": "Bearer"}

@@ -120,7 +120,7 @@ def test_a_drained_edge_sends_its_listeners_elsewhere_before_it_ends(installed: 
 
 
 def test_the_passwords_of_the_bus_are_changed_while_listeners_listen(installed: Installed) -> None:
-    """As docs/operations.md says: the Secret, then `helm upgrade`; checksums restart whoever reads it."""
+    """As docs/operations.md says: the Secret, then `helm upgrade`; checksums restart all its readers."""
     cluster = installed.cluster
     listeners = cluster.start_listeners("during-passwords", LISTENERS, LONG_S)
     pods = {part: {pod["metadata"]["uid"] for pod in cluster.pods(part)} for part in PARTS}

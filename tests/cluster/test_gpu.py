@@ -17,7 +17,7 @@ RELEASE = "gpu"
 
 @pytest.fixture
 def gpu_node(cluster: Cluster) -> Iterator[str]:
-    """A node with two GPUs, kept for those who tolerate it. Nothing runs on it: there is no kubelet."""
+    """A node with two GPUs, reserved by a taint. Nothing runs on it: there is no kubelet."""
     node: dict[str, Any] = {
         "apiVersion": "v1",
         "kind": "Node",

@@ -156,10 +156,10 @@ async def test_the_fleet_is_seen_by_telemetry(installed: Installed) -> None:
             assert time.monotonic() < deadline_s, f"telemetry hears {there}, expected {wanted}"
             await asyncio.sleep(1)
         own = fetch(port, "/metrics?scope=self").decode()
-        everybody = fetch(port, "/metrics").decode()
+        fleet = fetch(port, "/metrics").decode()
     assert "auralis_listeners" not in own
     for part in ("synthesis", "edge"):
-        assert re.search(rf'[{{,]service="{part}"', everybody)
+        assert re.search(rf'[{{,]service="{part}"', fleet)
 
 
 def test_prometheus_finds_each_pod_by_its_annotations(installed: Installed) -> None:

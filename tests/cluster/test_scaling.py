@@ -93,7 +93,7 @@ def test_edges_follow_their_listeners_up_and_down_and_nobody_loses_a_chunk(insta
         "minReplicas": 1,
         "maxReplicas": 4,
         "targetListeners": TARGET,
-        # The chart's own waits for minutes before it scales down; the test has not so many.
+        # The chart's own policy waits for minutes before it scales down.
         "behavior": {
             "scaleUp": {
                 "stabilizationWindowSeconds": 0,

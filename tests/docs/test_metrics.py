@@ -76,7 +76,7 @@ def test_series_stay_few_while_ten_thousand_listeners_come_and_go() -> None:
     for slot in here:
         edge.slots.give_back(slot)
     text = process.exposition().decode()
-    # Depth is of those who are there; underruns stay, because a rate needs its past.
+    # Depth is of present listeners; underruns stay, because a rate needs the past.
     assert "buffer_depth_chunks{" not in text
     assert text.count("buffer_underruns_total{") <= NAMED_SLOTS
     assert f'client_id="client_{NAMED_SLOTS}"' not in text

@@ -17,6 +17,7 @@ from services.local.processes.prometheus_server import Prometheus
 from tests.support.fleet_load import listeners, process_of, slowed
 from tests.support.ports import free_port
 from tests.support.system import REPO, System
+from tests.support.waiting import wait_until
 
 pytestmark = [
     pytest.mark.long,
@@ -32,14 +33,12 @@ DASHBOARDS = sorted((prometheus_server.FILES / "dashboards").glob("*.json"))
 def wait_for(server: Prometheus, alert: str, states: set[str | None], timeout_s: float) -> float:
     """Seconds until the alert was in one of the states (None: not active)."""
     began_s = time.monotonic()
-    while (state := server.alerts().get(alert)) not in states:
-        assert time.monotonic() - began_s < timeout_s, f"{alert} is {state} after {timeout_s:g} s, expected {states}"
-        time.sleep(0.5)
+    wait_until(lambda: server.alerts().get(alert) in states, timeout_s, every_s=0.5)
     return time.monotonic() - began_s
 
 
 def timeline(server: Prometheus, alert: str, since_s: float) -> dict[str, tuple[float, float]]:
-    """When the alert was in each of its states, first and last, in seconds after `since_s` (unix seconds)."""
+    """First and last time of each state of the alert, in seconds after `since_s` (unix seconds)."""
     found = server.get(
         "query_range", query=f'ALERTS{{alertname="{alert}"}}', start=str(since_s), end=str(time.time()), step="1"
     )
@@ -62,19 +61,16 @@ def unanswered(server: Prometheus) -> list[str]:
     return missing
 
 
-def test_dashboards_have_data_and_a_slow_renderer_is_told_and_forgiven(system: System, tmp_path: Path) -> None:
+def test_dashboards_have_data_and_a_slow_renderers_alert_fires_and_resolves(system: System, tmp_path: Path) -> None:
     port = free_port()
     with (
         prometheus_server.running(tmp_path, system.telemetry_url, port=port, every_s=1) as server,
         listeners(system.ws_url, 4),
     ):
-        time.sleep(10)
-        # One who comes while Prometheus looks on: rates of what happens at the start need that.
+        time.sleep(10)  # Prometheus must have scraped the fleet a few times before the next listeners come
+        # Rates of first sounds need listeners that connect between two scrapes.
         with listeners(system.ws_url, 5):
-            deadline_s = time.monotonic() + 60
-            while missing := unanswered(server):
-                assert time.monotonic() < deadline_s, "no data: " + "\n".join(missing)
-                time.sleep(2)
+            wait_until(lambda: not unanswered(server), 60, every_s=2)
         assert server.alerts().get("SynthesisLatencyHigh") != "firing"
 
         slow_s = time.time()
@@ -97,7 +93,7 @@ def test_dashboards_have_data_and_a_slow_renderer_is_told_and_forgiven(system: S
         times = timeline(server, "SynthesisLatencyHigh", slow_s)
         pending_s, (firing_s, last_s) = times["pending"][0], times["firing"]
         assert 0 < pending_s < firing_s < last_s, times
-        # In steps of a second.
+        # Times are in steps of a second.
         assert firing_s < well_s + 2 < last_s, (times, well_s)
         print(  # noqa: T201 - as above
             f"slowed at 0 s, pending at {pending_s:.0f} s, firing at {firing_s:.0f} s; "

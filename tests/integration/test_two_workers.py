@@ -1,8 +1,9 @@
-"""Two renderers at one queue: each does its share, and the death of one is not heard."""
+"""Two renderers on one queue: each does its share, and listeners do not hear the death of one."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ import websockets
 from tests.integration.test_whole_path import nats_url
 from tests.support.ports import free_port
 from tests.support.system import System, running_system
+from tests.support.waiting import until
 
 STREAMS = 12
 BEFORE_S, AFTER_S = 8.0, 8.0
@@ -25,8 +27,8 @@ READY_WITHIN_S = 120.0
 
 
 @dataclass
-class Ear:
-    """What one listener heard: ids of chunks in their order."""
+class Heard:
+    """Ids of the chunks of one listener, in order of arrival."""
 
     ids: list[int] = field(default_factory=list)
     starved: int = 0
@@ -36,7 +38,7 @@ class Ear:
         return self.ids[-1] - self.ids[0] + 1 - len(set(self.ids))
 
 
-async def hear(url: str, seed: int, ear: Ear, seconds: float) -> None:
+async def hear(url: str, seed: int, heard: Heard, seconds: float) -> None:
     """Listen to a stream of its own for `seconds` from its first chunk on."""
     async with websockets.connect(url, compression=None) as socket:
         await socket.send(json.dumps({"type": "control", "action": "start", "params": {"seed": seed}}))
@@ -44,10 +46,10 @@ async def hear(url: str, seed: int, ear: Ear, seconds: float) -> None:
         while time.monotonic() < until:
             message = json.loads(await asyncio.wait_for(socket.recv(), 30))
             assert message["type"] == "audio", message
-            if not ear.ids:
+            if not heard.ids:
                 until = time.monotonic() + seconds
-            ear.ids.append(message["chunk_id"])
-            ear.starved += message["buffer_depth"] < 1
+            heard.ids.append(message["chunk_id"])
+            heard.starved += message["buffer_depth"] < 1
 
 
 async def rendered(http: httpx.AsyncClient, port: int) -> float:
@@ -66,14 +68,15 @@ async def pair() -> AsyncIterator[tuple[System, asyncio.subprocess.Process, int]
         environ = {**os.environ, "NATS_URL": nats_url(system), "METRICS_PORT": str(port)}
         second = await asyncio.create_subprocess_exec(sys.executable, "-m", "services.synthesis", env=environ)
         try:
-            async with httpx.AsyncClient(timeout=2) as http, asyncio.timeout(READY_WITHIN_S):
-                while True:
-                    try:
-                        if (await http.get(f"http://127.0.0.1:{port}/readyz")).status_code == 200:
-                            break
-                    except httpx.HTTPError:
-                        assert second.returncode is None, f"the second renderer ended: {second.returncode}"
-                    await asyncio.sleep(0.2)
+            async with httpx.AsyncClient(timeout=2) as http:
+
+                async def is_ready() -> bool:
+                    assert second.returncode is None, f"the second renderer ended: {second.returncode}"
+                    with contextlib.suppress(httpx.HTTPError):
+                        return (await http.get(f"http://127.0.0.1:{port}/readyz")).status_code == 200
+                    return False
+
+                await until(is_ready, READY_WITHIN_S, every_s=0.2)
             yield system, second, port
         finally:
             if second.returncode is None:
@@ -85,20 +88,20 @@ async def test_two_renderers_share_the_streams_and_one_that_is_killed_is_not_hea
     pair: tuple[System, asyncio.subprocess.Process, int],
 ) -> None:
     system, second, port = pair
-    ears = [Ear() for _ in range(STREAMS)]
+    heard = [Heard() for _ in range(STREAMS)]
     listeners = [
-        asyncio.create_task(hear(system.ws_url, 7_000 + seed, ear, BEFORE_S + AFTER_S)) for seed, ear in enumerate(ears)
+        asyncio.create_task(hear(system.ws_url, 7_000 + seed, each, BEFORE_S + AFTER_S))
+        for seed, each in enumerate(heard)
     ]
     async with httpx.AsyncClient(timeout=5) as http:
-        while not all(ear.ids for ear in ears):
-            await asyncio.sleep(0.05)
+        await until(lambda: all(each.ids for each in heard), 30)
         before = await rendered(http, port)
-        await asyncio.sleep(BEFORE_S)
+        await asyncio.sleep(BEFORE_S)  # the stretch over which the shares are compared
         share = (await rendered(http, port) - before) / (STREAMS * BEFORE_S)
     second.send_signal(signal.SIGKILL)
     await asyncio.gather(*listeners)
-    assert [ear.missing for ear in ears] == [0] * STREAMS
-    assert [ear.ids for ear in ears] == [sorted(ear.ids) for ear in ears]
-    assert sum(ear.starved for ear in ears) == 0
-    # Whoever is free fetches all that waits, so a few seconds may be shared unevenly; but neither sits idle.
+    assert [each.missing for each in heard] == [0] * STREAMS
+    assert [each.ids for each in heard] == [sorted(each.ids) for each in heard]
+    assert sum(each.starved for each in heard) == 0
+    # A free renderer fetches all waiting jobs, so a few seconds may be shared unevenly; but neither is idle.
     assert 0 < share < 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import re
@@ -23,6 +24,7 @@ import websockets
 from services.contract.timebase import CHUNK_BYTES
 from tests.support.ports import free_port
 from tests.support.system import System, running_system
+from tests.support.waiting import until
 
 START = {"type": "control", "action": "start", "params": {"key": "C", "bpm": 70, "intensity": 0.5}}
 
@@ -48,7 +50,7 @@ def rms(pcm: bytes) -> float:
     return float(np.sqrt(np.mean(samples**2)))
 
 
-async def test_chunks_follow_each_other_without_gap_and_are_not_silent(system: System) -> None:
+async def test_chunks_arrive_without_a_gap_and_are_not_silent(system: System) -> None:
     messages = await listen(system.ws_url, 40)
     ids = [message["chunk_id"] for message in messages]
     assert ids == list(range(ids[0], ids[0] + 40))
@@ -155,12 +157,11 @@ async def survives(system: System, strike: Callable[[], None], *, seconds: float
     assert ids == list(range(ids[0], ids[0] + len(ids)))
     assert len(ids) >= seconds * 10
     assert quiet == 0
-    # And the music is a renderer's again, not the loop's: only a renderer, which has to start first, can make a new
-    # stream.
+    # The music is rendered again, not looped: only a renderer, which has to start first, can begin a new stream.
     await listen(system.ws_url, 5, timeout_s=90, seed=int(time.time()))
 
 
-def test_a_taken_port_is_said_in_a_sentence(system: System) -> None:
+def test_a_taken_port_is_named_in_one_sentence(system: System) -> None:
     environ = {**os.environ, "AURALIS_PORT": str(system.port), "METRICS_PORT": str(free_port())}
     done = subprocess.run(
         [sys.executable, "-m", "services.cli", "up"],
@@ -201,11 +202,11 @@ def nats_url(system: System) -> str:
 
 
 async def until_answers(url: str, timeout_s: float = 20) -> None:
-    async with httpx.AsyncClient(timeout=1) as http, asyncio.timeout(timeout_s):
-        while True:
-            try:
-                if (await http.get(url)).status_code == 200:
-                    return
-            except httpx.HTTPError:
-                pass
-            await asyncio.sleep(0.1)
+    async with httpx.AsyncClient(timeout=1) as http:
+
+        async def answers() -> bool:
+            with contextlib.suppress(httpx.HTTPError):
+                return (await http.get(url)).status_code == 200
+            return False
+
+        await until(answers, timeout_s, every_s=0.1)

@@ -1,4 +1,4 @@
-"""What writes parts of pages is run by name, from any folder, by whoever has no virtual environment switched on."""
+"""Scripts that write parts of pages run by name, from any folder, without an active virtual environment."""
 
 from __future__ import annotations
 
