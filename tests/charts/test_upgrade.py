@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from tests.charts.canonical import text_of
 from tests.charts.support import EVERYTHING, HPA, Rendered, merge, render
 
 GOLDEN = Path(__file__).parent / "golden" / "lasting.json"
@@ -47,10 +48,8 @@ def test_an_upgrade_keeps_names_selectors_and_keys() -> None:
         "everything": lasting(render(EVERYTHING)),
         "hpa": lasting(render(merge(*HPA))),
     }
-    text = json.dumps(now, indent=1) + "\n"
     if os.environ.get("AURALIS_WRITE_GOLDEN"):
-        GOLDEN.parent.mkdir(exist_ok=True)
-        GOLDEN.write_text(text)
+        GOLDEN.write_text(text_of(now))
     assert json.loads(GOLDEN.read_text()) == now, (
         "`helm upgrade` of what runs would fail, or others would lose what they name; if it must be, raise the chart's "
         "major version and run this test once with AURALIS_WRITE_GOLDEN=1"
