@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -27,6 +29,17 @@ from tests.charts.support import (
 )
 
 CASES = [*((variant, "") for variant in VARIANTS), *((v, p) for p in PROFILES[1:] for v in ("as it is", "everything"))]
+
+
+def sources(values: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """(template, object) of each object."""
+    done = run(
+        tool("helm"), "template", "auralis", str(CHART), "--kube-version", KUBE_VERSIONS[-1], "-f", "-",
+        input=json.dumps(values),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    parts = re.split(r"(?m)^---\n# Source: (.+)\n", done.stdout)[1:]
+    return [(name, each) for name, text in zip(parts[::2], parts[1::2], strict=True) if (each := yaml.safe_load(text))]
 
 
 @pytest.mark.parametrize("kube", KUBE_VERSIONS)
@@ -245,15 +258,16 @@ def test_the_chart_and_the_package_have_one_version() -> None:
     assert about["appVersion"] == project["version"]
 
 
-def test_vendored_parts_are_those_that_the_chart_names() -> None:
-    about = yaml.safe_load((CHART / "Chart.yaml").read_text())
-    named = {each["name"]: each["version"] for each in about["dependencies"]}
-    there = {
-        folder.name: yaml.safe_load((folder / "Chart.yaml").read_text())["version"]
-        for folder in (CHART / "charts").iterdir()
-    }
-    assert named == there
-    assert all("repository" not in each for each in about["dependencies"])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_template_makes_one_kind_of_object_in_the_folder_of_its_component(variant: str) -> None:
+    kinds: dict[str, set[str]] = {}
+    for source, each in sources(VARIANTS[variant]):
+        kinds.setdefault(source, set()).add(each["kind"])
+        folder = source.removeprefix("auralis/templates/").rpartition("/")[0]
+        component = each["metadata"]["labels"]["app.kubernetes.io/component"]
+        if component in PARTS:
+            assert folder in (component, "monitoring"), source
+    assert {source: found for source, found in kinds.items() if len(found) > 1} == {}
 
 
 def test_each_dashboard_becomes_a_config_map_for_grafana(tmp_path: Path) -> None:

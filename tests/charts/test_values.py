@@ -11,13 +11,14 @@ import jsonschema
 import pytest
 import yaml
 
-from tests.charts.support import CHART, EXTERNAL, OFF, ON, PROFILES, ROOT, merge, refusal, render, tree
+from tests.charts.support import CHART, EXTERNAL, OFF, ON, PARTS, PROFILES, ROOT, merge, refusal, render, tree
 
 
 @pytest.mark.parametrize(
     ("values", "words"),
     [
         (tree("edge.replicaCount", 2), ["'/edge'", "'replicaCount' not allowed"]),
+        (tree("edge.maxConnections", None), ["'/edge'", "missing property 'maxConnections'"]),
         (tree("egde.replicas", 2), ["'egde' not allowed"]),
         (tree("edge.replicas", "two"), ["'/edge/replicas'", "got string, want integer"]),
         (tree("edge.autoscaling.type", "both"), ["'/edge/autoscaling/type'", "'none', 'hpa', 'keda'"]),
@@ -149,9 +150,11 @@ def test_the_schema_and_the_values_name_the_same_things() -> None:
         if part.get("type") != "object" or "properties" not in part or not isinstance(value, dict):
             return
         assert part["additionalProperties"] is False, f"{path} takes anything"
-        optional = {"requests", "limits", "claims", "scaleUp", "scaleDown"}
+        optional = {"requests", "limits", "claims", "scaleUp", "scaleDown", "maxSurge", "maxUnavailable"}
         yield from (f"{path}.{name} is in the schema alone" for name in names - set(value) - optional)
         yield from (f"{path}.{name} is in the values alone" for name in set(value) - names)
+        if path.startswith(tuple(f".{part}" for part in PARTS)):
+            yield from (f"{path}.{name} may be null" for name in set(value) - optional - set(part.get("required", ())))
         for name in names & set(value):
             yield from compare(part["properties"][name], value[name], f"{path}.{name}")
 
