@@ -24,7 +24,7 @@ from services.local.ports import free_ports
 from services.local.processes import nats_server
 from services.runtime.bus.nats import NatsBus
 from services.runtime.metrics import BusMetrics, MemoryMetrics, PrometheusMetrics
-from services.runtime.observability.scrape import answer_scrapes
+from services.runtime.process.scrape_answers import answer_scrapes
 from services.runtime.settings import NatsSettings
 from services.synthesis.metrics import SynthesisMetrics
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.runtime.lifecycle import Lifecycle, run_service
+from services.runtime.process.lifecycle import Lifecycle, run_service
 from services.runtime.settings import Settings
 
 

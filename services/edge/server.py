@@ -10,8 +10,8 @@ from services.edge.app import create_app
 from services.edge.service import SERVICE, EdgeService
 from services.edge.wire.uvicorn_protocols import ListenerProtocol, RequestProtocol
 from services.runtime.http.server import EmbeddedServer, bind_socket
-from services.runtime.lifecycle import Lifecycle
 from services.runtime.observability.logging import get_logger
+from services.runtime.process.lifecycle import Lifecycle
 from services.runtime.settings import Settings
 
 _log = get_logger(__name__)

@@ -18,7 +18,7 @@ from services.edge.metrics import EdgeMetrics
 from services.edge.streaming_server import StreamingServer
 from services.runtime.bus import Bus
 from services.runtime.clock import Clock
-from services.runtime.service_process import ServiceProcess
+from services.runtime.process.service_process import ServiceProcess
 from services.runtime.settings import Settings
 
 SERVICE: Final = "edge"

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from services.runtime.bus import Bus
-from services.runtime.lifecycle import Lifecycle, ServiceError
+from services.runtime.errors import ServiceError
 from services.runtime.observability.logging import get_logger
-from services.runtime.service_process import ServiceProcess
+from services.runtime.process.lifecycle import Lifecycle
+from services.runtime.process.service_process import ServiceProcess
 from services.runtime.settings import Settings
 from services.synthesis.metrics import SynthesisMetrics
 

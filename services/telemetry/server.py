@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from services.runtime.http.server import EmbeddedServer, bind_socket
-from services.runtime.lifecycle import Lifecycle
 from services.runtime.observability.logging import get_logger
+from services.runtime.process.lifecycle import Lifecycle
 from services.runtime.settings import Settings
 from services.telemetry.app import create_app
 from services.telemetry.service import SERVICE, TelemetryService

@@ -11,7 +11,7 @@ from litestar.serialization import encode_json
 
 from services.contract.scrape import ScrapeAnswer
 from services.runtime.bus import Bus
-from services.runtime.service_process import ServiceProcess
+from services.runtime.process.service_process import ServiceProcess
 from services.runtime.settings import Settings
 from services.telemetry.alerting.alerts import Alerts, AlertsReport
 from services.telemetry.events import Feed

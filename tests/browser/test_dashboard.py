@@ -14,7 +14,7 @@ from services.runtime.bus import Subscription
 from services.runtime.bus.memory import MemoryBroker, MemoryBus
 from services.runtime.http.server import EmbeddedServer, bind_socket
 from services.runtime.metrics import MemoryMetrics, PrometheusMetrics
-from services.runtime.observability.scrape import answer_scrapes
+from services.runtime.process.scrape_answers import answer_scrapes
 from services.runtime.settings import Settings
 from services.synthesis.metrics import SynthesisMetrics
 from services.telemetry import scrape

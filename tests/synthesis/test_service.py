@@ -11,8 +11,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from services.runtime.bus.memory import MemoryBroker, MemoryBus
-from services.runtime.lifecycle import Lifecycle, ServiceError
-from services.runtime.service_process import ServiceProcess
+from services.runtime.errors import ServiceError
+from services.runtime.process.lifecycle import Lifecycle
+from services.runtime.process.service_process import ServiceProcess
 from services.runtime.settings import Settings
 from services.synthesis import service
 from services.synthesis.service import run_synthesis

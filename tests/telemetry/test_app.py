@@ -13,7 +13,7 @@ from services.edge.metrics import EdgeMetrics
 from services.runtime.bus.memory import MemoryBroker, MemoryBus
 from services.runtime.http.server import EmbeddedServer, bind_socket
 from services.runtime.metrics import PrometheusMetrics
-from services.runtime.observability.scrape import answer_scrapes
+from services.runtime.process.scrape_answers import answer_scrapes
 from services.runtime.settings import Settings
 from services.telemetry import app, scrape
 from services.telemetry.app import create_app

@@ -9,7 +9,7 @@ from services.contract.scrape import ScrapeAnswer
 from services.runtime.bus import Message
 from services.runtime.bus.memory import MemoryBroker, MemoryBus
 from services.runtime.metrics import PrometheusMetrics, sample_value
-from services.runtime.observability.scrape import answer_scrapes
+from services.runtime.process.scrape_answers import answer_scrapes
 from services.telemetry import scrape
 from services.telemetry.fleet.fleet import Fleet
 from services.telemetry.metrics import TelemetryMetrics

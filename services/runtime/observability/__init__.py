@@ -1,1 +1,1 @@
-"""Logs, traces, and the answer to a scrape over the bus."""
+"""Logs and traces."""

@@ -14,7 +14,7 @@ import sys
 from collections import OrderedDict
 from typing import Any, Final, Literal
 
-from services.runtime.lifecycle import ServiceError
+from services.runtime.errors import ServiceError
 from services.runtime.metrics import build_version
 from services.runtime.settings import Settings
 

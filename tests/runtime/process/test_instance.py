@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from services.runtime.instance import instance_name
+from services.runtime.process.instance import instance_name
 from services.runtime.settings import Settings
 
 

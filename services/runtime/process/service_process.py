@@ -13,12 +13,12 @@ from services.runtime.clock import Clock, SystemClock
 from services.runtime.gc_config import RealTimeGCConfig
 from services.runtime.health import Health
 from services.runtime.http.internal import InternalServer, PortInUseError
-from services.runtime.instance import instance_name
 from services.runtime.memory_monitor import MemoryMonitor
 from services.runtime.metrics import BusMetrics, PrometheusMetrics
 from services.runtime.observability.logging import get_logger
-from services.runtime.observability.scrape import answer_scrapes
 from services.runtime.observability.traces import close_traces, open_traces
+from services.runtime.process.instance import instance_name
+from services.runtime.process.scrape_answers import answer_scrapes
 from services.runtime.settings import Settings
 
 _log = get_logger(__name__)

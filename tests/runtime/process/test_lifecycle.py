@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from services.runtime.errors import ServiceError
 from services.runtime.http.server import PortInUseError
-from services.runtime.lifecycle import Lifecycle, ServiceError, run_until_stopped
+from services.runtime.process.lifecycle import Lifecycle, run_until_stopped
 
-REPO = Path(__file__).parents[2]
+REPO = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
@@ -172,7 +173,7 @@ def test_a_service_that_ignores_the_end_is_cancelled() -> None:
 
 SERVICE = """
     import asyncio
-    from services.runtime.lifecycle import Lifecycle, run_service
+    from services.runtime.process.lifecycle import Lifecycle, run_service
     from services.runtime.settings import Settings
 
     async def serve(settings: Settings, lifecycle: Lifecycle) -> None:
@@ -243,7 +244,7 @@ def test_services_run_on_uvloop_where_there_is_one() -> None:
 def test_ctrl_c_before_the_loop_runs_shows_no_traceback() -> None:
     code = """
         import time
-        from services.runtime import lifecycle
+        from services.runtime.process import lifecycle
 
         def slow_loop():
             print("starting", flush=True)

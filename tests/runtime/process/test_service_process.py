@@ -13,12 +13,12 @@ from structlog.testing import capture_logs
 
 from services.contract import subjects
 from services.contract.scrape import ScrapeAnswer
-from services.runtime import service_process
 from services.runtime.bus.memory import MemoryBroker, MemoryBus
 from services.runtime.gc_config import RealTimeGCConfig
 from services.runtime.http.internal import InternalServer, PortInUseError
 from services.runtime.memory_monitor import MemoryMonitor
-from services.runtime.service_process import ServiceProcess
+from services.runtime.process import service_process
+from services.runtime.process.service_process import ServiceProcess
 from services.runtime.settings import Settings
 from tests.support.waiting import until
 

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import Any, Final, NoReturn
 
+from services.runtime.errors import EXIT_FAILED, ServiceError
 from services.runtime.observability.logging import configure_logging, get_logger
 from services.runtime.settings import Settings, load_settings_or_exit
 
@@ -20,20 +21,7 @@ except ImportError:  # Windows has none; asyncio's own loop does as well, only s
 
 _log = get_logger(__name__)
 
-EXIT_FAILED: Final = 1
 STOP_TIMEOUT_S: Final = 10.0
-
-
-class ServiceError(Exception):
-    """The service cannot go on; its message is the whole story, so no traceback is shown.
-
-    Attributes:
-        exit_code: of the process.
-    """
-
-    def __init__(self, message: str, *, exit_code: int = EXIT_FAILED) -> None:
-        self.exit_code = exit_code
-        super().__init__(message)
 
 
 class Lifecycle:

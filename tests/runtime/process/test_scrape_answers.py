@@ -7,7 +7,7 @@ import pytest
 from services.contract import subjects
 from services.contract.scrape import MAX_BYTES, ScrapeAnswer
 from services.runtime.bus.memory import MemoryBroker, MemoryBus
-from services.runtime.observability.scrape import MAX_PENDING, answer_scrapes
+from services.runtime.process.scrape_answers import MAX_PENDING, answer_scrapes
 
 
 async def connected(broker: MemoryBroker) -> MemoryBus:
