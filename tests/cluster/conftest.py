@@ -20,6 +20,8 @@ from typing import Any
 import pytest
 from kubernetes import client, config
 
+from tests.support.waiting import wait_until
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 CHART = ROOT / "charts" / "auralis"
 RELEASE = "auralis"
@@ -275,16 +277,22 @@ class Listeners:
 
     def wait_for(self, words: str, timeout_s: float) -> str:
         """What they have printed, once `words` are in it."""
-        deadline_s = time.monotonic() + timeout_s
-        while True:
+        said = ""
+
+        def has_printed() -> bool:
+            nonlocal said
             phase = self.cluster.get("pod", self.name)["status"]["phase"]
             said = self.output() if phase != "Pending" else ""
-            if words in said:
-                return said
-            assert phase != "Failed", f"{self.name} failed:\n{said}"
-            if time.monotonic() > deadline_s:
-                raise AssertionError(f"{self.name} did not say {words!r}:\n{said}\n{self.cluster.describe_trouble()}")
-            time.sleep(0.5)
+            if phase == "Failed" and words not in said:
+                raise RuntimeError(f"{self.name} failed:\n{said}")
+            return words in said
+
+        try:
+            wait_until(has_printed, timeout_s, every_s=0.5)
+        except AssertionError:
+            trouble = self.cluster.describe_trouble()
+            raise AssertionError(f"{self.name} did not print {words!r}:\n{said}\n{trouble}") from None
+        return said
 
     def end(self) -> dict[str, Any]:
         """What they missed, up to now."""

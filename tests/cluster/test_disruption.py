@@ -1,4 +1,4 @@
-"""What listeners notice when pods are upgraded, drained and killed: DESIGN's table, on real pods."""
+"""What listeners notice when pods are upgraded, drained and killed: the table of ARCHITECTURE.md, on real pods."""
 
 from __future__ import annotations
 
@@ -15,13 +15,19 @@ from typing import Any
 import pytest
 
 from tests.cluster.conftest import RELEASE, Cluster, Installed
+from tests.support.waiting import wait_until
 
 PARTS = ("nats", "synthesis", "edge", "telemetry")
 LISTENERS = 12
 LONG_S = 400.0
-"""Longer than anything here takes: they are told when it is over."""
+"""Longer than any test here; each test ends its listeners."""
 AFTER_S = 15.0
-"""What a listener holds, what is asked for ahead, what a service keeps back: all of it is used up by then."""
+"""Longer than every buffer on the way: what a listener holds, what is asked for ahead, what a service keeps back."""
+
+
+def listen_on(seconds: float) -> None:
+    """Let the music go on while the listeners listen; their report is the test."""
+    time.sleep(seconds)
 
 
 def wait_until_ready(cluster: Cluster) -> None:
@@ -59,7 +65,7 @@ def test_listeners_lose_nothing_while_every_service_is_upgraded(installed: Insta
     took_s = time.monotonic() - began_s
     print(f"every service upgraded, the worker {worker}, in {took_s:.0f} s")  # noqa: T201 - a figure for the report
     assert not before & {pod["metadata"]["uid"] for part in ("edge", "synthesis") for pod in cluster.pods(part)}
-    time.sleep(AFTER_S)
+    listen_on(AFTER_S)
     report = listeners.end()
     lost_nothing(report, cluster)
     assert report["reconnects"] >= LISTENERS, "every listener was sent to a new edge"
@@ -69,20 +75,19 @@ def test_listeners_lose_nothing_while_every_service_is_upgraded(installed: Insta
 def kill(cluster: Cluster, part: str) -> None:
     """SIGKILL to the process of one of a part's pods, and wait until its container has been started again.
 
-    A pod that is deleted is asked first, also with --force: the kubelet runs its preStop and sends SIGTERM. And nobody
-    in a container can kill its first process, so it is done from the node.
+    Deleting a pod stops it gracefully, also with --force: the kubelet runs its preStop and sends SIGTERM. A process in a
+    container cannot kill the container's first process, so the node kills it.
     """
     pod = cluster.pods(part)[0]
     name, node = pod["metadata"]["name"], pod["spec"]["nodeName"]
     before = pod["status"]["containerStatuses"][0]
     cluster.kill_container(before["containerID"].partition("://")[2], node)
-    deadline_s = time.monotonic() + 60
-    while True:
-        now = cluster.get("pod", name)["status"]["containerStatuses"][0]
-        if now["restartCount"] > before["restartCount"] and "running" in now["state"]:
-            break
-        assert time.monotonic() < deadline_s, f"{name} was not started again: {now}"
-        time.sleep(0.2)
+
+    def restarted() -> dict[str, Any] | None:
+        now: dict[str, Any] = cluster.get("pod", name)["status"]["containerStatuses"][0]
+        return now if now["restartCount"] > before["restartCount"] and "running" in now["state"] else None
+
+    now = wait_until(restarted, 60, every_s=0.2)
     assert now["lastState"]["terminated"]["exitCode"] == 128 + signal.SIGKILL
 
 
@@ -90,12 +95,12 @@ def kill(cluster: Cluster, part: str) -> None:
 def test_listeners_lose_nothing_when_a_process_is_killed(installed: Installed, part: str) -> None:
     cluster = installed.cluster
     listeners = cluster.start_listeners(f"{part}-killed", LISTENERS, LONG_S)
-    time.sleep(3)
+    listen_on(3)
     began_s = time.monotonic()
     kill(cluster, part)
     wait_until_ready(cluster)
     print(f"{part} killed, ready again after {time.monotonic() - began_s:.0f} s")  # noqa: T201 - a figure for the report
-    time.sleep(AFTER_S)
+    listen_on(AFTER_S)
     report = listeners.end()
     lost_nothing(report, cluster)
     if part in ("synthesis", "telemetry", "nats"):
@@ -103,7 +108,7 @@ def test_listeners_lose_nothing_when_a_process_is_killed(installed: Installed, p
 
 
 def test_a_drained_edge_sends_its_listeners_elsewhere_before_it_ends(installed: Installed) -> None:
-    """As a scale-down does it: not ready, goodbyes with tokens, SIGTERM, gone, all within the grace period."""
+    """As in a scale-down: not ready, closes with tokens, SIGTERM, gone, all within the grace period."""
     cluster = installed.cluster
     listeners = cluster.start_listeners("during-drain", LISTENERS, LONG_S)
     pod = cluster.pods("edge")[0]["metadata"]["name"]
@@ -113,7 +118,7 @@ def test_a_drained_edge_sends_its_listeners_elsewhere_before_it_ends(installed: 
     print(f"drained and gone in {took_s:.1f} s")  # noqa: T201 - a figure for the report
     grace_s = cluster.get("deployment", "auralis-edge")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
     assert took_s < grace_s - 5, "it was killed, not drained"
-    time.sleep(5)
+    listen_on(5)
     report = listeners.end()
     lost_nothing(report, cluster)
     assert report["reconnects"] == report["recovered"] >= 1
@@ -133,7 +138,7 @@ def test_the_passwords_of_the_bus_are_changed_while_listeners_listen(installed: 
     assert {name: base64.b64decode(data[name]).decode() for name in new} == new, "the upgrade kept them"
     after = {part: {pod["metadata"]["uid"] for pod in cluster.pods(part)} for part in PARTS}
     assert [part for part in PARTS if after[part] & pods[part]] == [], "each of them read them anew"
-    time.sleep(AFTER_S)
+    listen_on(AFTER_S)
     # NATS, which has the recent past, is replaced together with everything that could make it anew: the old edges loop
     # until there is a worker again.
     lost_nothing(listeners.end(), cluster)
@@ -189,7 +194,7 @@ def watch_revisions(cluster: Cluster, change: Callable[[], object]) -> dict[tupl
                 names = seen.setdefault(key, [])
                 if name and names[-1:] != [name]:
                     names.append(name)
-            time.sleep(0.2)
+            time.sleep(0.2)  # the interval at which revisions are sampled
         changing.result()
     return seen
 
@@ -198,7 +203,7 @@ def test_streams_move_to_a_new_revision_once_and_back_with_a_rollback(installed:
     cluster = installed.cluster
     listeners = cluster.start_listeners("during-revision", LISTENERS, LONG_S)
     flags = another_revision(cluster)
-    # With the values as they are now: edges that are rolled as well could not be watched.
+    # With the present values: edges that restart as well could not be watched.
     for change in (
         lambda: installed.upgrade("--reuse-values", *flags),
         lambda: cluster.helm("rollback", RELEASE, "--wait"),
@@ -206,8 +211,8 @@ def test_streams_move_to_a_new_revision_once_and_back_with_a_rollback(installed:
         began_s = time.monotonic()
         seen = watch_revisions(cluster, change)
         print(f"moved in {time.monotonic() - began_s:.0f} s: {seen}")  # noqa: T201 - figures for the report
-        # One, then the other: a third entry would be a step back.
+        # The old revision, then the new one: a third entry would be a step back.
         assert {len(names) for names in seen.values()} == {2}, seen
         assert len({names[1] for names in seen.values()}) == 1, seen
-    time.sleep(AFTER_S)
+    listen_on(AFTER_S)
     lost_nothing(listeners.end(), cluster)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.cluster.conftest import CHART, Cluster
+from tests.support.waiting import wait_until
 
 NODE = "auralis-test-gpu"
 RELEASE = "gpu"
@@ -59,21 +59,17 @@ def test_the_default_profile_puts_workers_on_gpu_nodes_and_nothing_else(cluster:
         "install", RELEASE, str(CHART), *flags, "--set", "synthesis.replicas=2", "--set", "image.pullPolicy=Never"
     )
     try:
-        deadline_s = time.monotonic() + 60
-        while True:
+
+        def all_placed() -> dict[str, set[str]] | None:
             found = placed(cluster)
             nodes = set().union(*found.values()) if found else {""}
-            if set(found) == {"synthesis", "edge", "telemetry", "nats"} and "" not in nodes:
-                break
-            assert time.monotonic() < deadline_s, f"not every pod has a node: {found}"
-            time.sleep(0.5)
+            return found if set(found) == {"synthesis", "edge", "telemetry", "nats"} and "" not in nodes else None
+
+        found = wait_until(all_placed, 60, every_s=0.5)
         assert found.pop("synthesis") == {gpu_node}
         assert gpu_node not in set().union(*found.values())
         # Two GPUs, two workers: a third one waits.
         cluster.kubectl("scale", f"deployment/{RELEASE}-auralis-synthesis", "--replicas=3")
-        deadline_s = time.monotonic() + 30
-        while "Insufficient nvidia.com/gpu" not in cluster.kubectl("get", "events"):
-            assert time.monotonic() < deadline_s, cluster.kubectl("get", "events")
-            time.sleep(0.5)
+        wait_until(lambda: "Insufficient nvidia.com/gpu" in cluster.kubectl("get", "events"), 30, every_s=0.5)
     finally:
         cluster.helm("uninstall", RELEASE)

@@ -18,6 +18,7 @@ import pytest
 from services.client import Client
 from services.contract.spec import StreamSpec
 from tests.cluster.conftest import RELEASE, ROOT, Installed
+from tests.support.waiting import wait_until
 
 PARTS = ("nats", "synthesis", "edge", "telemetry")
 
@@ -144,17 +145,17 @@ async def test_a_client_plays_through_a_port_forward(installed: Installed) -> No
     assert 20 * np.log10(np.sqrt(np.mean(samples**2))) > -50, "this is silence"
 
 
-async def test_the_fleet_is_seen_by_telemetry(installed: Installed) -> None:
+def test_telemetry_sees_the_fleet(installed: Installed) -> None:
     with installed.cluster.forwarded("service/auralis-telemetry", 9090) as port:
-        deadline_s = time.monotonic() + 30
-        while True:
+
+        def all_seen() -> bool:
             fleet: dict[str, Any] = json.loads(fetch(port, "/api/fleet"))
             there = {each["instance"] for each in fleet["instances"] if each["up"]}
-            wanted = {pod["metadata"]["name"] for part in ("synthesis", "edge") for pod in installed.cluster.pods(part)}
-            if wanted <= there:
-                break
-            assert time.monotonic() < deadline_s, f"telemetry hears {there}, expected {wanted}"
-            await asyncio.sleep(1)
+            return there >= {
+                pod["metadata"]["name"] for part in ("synthesis", "edge") for pod in installed.cluster.pods(part)
+            }
+
+        wait_until(all_seen, 30, every_s=1)
         own = fetch(port, "/metrics?scope=self").decode()
         fleet = fetch(port, "/metrics").decode()
     assert "auralis_listeners" not in own
@@ -175,9 +176,10 @@ def test_the_emptiest_edge_is_marked_to_go_first(installed: Installed) -> None:
     cluster = installed.cluster
     crowd = cluster.start_listeners("marked", 9, 300)
     # Telemetry patches a pod once a minute at most.
-    deadline_s = time.monotonic() + 120
-    while True:
-        seen = {}
+    seen: dict[str, tuple[float, int | None]] = {}
+
+    def in_order() -> bool:
+        seen.clear()
         for pod in cluster.pods("edge"):
             name = pod["metadata"]["name"]
             with cluster.forwarded(f"pod/{name}", 9090) as port:
@@ -187,10 +189,13 @@ def test_the_emptiest_edge_is_marked_to_go_first(installed: Installed) -> None:
             seen[name] = (float(value[1]), None if cost is None else int(cost))
         pairs = sorted(seen.values(), key=lambda pair: pair[0])
         costs = [cost for _, cost in pairs]
-        if None not in costs and sum(count for count, _ in pairs) == 9 and costs == sorted(costs) and costs[-1] > 0:
-            break
-        assert time.monotonic() < deadline_s, f"listeners and deletion costs: {seen}"
-        time.sleep(2)
+        known = [cost for cost in costs if cost is not None]
+        return known == costs == sorted(known) and sum(count for count, _ in pairs) == 9 and known[-1] > 0
+
+    try:
+        wait_until(in_order, 120, every_s=2)
+    except AssertionError:
+        raise AssertionError(f"listeners and deletion costs: {seen}") from None
     print(f"listeners and deletion costs: {seen}")  # noqa: T201 - figures for the report
     crowd.end()
 

@@ -8,11 +8,11 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 from tests.cluster.conftest import Cluster, Installed
+from tests.support.waiting import wait_until
 
 # What a busy machine does to figures is not the question here: that none is lost is.
 LIMITS = ("--max-jitter-ms", "2000", "--max-first-audio-ms", "20000", "--max-gap-rate", "0")
@@ -36,10 +36,7 @@ def load_pods(cluster: Cluster) -> list[dict[str, Any]]:
 
 
 def wait_until_gone(cluster: Cluster) -> None:
-    deadline_s = time.monotonic() + 60
-    while jobs(cluster) or load_pods(cluster):
-        assert time.monotonic() < deadline_s, "the job or its pods are still there"
-        time.sleep(1)
+    wait_until(lambda: not (jobs(cluster) or load_pods(cluster)), 60, every_s=1)
 
 
 def test_pods_share_the_listeners_and_one_report_has_them_all(installed: Installed, tmp_path: Path) -> None:

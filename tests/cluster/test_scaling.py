@@ -1,7 +1,8 @@
-"""The edges' autoscaler, on the custom metrics API, with listeners that are really there."""
+"""The edges' autoscaler on the custom metrics API, with real listeners."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -13,12 +14,13 @@ import yaml
 
 from tests.charts.support import merge
 from tests.cluster.conftest import ROOT, Cluster, CommandError, Installed
-from tests.cluster.test_disruption import lost_nothing
+from tests.cluster.test_disruption import listen_on, lost_nothing
+from tests.support.waiting import wait_until
 
 TARGET = 8
 """Listeners that a pod should have on average."""
 LONG_S = 900.0
-"""Longer than anything here takes: listeners are told when it is over."""
+"""Longer than the test; it ends its listeners."""
 
 
 @pytest.fixture
@@ -60,16 +62,18 @@ def count(cluster: Cluster) -> int:
 
 def wait_for_edges(cluster: Cluster, wanted: int, timeout_s: float, history: list[str], began_s: float) -> None:
     """Return when `wanted` edges are ready; writes down when their number changes."""
-    while True:
+
+    def reached() -> bool:
         now = count(cluster)
         if not history or not history[-1].endswith(f": {now}"):
             history.append(f"{time.monotonic() - began_s:.0f} s: {now}")
-        if now == wanted:
-            return
-        if time.monotonic() - began_s > timeout_s:
-            hpa = cluster.kubectl("describe", "hpa")
-            raise AssertionError(f"{wanted} edges expected, seen {history}\n{hpa}")
-        time.sleep(1)
+        return now == wanted
+
+    try:
+        wait_until(reached, timeout_s - (time.monotonic() - began_s), every_s=1)
+    except AssertionError:
+        hpa = cluster.kubectl("describe", "hpa")
+        raise AssertionError(f"{wanted} edges expected, seen {history}\n{hpa}") from None
 
 
 def custom_metric(cluster: Cluster) -> dict[str, int]:
@@ -86,7 +90,7 @@ def external_metric(cluster: Cluster) -> float:
 
 
 @pytest.mark.usefixtures("metrics_api")
-def test_edges_follow_their_listeners_up_and_down_and_nobody_loses_a_chunk(installed: Installed) -> None:
+def test_edges_follow_their_listeners_up_and_down_and_no_chunk_is_lost(installed: Installed) -> None:
     cluster = installed.cluster
     values = {
         "type": "hpa",
@@ -116,27 +120,24 @@ def test_edges_follow_their_listeners_up_and_down_and_nobody_loses_a_chunk(insta
     history: list[str] = []
     began_s = time.monotonic()
     wait_for_edges(cluster, 1, 180, history, began_s)
-    deadline_s = time.monotonic() + 60
-    while True:
-        try:
-            found = custom_metric(cluster)
-            if found:
-                break
-        except CommandError:
-            pass
-        assert time.monotonic() < deadline_s, "the custom metrics API has no auralis_listeners"
-        time.sleep(1)
+
+    def served() -> dict[str, int]:
+        with contextlib.suppress(CommandError):
+            return custom_metric(cluster)
+        return {}
+
+    wait_until(served, 60, every_s=1)
 
     crowd = cluster.start_listeners("crowd", 3 * TARGET, LONG_S)
     wait_for_edges(cluster, 3, 240, history, began_s)
     assert sum(custom_metric(cluster).values()) >= 3 * TARGET
     assert external_metric(cluster) > 0
-    # These come when there are three edges to come to, and see two of them go.
+    # These connect while there are three edges, and two of these edges end.
     guests = cluster.start_listeners("guests", TARGET - 2, LONG_S, first_seed=100)
     lost_nothing(crowd.end(), cluster)
     wait_for_edges(cluster, 1, 420, history, began_s)
     print(f"ready edges over time: {', '.join(history)}")  # noqa: T201 - figures for the report
-    time.sleep(5)
+    listen_on(5)
     report = guests.end()
     lost_nothing(report, cluster)
     assert report["reconnects"] == report["recovered"] >= 1, "no guest was on an edge that went"
