@@ -75,8 +75,8 @@ def test_listeners_lose_nothing_while_every_service_is_upgraded(installed: Insta
 def kill(cluster: Cluster, part: str) -> None:
     """SIGKILL to the process of one of a part's pods, and wait until its container has been started again.
 
-    Deleting a pod stops it gracefully, also with --force: the kubelet runs its preStop and sends SIGTERM. A process in a
-    container cannot kill the container's first process, so the node kills it.
+    Deleting a pod stops it gracefully, also with --force: the kubelet runs its preStop and sends SIGTERM. A process in
+    a container cannot kill the container's first process, so the node kills it.
     """
     pod = cluster.pods(part)[0]
     name, node = pod["metadata"]["name"], pod["spec"]["nodeName"]
