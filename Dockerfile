@@ -16,10 +16,10 @@
 
 ARG BASE=python:3.12-slim
 
-# --- what all images have in common ------------------------------------------------------------------------------------
+# --- common to all images ---------------------------------------------------------------------------------------------
 
 FROM ${BASE} AS runtime
-# A number, so that Kubernetes can see that it is not root; it owns nothing.
+# A number, so that Kubernetes can see that the user is not root; the user owns nothing.
 USER 10001:10001
 WORKDIR /
 ENV PATH=/opt/auralis/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin \
@@ -29,7 +29,7 @@ LABEL org.opencontainers.image.vendor="Auralis" org.opencontainers.image.license
 # Internal port of every service: /metrics /healthz /readyz /drain.
 EXPOSE 9090
 
-# What runs installs nothing: the base's pip goes, and the one that Python brings along.
+# A running image installs nothing: the base's pip and Python's bundled pip are removed.
 FROM runtime AS bare
 USER 0:0
 RUN pip uninstall -q -y --root-user-action=ignore pip && rm -rf /usr/local/lib/python3*/ensurepip
@@ -37,8 +37,8 @@ USER 10001:10001
 
 # --- dependencies, from constraints.txt: the layers that seldom change ------------------------------------------------
 
-# For each image what it wants and the versions that are marked with its name in constraints.txt, all of one time. What
-# else changes in these two files ends here and installs nothing anew.
+# For each image its requirements and the pins that constraints.txt marks with its name, with a fixed modification time.
+# Other changes of these two files stop here and do not invalidate later layers.
 FROM ${BASE} AS requirements
 WORKDIR /build
 COPY pyproject.toml constraints.txt ./
@@ -79,8 +79,8 @@ FROM tools AS synthesis-dependencies
 COPY --from=requirements /build/synthesis.pins /build/synthesis.txt ./
 ARG TORCH_INDEX
 ARG TORCH=cpu
-# The usual wheel brings everything for GPUs. On CPUs what torch is linked with must stay, or it does not start; what it
-# would only open on a GPU goes: two of six gigabytes.
+# The usual wheel contains everything for GPUs. For CPUs the libraries that torch is linked with must stay, or it does not
+# start; libraries that torch opens only on a GPU are removed: two of six gigabytes.
 RUN pip --python /opt/auralis/bin/python install --no-compile -c synthesis.pins -r synthesis.txt \
         ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} \
  && case "$TORCH" in cpu) \
@@ -111,13 +111,13 @@ ARG TORCH=cpu
 RUN apt-get update -qq \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends g++ \
  && rm -rf /var/lib/apt/lists/*
-# Only what they are made from: a change anywhere else compiles nothing anew.
+# Only the sources of the kernels: a change elsewhere compiles nothing again.
 COPY services/__init__.py /source/services/
 COPY services/contract/__init__.py services/contract/timebase.py /source/services/contract/
 COPY services/synthesis/__init__.py /source/services/synthesis/
 COPY services/synthesis/kernels /source/services/synthesis/kernels
 COPY services/synthesis/dsp /source/services/synthesis/dsp
-# First for every x86-64 processor with AVX2, then for what this machine has besides; a worker opens the best that its
+# First for every x86-64 processor with AVX2, then for this machine's processor; a worker opens the best package that its
 # own processor can run.
 RUN mkdir -p /opt/kernels && export PYTHONPATH=/source \
  && case "$TORCH" in cpu) \
