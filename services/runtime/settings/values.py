@@ -1,4 +1,4 @@
-"""Readers of single settings: each turns a text into a value, or raises ValueError when it cannot."""
+"""Readers of settings: each turns a text into a value or raises ValueError (shell: some look at files)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def whole(low: int, high: int) -> Callable[[str], int]:
 
 
 def one_of(*choices: str, upper: bool = False) -> Callable[[str], str]:
-    """One of `choices`, in whichever case; the value is in the case of `choices`."""
+    """One of `choices`, in any case; the value is written as in `choices`."""
 
     def read(text: str) -> str:
         value = text.upper() if upper else text.lower()
@@ -36,7 +36,7 @@ def one_of(*choices: str, upper: bool = False) -> Callable[[str], str]:
 
 
 def matching(pattern: str) -> Callable[[str], str]:
-    """A text all of which the regular expression matches."""
+    """A text that the regular expression matches from beginning to end."""
     compiled = re.compile(pattern)
 
     def read(text: str) -> str:
@@ -75,7 +75,7 @@ def share(text: str) -> float:
 
 
 def http_url(text: str) -> str:
-    """The beginning of an http or https address, without a slash at its end."""
+    """An http or https address without query and fragment; a slash at its end is removed."""
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ValueError(text)
@@ -96,7 +96,7 @@ def host(text: str) -> str:
 
 
 def listed(text: str) -> tuple[str, ...]:
-    """What stands between commas; at least one item."""
+    """Items separated by commas; at least one."""
     items = tuple(item.strip() for item in text.split(",") if item.strip())
     if not items:
         raise ValueError(text)
@@ -121,7 +121,7 @@ def origins(text: str) -> tuple[str, ...]:
 
 
 def nats_urls(text: str) -> str:
-    """Addresses of NATS servers, with commas in between."""
+    """Addresses of NATS servers, separated by commas."""
     urls = listed(text)
     for url in urls:
         parts = urlsplit(url)
@@ -140,7 +140,7 @@ def existing_file(text: str) -> str:
 
 
 def folder(text: str) -> str:
-    """The path of a folder, or of nothing yet."""
+    """The path of a folder, which need not exist yet."""
     path = Path(text).expanduser()
     if path.exists() and not path.is_dir():
         raise ValueError(text)
@@ -148,7 +148,7 @@ def folder(text: str) -> str:
 
 
 def secret(text: str) -> str:
-    """A secret too long to be guessed."""
+    """A secret of at least 16 characters, which is too long to be guessed."""
     if len(text) < 16:
         raise ValueError(text)
     return text

@@ -385,7 +385,18 @@ def test_good_settings_do_not_exit(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert load_settings_or_exit().port == 4567
 
 
-def test_the_defaults_in_the_table_are_the_real_ones() -> None:
+def test_defaults_are_written_as_a_person_would_write_them() -> None:
+    defaults = {row.name: row.default for row in settings_table()}
+    assert defaults["AURALIS_PORT"] == "8000"
+    assert defaults["GPU_BATCH_SIZE"] == "auto"
+    assert defaults["GPU_ENABLE_COMPILE"] == "true"
+    assert defaults["AURALIS_DRAIN_SECONDS"] == "30"
+    assert defaults["AURALIS_TRACES_SHARE"] == "0.01"
+    assert defaults["AURALIS_ALLOWED_ORIGINS"] == "*"
+    assert defaults["AURALIS_TRUSTED_PROXIES"] == ""
+
+
+def test_every_default_as_written_reads_back_as_the_default() -> None:
     from_table = {row.name: row.default for row in settings_table() if row.default}
     assert load_settings(from_table, None) == Settings()
 
