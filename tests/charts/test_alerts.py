@@ -79,7 +79,7 @@ CASES = {
         fires_at=64,
         well_at=100,
         labels=NO_PLACE,
-        description="100% of the chunks are written more than 50 ms late; 1 % is promised.",
+        description="100% of the chunks are written more than 50 ms late; the objective is at most 1 %.",
     ),
     "ChunkJitterHigh": Case(
         bad=histogram("chunk_delivery_jitter_ms", "50.0", "100.0", slow=(600, 10), fast=(600, 10)),
@@ -87,8 +87,8 @@ CASES = {
         not_yet_at=11,
         fires_at=18,
         well_at=40,
-        description="edge-1: one chunk in a hundred is written 100 ms late or more; 50 ms is the target. "
-        "It has too little processor time, or too many listeners.",
+        description="edge-1: p99 chunk lateness 100 ms; the target is 50 ms. "
+        "The edge lacks CPU time or has too many listeners.",
     ),
     "BufferUnderrunsHigh": Case(
         bad={of("auralis_underruns_total"): "0x5 0+20x10 200x60", of("auralis_listeners"): "100x80"},
@@ -96,8 +96,8 @@ CASES = {
         not_yet_at=5,
         fires_at=12,
         well_at=30,
-        description="edge-1: 1.00 underruns for each listener in five minutes. Look at ChunkJitterHigh and "
-        "StreamsDegraded first; otherwise it is the network between the edge and its listeners.",
+        description="edge-1: 1.00 underruns per listener in five minutes. Check ChunkJitterHigh and "
+        "StreamsDegraded first; if neither fires, the cause is the network between the edge and its listeners.",
     ),
     "WebSocketErrorsHigh": Case(
         bad={
@@ -112,7 +112,7 @@ CASES = {
         not_yet_at=5,
         fires_at=12,
         well_at=30,
-        description="edge-1: 100 sends failed in five minutes.",
+        description="edge-1: 100 failed sends in five minutes.",
     ),
     "ConnectionsNearLimit": Case(
         bad={of("auralis_listeners"): "4000x5 4750x10 3000x30", of("auralis_listeners_limit"): "5000x60"},
@@ -120,8 +120,8 @@ CASES = {
         not_yet_at=7,
         fires_at=10,
         well_at=20,
-        description="edge-1: 95% of the listeners that it takes (WS_MAX_CONNECTIONS). Further ones get 503. "
-        "Start more edges.",
+        description="edge-1: 95% of its maximum number of listeners (WS_MAX_CONNECTIONS). A full edge "
+        "answers 503. Start more edges.",
     ),
     "EdgeSilent": Case(
         bad={of("auralis_loudness_min_dbfs"): "-20x5 -120x5 -20x30", of("auralis_render_demand_streams"): "3x60"},
@@ -138,7 +138,7 @@ CASES = {
         not_yet_at=5,
         fires_at=8,
         well_at=15,
-        description="edge-1: 2 streams play a loop of their last seconds, because no blocks come.",
+        description="edge-1: 2 streams loop their last seconds, because no blocks arrive.",
     ),
     "NoSynthesisWorkers": Case(
         bad={
@@ -151,8 +151,8 @@ CASES = {
         fires_at=8,
         well_at=15,
         labels=NO_PLACE,
-        description="Edges have known 0 ready workers for a minute. Streams that play go on as loops; "
-        "new ones do not begin.",
+        description="Edges have seen 0 ready workers for a minute. Playing streams continue as loops; "
+        "new streams do not start.",
     ),
     "SynthesisLatencyHigh": Case(
         bad=histogram("synthesis_latency_seconds", "0.1", "0.2", slow=(60, 5), fast=(60, 5)),
@@ -160,8 +160,8 @@ CASES = {
         not_yet_at=6,
         fires_at=8,
         well_at=20,
-        description="edge-1: one block in a hundred takes 199ms or more; 100 ms is the target. "
-        "Blocks are asked for seconds ahead, so listeners notice nothing until RenderBacklog.",
+        description="edge-1: p99 render latency 199ms; the target is 100 ms. "
+        "Edges ask for blocks seconds ahead, so listeners notice nothing until RenderBacklog fires.",
     ),
     "RenderBacklog": Case(
         bad={of("auralis_blocks_missing_total"): "0x5 0+60x5 300x60", of("auralis_render_demand_streams"): "10x60"},
@@ -173,8 +173,8 @@ CASES = {
         not_yet_at=5,
         fires_at=9,
         well_at=15,
-        description="edge-1: 1.00 blocks a second are missing when they are due, or new streams are refused because "
-        "blocks come late. Start more workers.",
+        description="edge-1: 1.00 blocks per second are missing when due, or new streams are refused because "
+        "blocks are late. Start more workers.",
     ),
     "GPUMemoryHigh": Case(
         bad={of("gpu_memory_allocated_mb"): "900x5 6000x5 900x30"},
@@ -182,8 +182,8 @@ CASES = {
         not_yet_at=5,
         fires_at=8,
         well_at=15,
-        description="edge-1: more than 4096 MiB are held, or batches were halved for want of memory (6000). Lower "
-        "GPU_BATCH_SIZE, or keep others off the GPU.",
+        description="edge-1: more than 4096 MiB are allocated, or batches were halved because memory ran out (6000). "
+        "Lower GPU_BATCH_SIZE, or keep other processes off the GPU.",
     ),
     "MemoryLeakDetected": Case(
         bad={
@@ -200,7 +200,7 @@ CASES = {
         not_yet_at=33,
         fires_at=38,
         well_at=110,
-        description="edge-1: 30 MiB an hour; 20 are allowed.",
+        description="edge-1: memory grows by 30 MiB per hour; the limit is 20.",
     ),
     "InstanceSilent": Case(
         bad={of("up", 'job="auralis"'): "1x5 0x5 1x30"},
@@ -221,7 +221,7 @@ CASES = {
         not_yet_at=5,
         fires_at=8,
         well_at=15,
-        description="edge-1 has lost the bus, or loses it again and again: 0 reconnections in ten minutes.",
+        description="edge-1 is disconnected from NATS, or reconnects often: 0 reconnects in ten minutes.",
     ),
     "ClockOffsetHigh": Case(
         bad={of("auralis_clock_offset_seconds"): "0x5 -0.9x5 0x30"},
@@ -229,7 +229,7 @@ CASES = {
         not_yet_at=6,
         fires_at=8,
         well_at=15,
-        description="edge-1: 0.9 seconds away; it is followed at one second in 17 minutes.",
+        description="edge-1: 0.9 s from the machine's clock; the process corrects one second in 17 minutes.",
     ),
 }
 OTHER_WAYS = {

@@ -114,25 +114,25 @@ def _rows(fleet: FleetReport, service: str = "") -> Iterator[InstanceReport]:
 def _burning(fleet: FleetReport, budget: LateBudget) -> Found:
     share = budget.burn(fleet.generated_at)
     if share is not None:
-        yield "", f"{share:.1%} of the chunks are written more than 50 ms late; 1 % is promised"
+        yield "", f"{share:.1%} of the chunks are written more than 50 ms late; the objective is at most 1 %"
 
 
 def _jitter(fleet: FleetReport, _: LateBudget) -> Found:
     for row in _rows(fleet, "edge"):
         if (row.jitter_p99_ms or 0) > 50:
-            yield row.instance, f"one chunk in a hundred is written {row.jitter_p99_ms:.0f} ms late or more"
+            yield row.instance, f"p99 chunk lateness {row.jitter_p99_ms:.0f} ms; the target is 50 ms"
 
 
 def _underruns(fleet: FleetReport, _: LateBudget) -> Found:
     for row in _rows(fleet, "edge"):
         if row.listeners and (row.underruns_5m or 0) / row.listeners > 0.05:
-            yield row.instance, f"{(row.underruns_5m or 0) / row.listeners:.2f} underruns a listener in five minutes"
+            yield row.instance, f"{(row.underruns_5m or 0) / row.listeners:.2f} underruns per listener in five minutes"
 
 
 def _send_errors(fleet: FleetReport, _: LateBudget) -> Found:
     for row in _rows(fleet, "edge"):
         if (row.send_errors_5m or 0) > 5 + 0.02 * (row.listeners or 0):
-            yield row.instance, f"{row.send_errors_5m} sends failed in five minutes"
+            yield row.instance, f"{row.send_errors_5m} failed sends in five minutes"
 
 
 def _near_limit(fleet: FleetReport, _: LateBudget) -> Found:
@@ -150,28 +150,28 @@ def _silence(fleet: FleetReport, _: LateBudget) -> Found:
 def _degraded(fleet: FleetReport, _: LateBudget) -> Found:
     for row in _rows(fleet, "edge"):
         if row.degraded_streams:
-            yield row.instance, f"{row.degraded_streams} streams play a loop of their last seconds"
+            yield row.instance, f"{row.degraded_streams} streams loop their last seconds"
 
 
 def _no_workers(fleet: FleetReport, _: LateBudget) -> Found:
     heard = [row.ready_renderers or 0 for row in _rows(fleet, "edge")]
     if heard and max(heard) == 0:
-        yield "", "no edge has heard of a ready worker"
+        yield "", "edges have seen no ready worker"
 
 
 def _slow(fleet: FleetReport, _: LateBudget) -> Found:
     for row in _rows(fleet, "synthesis"):
         if (row.render_p99_ms or 0) > 100:
-            yield row.instance, f"one block in a hundred takes {row.render_p99_ms:.0f} ms or more"
+            yield row.instance, f"p99 render latency {row.render_p99_ms:.0f} ms; the target is 100 ms"
 
 
 def _backlog(fleet: FleetReport, _: LateBudget) -> Found:
     for row in _rows(fleet, "edge"):
         missing_per_s = (row.blocks_missing_2m or 0) / 120
         if row.overloaded:
-            yield row.instance, "new streams are refused, because blocks come late"
+            yield row.instance, "new streams are refused, because blocks are late"
         elif missing_per_s > 0.01 * (row.demanded_streams or 0):
-            yield row.instance, f"{row.blocks_missing_2m or 0} blocks were missing when they were due, in two minutes"
+            yield row.instance, f"{row.blocks_missing_2m or 0} blocks were missing when due, in two minutes"
 
 
 def _gpu_memory(fleet: FleetReport, _: LateBudget) -> Found:
@@ -180,14 +180,17 @@ def _gpu_memory(fleet: FleetReport, _: LateBudget) -> Found:
         if held_mb > 4096 or row.out_of_memory_10m:
             yield (
                 row.instance,
-                f"{held_mb:.0f} MiB are held; {row.out_of_memory_10m} batches were halved for want of memory",
+                f"{held_mb:.0f} MiB are allocated; {row.out_of_memory_10m} batches were halved because memory ran out",
             )
 
 
 def _leak(fleet: FleetReport, _: LateBudget) -> Found:
     for row in _rows(fleet):
         if row.memory and row.memory.leak:
-            yield row.instance, f"{row.memory.growth_mb_per_hour or 0:.0f} MiB an hour; 20 are allowed"
+            yield (
+                row.instance,
+                f"memory grows by {row.memory.growth_mb_per_hour or 0:.0f} MiB per hour; the limit is 20",
+            )
 
 
 def _gone(fleet: FleetReport, _: LateBudget) -> Found:
@@ -195,39 +198,39 @@ def _gone(fleet: FleetReport, _: LateBudget) -> Found:
         return  # then everybody looks silent
     for row in fleet.instances:
         if not row.up:
-            yield row.instance, f"it has not answered for {row.silent_s:.0f} s"
+            yield row.instance, f"no answer for {row.silent_s:.0f} s"
 
 
 def _reconnecting(fleet: FleetReport, _: LateBudget) -> Found:
     for row in _rows(fleet):
         if row.bus_connected is False or (row.bus_reconnects_10m or 0) > 3:
-            yield row.instance, f"{row.bus_reconnects_10m or 0} reconnections in ten minutes"
+            yield row.instance, f"{row.bus_reconnects_10m or 0} reconnects in ten minutes"
     if not fleet.bus_connected:
-        yield "", "telemetry does not reach the bus"
+        yield "", "telemetry is disconnected from NATS"
 
 
 def _clock(fleet: FleetReport, _: LateBudget) -> Found:
     for row in _rows(fleet):
         if abs(row.clock_offset_s or 0) > 0.5:
-            yield row.instance, f"{abs(row.clock_offset_s or 0):.1f} seconds away"
+            yield row.instance, f"{abs(row.clock_offset_s or 0):.1f} s from the machine's clock"
 
 
 RULES: Final = (
-    Rule("DeliveryBudgetBurning", "critical", 0, "Chunks are late far more often than promised", _burning),
-    Rule("ChunkJitterHigh", "warning", 120, "An edge writes chunks late", _jitter),
-    Rule("BufferUnderrunsHigh", "warning", 60, "Listeners' buffers run dry", _underruns),
-    Rule("WebSocketErrorsHigh", "warning", 60, "Sending to listeners fails", _send_errors),
+    Rule("DeliveryBudgetBurning", "critical", 0, "Late chunks use up the error budget", _burning),
+    Rule("ChunkJitterHigh", "warning", 120, "p99 chunk lateness is above 50 ms", _jitter),
+    Rule("BufferUnderrunsHigh", "warning", 60, "Listeners' buffers run empty", _underruns),
+    Rule("WebSocketErrorsHigh", "warning", 60, "Sends to listeners fail", _send_errors),
     Rule("ConnectionsNearLimit", "warning", 120, "An edge is nearly full", _near_limit),
-    Rule("EdgeSilent", "critical", 30, "Somebody hears silence", _silence),
-    Rule("StreamsDegraded", "warning", 30, "Streams loop what they have", _degraded),
-    Rule("NoSynthesisWorkers", "critical", 60, "Nobody renders", _no_workers),
-    Rule("SynthesisLatencyHigh", "warning", 60, "Blocks take long to render", _slow),
-    Rule("RenderBacklog", "critical", 60, "Blocks come too late", _backlog),
-    Rule("GPUMemoryHigh", "warning", 60, "A worker takes much of its GPU's memory", _gpu_memory),
-    Rule("MemoryLeakDetected", "warning", 300, "A process' memory grows and grows", _leak),
+    Rule("EdgeSilent", "critical", 30, "A stream with listeners is silent", _silence),
+    Rule("StreamsDegraded", "warning", 30, "Streams loop their last seconds", _degraded),
+    Rule("NoSynthesisWorkers", "critical", 60, "No worker is ready to render", _no_workers),
+    Rule("SynthesisLatencyHigh", "warning", 60, "p99 render latency is above 100 ms", _slow),
+    Rule("RenderBacklog", "critical", 60, "Blocks arrive too late", _backlog),
+    Rule("GPUMemoryHigh", "warning", 60, "A worker's GPU memory is high", _gpu_memory),
+    Rule("MemoryLeakDetected", "warning", 300, "A process leaks memory", _leak),
     Rule("InstanceSilent", "warning", 30, "A process does not answer", _gone),
-    Rule("NatsReconnecting", "warning", 30, "The bus comes and goes", _reconnecting),
-    Rule("ClockOffsetHigh", "warning", 60, "A process' clock is far from its machine's", _clock),
+    Rule("NatsReconnecting", "warning", 30, "The connection to NATS is unstable", _reconnecting),
+    Rule("ClockOffsetHigh", "warning", 60, "A process's clock differs from its machine's", _clock),
 )
 
 

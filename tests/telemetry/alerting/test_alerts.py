@@ -62,8 +62,8 @@ def test_names_severities_and_summaries_are_those_of_the_shipped_rules() -> None
 
 def test_a_backlog_says_which_of_its_two_reasons_it_has() -> None:
     for row, reason in (
-        (edge(overloaded=True), "new streams are refused, because blocks come late"),
-        (edge(blocks_missing_2m=30), "30 blocks were missing when they were due, in two minutes"),
+        (edge(overloaded=True), "new streams are refused, because blocks are late"),
+        (edge(blocks_missing_2m=30), "30 blocks were missing when due, in two minutes"),
     ):
         alerts = Alerts()
         run(alerts, (row, renderer()), 0, 0)

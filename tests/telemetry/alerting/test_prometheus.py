@@ -12,7 +12,7 @@ ANSWER = {
             {
                 "labels": {"alertname": "StreamsDegraded", "instance": "edge-1", "severity": "warning"},
                 "annotations": {
-                    "summary": "Streams loop what they have",
+                    "summary": "Streams loop their last seconds",
                     "description": "edge-1: 2 streams.",
                     "runbook_url": "https://music.example/runbooks/StreamsDegraded.md",
                 },
