@@ -1,4 +1,4 @@
-"""A chunk as text: base64, made once per chunk however many listen."""
+"""Pure: a chunk as base64 text, encoded once for all of its listeners."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from base64 import b64encode
 from collections.abc import Callable
 
 Observe = Callable[[float], None]
-"""Takes the seconds that one encoding took."""
+"""Called with the duration of one encoding, in seconds."""
 
 
 class ChunkEncoder:
     """Encodes PCM for JSON messages.
 
     Args:
-        observe: is told how long each encoding took, in seconds.
+        observe: called after each encoding; None: durations are not measured.
     """
 
     def __init__(self, observe: Observe | None = None) -> None:

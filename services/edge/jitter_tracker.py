@@ -1,4 +1,4 @@
-"""How unsteadily chunks reach one listener, and how much buffer that asks for."""
+"""Pure: how much the arrival times of a listener's chunks vary, and how much buffer covers that."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from services.contract.timebase import CHUNK_MS
 
 MIN_BUFFER_MS: Final = 200.0
 MAX_BUFFER_MS: Final = 3000.0
+"""Range of recommended buffers."""
 
 _FLOOR_MS: Final = 2.0 * CHUNK_MS
-"""One chunk is being played while the next is on its way: what a perfectly steady delivery needs."""
+"""Buffer for perfectly steady delivery: one chunk plays while the next one arrives."""
 _NORMAL: Final = NormalDist()
 
 
@@ -35,8 +36,11 @@ class JitterTracker:
     """Deviation of arrivals: an exponential moving average for the mean, a window for spread and underruns.
 
     Args:
-        window_size: chunks that spread and underrun rate look back on.
+        window_size: newest chunks that spread and underrun rate cover, at least 1.
         alpha: weight of the newest chunk in the moving average, above 0 and at most 1.
+
+    Raises:
+        ValueError: an argument is out of range.
     """
 
     def __init__(self, window_size: int = 50, alpha: float = 0.1) -> None:
@@ -47,11 +51,11 @@ class JitterTracker:
         self._alpha = alpha
         self._mean_ms: float | None = None
         self._window_size = window_size
-        # Deviation, underrun, and how many arrivals in a row were like that; the oldest first. Thousands of listeners
-        # whose delivery is steady are one run each, and not fifty entries.
+        # Runs of equal arrivals, the oldest first: deviation, underrun, number of arrivals. Steady delivery is one run
+        # and not fifty entries, for each of thousands of listeners.
         self._runs: list[tuple[float, bool, int]] = []
         self._count = 0
-        # Sums over the window, kept up to date, so that asking costs the same however long the window is.
+        # Running sums over the window, so that the cost of a statistic does not grow with the window.
         self._sum = 0.0
         self._sum_of_squares = 0.0
         self._underruns = 0
@@ -70,7 +74,10 @@ class JitterTracker:
 
         Args:
             timestamp: the chunk's expected and actual time.
-            underrun: the listener had run dry before this chunk.
+            underrun: the listener's buffer was empty before this chunk.
+
+        Raises:
+            ValueError: a time is not finite.
         """
         deviation_ms = abs(timestamp.actual_time - timestamp.expected_time) * 1000.0
         if not math.isfinite(deviation_ms):
@@ -78,7 +85,7 @@ class JitterTracker:
         self.record_deviation(deviation_ms, underrun=underrun)
 
     def record_deviation(self, deviation_ms: float, *, underrun: bool = False) -> None:
-        """As `record_chunk`, for a deviation that somebody else has measured."""
+        """Take one arrival into account whose deviation was measured elsewhere."""
         self._append(deviation_ms, underrun=underrun, arrivals=1)
         if self._mean_ms is None:
             self._mean_ms = deviation_ms
@@ -86,7 +93,7 @@ class JitterTracker:
             self._mean_ms += self._alpha * (deviation_ms - self._mean_ms)
 
     def record_steady(self, chunks: int) -> None:
-        """`chunks` arrivals that nobody has measured, as steady as the mean: they change spread and underrun rate."""
+        """Take `chunks` unmeasured arrivals into account, as if each deviated by the mean and none was an underrun."""
         if chunks <= 0:
             return
         if self._mean_ms is None:
@@ -112,7 +119,7 @@ class JitterTracker:
             self._add(old_ms, -min(length, excess), underrun=old_underrun)
 
     def _add(self, deviation_ms: float, arrivals: int, *, underrun: bool) -> None:
-        """Bring count and sums up to date; a negative number of arrivals leaves the window."""
+        """Add arrivals to count and sums; a negative number removes them."""
         self._count += arrivals
         self._sum += arrivals * deviation_ms
         self._sum_of_squares += arrivals * deviation_ms * deviation_ms
@@ -132,13 +139,16 @@ class JitterTracker:
         return math.sqrt(max(0.0, self._sum_of_squares / count - mean * mean))
 
     def get_recommended_buffer_ms(self, confidence: float = 0.95) -> float:
-        """The buffer that keeps playing through a deviation that `confidence` of the chunks stay below.
+        """The buffer that is long enough for a share `confidence` of the chunks.
 
         Args:
-            confidence: a share between 0.5 and 1, exclusive of 1.
+            confidence: from 0.5 to below 1.
 
         Returns:
-            Milliseconds from 200 to 3000.
+            Milliseconds, from 200 to 3000.
+
+        Raises:
+            ValueError: `confidence` is out of range.
         """
         if not 0.5 <= confidence < 1:
             raise ValueError(f"confidence: got {confidence}, expected from 0.5 to below 1")
@@ -146,11 +156,11 @@ class JitterTracker:
         return min(max(_FLOOR_MS + spread_ms, MIN_BUFFER_MS), MAX_BUFFER_MS)
 
     def get_underrun_rate(self) -> float:
-        """Share of the window's chunks that came to a dry buffer, 0 to 1."""
+        """Share of the window's chunks that arrived at an empty buffer, from 0 to 1."""
         return self._underruns / self._count if self._count else 0.0
 
     def forget(self) -> None:
-        """Start anew: what was measured belongs to circumstances that are over."""
+        """Forget all arrivals, because the conditions have changed that they were measured in."""
         self._runs.clear()
         self._count = 0
         self._sum = self._sum_of_squares = 0.0
