@@ -7,7 +7,7 @@ from services.runtime.settings import Settings
 
 
 async def serve(settings: Settings, lifecycle: Lifecycle) -> None:
-    """Run until told to stop."""
+    """Run the edge until `lifecycle` stops it."""
     from services.edge.server import run_edge  # noqa: PLC0415 - a slow import, and signals are handled from here on
 
     await run_edge(settings, lifecycle)

@@ -1,4 +1,4 @@
-"""An edge on its own uvicorn (shell): the protocols of protocol.py, and a drain before the end."""
+"""An edge on its own uvicorn (shell): with the protocols of `wire`, and a drain before it stops."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any, Final
 from services.contract.websocket import MAX_INBOUND_BYTES
 from services.edge.app import create_app
 from services.edge.service import SERVICE, EdgeService
-from services.edge.wire.uvicorn_protocols import ListenerProtocol, RequestProtocol
+from services.edge.wire.http_protocol import HttpProtocol
+from services.edge.wire.websocket_protocol import WebSocketProtocol
 from services.runtime.http.server import EmbeddedServer, bind_socket
 from services.runtime.observability.logging import get_logger
 from services.runtime.process.lifecycle import Lifecycle
@@ -18,38 +19,40 @@ _log = get_logger(__name__)
 
 SERVER_OPTIONS: Final[dict[str, Any]] = {
     "lifespan": "on",
-    "http": RequestProtocol,
-    "ws": ListenerProtocol,
-    # A longer message ends the connection with 1009 before it is read to its end.
+    "http": HttpProtocol,
+    "ws": WebSocketProtocol,
+    # A longer message closes the connection with 1009 before all of it is read.
     "ws_max_size": MAX_INBOUND_BYTES,
-    # PCM and base64 of it hardly shrink, and deflating them costs more than everything else together.
+    # PCM hardly shrinks, in base64 neither, and deflating it costs more than everything else together.
     "ws_per_message_deflate": False,
     "ws_ping_interval": 20.0,
     "ws_ping_timeout": 20.0,
-    # Whose X-Forwarded-For is believed is decided by AURALIS_TRUSTED_PROXIES.
+    # AURALIS_TRUSTED_PROXIES decides whose X-Forwarded-For is believed.
     "proxy_headers": False,
     "date_header": True,
 }
 STOP_GRACE_S: Final = 2.0
+"""How long the server waits for open requests when it stops."""
 SWITCH_INTERVAL_S: Final = 0.001
+"""How long a thread may keep the interpreter while another waits. Encoders run in threads beside the event loop; with
+Python's 5 ms, the loop of a large crowd would wait that long many times in a tick."""
 
 
 async def run_edge(settings: Settings, lifecycle: Lifecycle) -> None:
-    """Serve until `lifecycle.stopping`; its drain sends the listeners elsewhere first.
+    """Serve until `lifecycle.stopping` is set; the lifecycle's drain sends all listeners elsewhere before that.
 
     Raises:
         PortInUseError: AURALIS_PORT or METRICS_PORT is taken.
     """
-    # Encoders run in threads beside the loop: at a full crowd they would wait 5 ms for each of many turns.
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    bound = bind_socket(settings.host, settings.port, setting="AURALIS_PORT")
+    listening = bind_socket(settings.host, settings.port, setting="AURALIS_PORT")
     try:
         service = EdgeService(settings, internal_port_required=True)
         app = create_app(lambda: service)
         lifecycle.on_drain(service.drain)
-        server = EmbeddedServer(app, bound, **SERVER_OPTIONS)
+        server = EmbeddedServer(app, listening, **SERVER_OPTIONS)
     except BaseException:
-        bound.close()
+        listening.close()
         raise
     await server.start()
     _log.info("ready", service=SERVICE, instance=service.instance, port=server.port, metrics_port=service.internal_port)

@@ -1,21 +1,25 @@
-"""The edge as a whole (shell): its parts, put together from the settings, started and stopped in order."""
+"""The edge as a whole (shell): builds its parts from the settings, starts and stops them in order."""
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
-from services.edge.access.addresses import ProxyTrust
 from services.edge.access.auth import TokenChecker
+from services.edge.access.proxy_trust import ProxyTrust
 from services.edge.chunk_encoder import ChunkEncoder
 from services.edge.endpoints.mount_http import MountEndpoint
 from services.edge.endpoints.mounts import Mounts
+from services.edge.endpoints.playlist import PlaylistEndpoint
+from services.edge.endpoints.record import RecordEndpoint
 from services.edge.endpoints.websocket import WebSocketEndpoint
 from services.edge.fanout.hub import Hub
 from services.edge.listener.listener import ListenerSettings
 from services.edge.listener.tiers import TierLimits
 from services.edge.metrics import EdgeMetrics
 from services.edge.streaming_server import StreamingServer
+from services.edge.wire.asgi import Receive, Scope, Send
 from services.runtime.bus import Bus
 from services.runtime.clock import Clock
 from services.runtime.process.service_process import ServiceProcess
@@ -23,21 +27,24 @@ from services.runtime.settings import Settings
 
 SERVICE: Final = "edge"
 
+Endpoint = Callable[[Scope, Receive, Send], Awaitable[None]]
+"""An ASGI application."""
+
 
 class EdgeService:
     """Everything that an edge process runs.
 
     Args:
         settings: from the environment.
-        bus: None: NATS, as the settings say.
+        bus: None: NATS, with the server that the settings name.
         clock: None: the system's.
-        internal_port_required: a taken METRICS_PORT ends the start; otherwise it is a warning, because several workers
-            of one server share one environment.
+        internal_port_required: whether a taken METRICS_PORT fails the start. False logs a warning instead, because the
+            workers of `uvicorn --workers` share one environment.
 
     Attributes:
+        settings: as above.
         instance: its name in the fleet.
-        endpoint: `/ws`.
-        mounts: `/stream.opus`, `/stream.mp3` and `/listen.m3u`.
+        endpoints: ASGI applications by path.
         hub, health, metrics: its parts.
     """
 
@@ -80,20 +87,26 @@ class EdgeService:
         )
         proxies = ProxyTrust(edge.trusted_proxies)
         tokens = TokenChecker(edge.jwt_key, edge.jwt_audience) if edge.jwt_key else None
-        self.endpoint = WebSocketEndpoint(self.hub, proxies=proxies, origins=edge.allowed_origins, tokens=tokens)
-        self._mounts = Mounts(self.hub)
-        self.mounts = MountEndpoint(self.hub, self._mounts, proxies=proxies, tokens=tokens)
+        self._mounts = mounts = Mounts(self.hub)
+        self._record = RecordEndpoint(self.hub, tokens=tokens)
+        self.endpoints: Mapping[str, Endpoint] = {
+            "/ws": WebSocketEndpoint(self.hub, proxies=proxies, origins=edge.allowed_origins, tokens=tokens),
+            "/stream.opus": MountEndpoint(self.hub, mounts, "opus", proxies=proxies, tokens=tokens),
+            "/stream.mp3": MountEndpoint(self.hub, mounts, "mp3", proxies=proxies, tokens=tokens),
+            "/listen.m3u": PlaylistEndpoint(proxies=proxies),
+            "/record": self._record,
+        }
 
     @property
     def internal_port(self) -> int | None:
-        """The real port of `/metrics`; None where there is none."""
+        """The real port of `/metrics`; None if it was taken."""
         return self._process.internal_port
 
     async def start(self) -> None:
         """Start everything; the hub connects to the bus in the background.
 
         Raises:
-            PortInUseError: METRICS_PORT is taken, and it is required.
+            PortInUseError: METRICS_PORT is taken and required.
             ServiceError: traces are switched on, and OpenTelemetry is not installed.
         """
         await self._process.start(drain=self.drain, port_required=self._internal_port_required)
@@ -101,11 +114,12 @@ class EdgeService:
         self._process.settle()
 
     async def drain(self) -> None:
-        """Send every listener elsewhere; idempotent."""
+        """Close every connection so that its listener connects to another edge; idempotent."""
         await self.hub.drain()
 
     async def stop(self) -> None:
         """End everything; idempotent."""
+        self._record.stop()
         await self._mounts.stop()
         await self.hub.stop()
         await self._process.stop()

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.contract.websocket import CloseCode
-from services.edge.wire import uvicorn_protocols
+from services.edge.wire import http_protocol, kernel_buffer, websocket_protocol
 from tests.edge.support import UPGRADE, Edge
 from tests.edge.test_edge import connect, hear, hear_audio, playing, say, unbroken, until
 
@@ -25,7 +25,7 @@ KNOWN = {int(code) for code in CloseCode} | {1002, 1003, 1007}
 
 
 async def test_a_request_that_never_ends_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uvicorn_protocols, "REQUEST_WITHIN_S", 0.4)
+    monkeypatch.setattr(http_protocol, "REQUEST_WITHIN_S", 0.4)
     async with playing() as (edge, _, _):
         reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
         writer.write(b"GET /ws HTTP/1.1\r\nHost: a\r\n")
@@ -74,7 +74,7 @@ async def test_listeners_that_never_read_cost_a_bounded_amount_and_disturb_nobod
 async def test_a_second_request_that_never_ends_is_dropped_too(
     monkeypatch: pytest.MonkeyPatch, beginning: bytes
 ) -> None:
-    monkeypatch.setattr(uvicorn_protocols, "REQUEST_WITHIN_S", 0.4)
+    monkeypatch.setattr(http_protocol, "REQUEST_WITHIN_S", 0.4)
     async with playing() as (edge, _, _):
         reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
         for _ in range(2):
@@ -156,8 +156,8 @@ async def unread(edge: Edge, count: int) -> AsyncIterator[list[socket.socket]]:
 async def test_who_is_closed_and_takes_nothing_is_dropped_after_a_while(
     monkeypatch: pytest.MonkeyPatch, goodbye: bytes
 ) -> None:
-    monkeypatch.setattr(uvicorn_protocols, "CLOSE_WITHIN_S", 0.3)
-    monkeypatch.setattr(uvicorn_protocols, "NOTSENT_LOWAT_BYTES", 4096)
+    monkeypatch.setattr(websocket_protocol, "CLOSE_WITHIN_S", 0.3)
+    monkeypatch.setattr(kernel_buffer, "NOTSENT_LOWAT_BYTES", 4096)
     async with playing() as (edge, _, _), unread(edge, 3) as links:
         for link in links:
             link.sendall(goodbye)
@@ -167,7 +167,7 @@ async def test_who_is_closed_and_takes_nothing_is_dropped_after_a_while(
 
 
 async def test_a_server_stops_although_somebody_who_has_left_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uvicorn_protocols, "NOTSENT_LOWAT_BYTES", 4096)
+    monkeypatch.setattr(kernel_buffer, "NOTSENT_LOWAT_BYTES", 4096)
     async with contextlib.AsyncExitStack() as clients, playing() as (edge, _, _):
         (link,) = await clients.enter_async_context(unread(edge, 1))
         link.sendall(masked(8, b"\x03\xe8"))
@@ -199,7 +199,7 @@ async def test_frames_that_are_no_messages_are_limited_like_messages(flood: byte
 async def test_requests_may_wait_behind_each_other_and_not_without_number() -> None:
     request = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
     async with playing() as (edge, _, _):
-        for count, answered in ((1 + uvicorn_protocols.MAX_PIPELINED, True), (2000, False)):
+        for count, answered in ((1 + http_protocol.MAX_PIPELINED, True), (2000, False)):
             reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
             writer.write(request * count)
             answers = b""
@@ -227,8 +227,8 @@ async def test_text_that_is_no_text_is_closed_with_1007_and_not_logged(caplog: p
 async def test_an_http_listener_who_never_reads_is_dropped_and_a_slow_one_is_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(uvicorn_protocols, "STALLED_S", 0.5)
-    monkeypatch.setattr(uvicorn_protocols, "NOTSENT_LOWAT_BYTES", 4096)
+    monkeypatch.setattr(http_protocol, "STALLED_S", 0.5)
+    monkeypatch.setattr(kernel_buffer, "NOTSENT_LOWAT_BYTES", 4096)
     async with playing() as (edge, _, _):
         never, slow = small_link(edge), small_link(edge)
         for link in (never, slow):

@@ -1,1 +1,1 @@
-"""Who may listen: admission, tokens, limits by address."""
+"""Which connections an edge accepts: limits, origins, proxies, tokens."""

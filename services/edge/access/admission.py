@@ -1,22 +1,25 @@
-"""Who is let in: so many at once, and so many from one address."""
+"""Which listeners an edge accepts (shell: Prometheus): a limit on all of them, and one per address."""
 
 from __future__ import annotations
 
-from services.edge.access.addresses import AddressLimit
+from services.edge.access.address_limit import AddressLimit
 from services.edge.access.refusal import Refusal
 from services.edge.metrics import EdgeMetrics
 from services.runtime.settings import EdgeSettings
 
+_DRAINING_RETRY_S = 1
+_FULL_RETRY_S = 5
+
 
 class Admission:
-    """Counts listeners in and out, before and after everything else that is done for them.
+    """Counts listeners from before they are connected until after they are disconnected.
 
     Args:
         settings: the limits.
         metrics: gets the number of listeners, and refusals.
 
     Attributes:
-        listeners: those who are connected or being connected.
+        listeners: listeners that are connected or being connected.
     """
 
     def __init__(self, settings: EdgeSettings, metrics: EdgeMetrics) -> None:
@@ -26,16 +29,16 @@ class Admission:
         self._addresses = AddressLimit(settings.max_per_ip)
 
     def enter(self, address: str, *, draining: bool) -> Refusal | None:
-        """Count a listener in; None means welcome, and `leave` must follow."""
+        """Count a listener in; None means that it is accepted, and then `leave` must follow."""
         refusal: Refusal | None = None
         if draining:
-            refusal = Refusal(503, "draining", "this server is restarting; connect again", 1)
+            refusal = Refusal(503, "draining", "this server is restarting; connect again", _DRAINING_RETRY_S)
         elif self.listeners >= self._settings.max_connections:
             text = f"all {self._settings.max_connections} places are taken; try again later"
-            refusal = Refusal(503, "connections", text, 5)
+            refusal = Refusal(503, "connections", text, _FULL_RETRY_S)
         elif not self._addresses.enter(address):
             text = f"{self._settings.max_per_ip} connections from one address are open already; close one"
-            refusal = Refusal(429, "address", text, 5)
+            refusal = Refusal(429, "address", text, _FULL_RETRY_S)
         if refusal is not None:
             self._metrics.refusals.labels(reason=refusal.reason).inc()
             return refusal
@@ -44,7 +47,7 @@ class Admission:
         return None
 
     def leave(self, address: str) -> None:
-        """The listener that `enter` counted in has gone."""
+        """Count a listener out that `enter` accepted."""
         self.listeners -= 1
         self._addresses.leave(address)
         self._metrics.listeners.set(self.listeners)

@@ -1,4 +1,4 @@
-"""Who may listen: JSON Web Tokens, where AURALIS_JWT_KEY is set."""
+"""Pure: JSON Web Tokens, which allow their bearer to listen where AURALIS_JWT_KEY is set."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from services.contract.spec import StreamSpec
 _SHARED_SECRET: Final = ("HS256", "HS384", "HS512")
 _PUBLIC_KEY: Final = ("RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA")
 
-
 STREAMS_CLAIM: Final = "streams"
-"""Stream ids that a token allows, `*` standing for anything: ["c-dorian-*", "*-drift-0"]. Without it: every stream."""
+"""Claim with the stream ids that a token allows; `*` matches anything: ["c-dorian-*"]. Without it: every stream."""
 MAX_PATTERNS: Final = 100
+"""Patterns of a token that count; further ones allow nothing."""
 FORBIDDEN: Final = "the token does not allow this stream; choose another"
 
 
@@ -31,18 +31,18 @@ class Permit:
     """What a listener may hear.
 
     Attributes:
-        patterns: stream ids, `*` standing for anything; None: every stream.
+        patterns: stream ids, in which `*` matches anything; None: every stream.
     """
 
     patterns: tuple[str, ...] | None = None
 
     def allows(self, stream_id: str) -> bool:
-        """Whether he may hear it."""
+        """Whether the listener may hear the stream."""
         return self.patterns is None or any(fnmatchcase(stream_id, pattern) for pattern in self.patterns)
 
 
 class TokenChecker:
-    """Checks a listener's token: signature, expiry, and audience where one is set.
+    """Checks tokens: signature, expiry, and audience if there is one.
 
     Args:
         key: a shared secret, or a public key in PEM.
@@ -52,14 +52,14 @@ class TokenChecker:
     def __init__(self, key: str, audience: str = "") -> None:
         self._key = key
         self._audience = audience or None
-        # Which algorithms fit is decided by the key and never by the token: a public key is no shared secret.
+        # The key decides which algorithms fit, never the token: a public key must not serve as a shared secret.
         self._algorithms = _PUBLIC_KEY if key.lstrip().startswith("-----BEGIN") else _SHARED_SECRET
 
     def read(self, token: str | None) -> Permit:
         """What the token allows.
 
         Raises:
-            TokenError: it is not accepted; the message is a sentence for the listener.
+            TokenError: the token is not accepted; the message tells the listener why.
         """
         if not token:
             raise TokenError("a token is needed: send it as 'Authorization: Bearer …' or as ?token=…")
@@ -79,12 +79,12 @@ class TokenChecker:
         if patterns is None:
             return Permit()
         if not isinstance(patterns, list) or not all(isinstance(pattern, str) for pattern in patterns):
-            # A limit that cannot be read is not taken for none.
+            # A limit that cannot be read must not count as no limit.
             raise TokenError(f"the token is not accepted: '{STREAMS_CLAIM}' is not a list of stream ids")
         return Permit(tuple(patterns[:MAX_PATTERNS]))
 
     def refusal(self, token: str | None, spec: StreamSpec) -> str | None:
-        """None if the token lets its bearer hear `spec`; otherwise a sentence for him."""
+        """Why the token does not allow its bearer to hear `spec`; None if it does."""
         try:
             permit = self.read(token)
         except TokenError as error:
@@ -93,10 +93,10 @@ class TokenChecker:
 
 
 def find_token(headers: Mapping[str, str], query_string: str) -> str | None:
-    """The token that a request carries, from its header or its query.
+    """The token of a request, from its `Authorization` header or its query; None without one.
 
     Args:
-        headers: lower-case names.
+        headers: by lower-case name.
         query_string: without the question mark.
     """
     scheme, _, credentials = headers.get("authorization", "").partition(" ")

@@ -1,4 +1,4 @@
-"""Why a connection is not accepted. Pure."""
+"""Pure: why a connection is not accepted."""
 
 from __future__ import annotations
 

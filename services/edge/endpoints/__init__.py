@@ -1,1 +1,1 @@
-"""What a client connects to: the WebSocket, HTTP mounts, recordings."""
+"""What the edge serves: `/ws`, mounts (`/stream.opus`, `/stream.mp3`), playlists and recordings."""

@@ -1,1 +1,1 @@
-"""Below HTTP and WebSocket: uvicorn's protocols and raw socket writes."""
+"""Between the edge and its sockets: uvicorn's protocols with limits, and the transports that write payloads."""

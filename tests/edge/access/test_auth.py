@@ -47,7 +47,7 @@ def test_signature_expiry_and_audience_are_checked() -> None:
     refused(checker, jwt.encode(claims(nbf=time.time() + 30), KEY), "not accepted")
 
 
-def test_a_token_for_somebody_is_not_taken_where_nobody_is_named() -> None:
+def test_a_token_with_an_audience_is_refused_where_none_is_expected() -> None:
     refused(TokenChecker(KEY), jwt.encode(claims(), KEY), "not accepted")
     assert TokenChecker(KEY).read(jwt.encode({"exp": time.time() + 60}, KEY)).allows("anything")
 
@@ -68,19 +68,19 @@ def test_tokens_signed_with_a_private_key_are_checked_with_the_public_one(algori
     refused(checker, token[:-8] + "AAAAAAAA", "not accepted")
 
 
-def test_a_public_key_is_no_shared_secret() -> None:
-    # Everybody has it: whoever signs with it as if it were one must not be believed.
+def test_a_public_key_is_not_accepted_as_a_shared_secret() -> None:
+    # Everyone has the public key, so a signature made with it proves nothing.
     public = pem(ec.generate_private_key(ec.SECP256R1()))
     body = f"{part({'alg': 'HS256', 'typ': 'JWT'})}.{part(claims())}"
     signature = base64.urlsafe_b64encode(hmac.digest(public.encode(), body.encode(), "sha256")).rstrip(b"=").decode()
     refused(TokenChecker(public, "radio"), f"{body}.{signature}", "not accepted")
 
 
-def test_a_token_that_is_not_signed_is_not_accepted() -> None:
+def test_an_unsigned_token_is_not_accepted() -> None:
     refused(TokenChecker(KEY, "radio"), f"{part({'alg': 'none'})}.{part(claims())}.", "not accepted")
 
 
-def test_streams_are_limited_by_patterns_and_a_limit_that_cannot_be_read_lets_nobody_in() -> None:
+def test_patterns_limit_streams_and_an_unreadable_limit_allows_none() -> None:
     checker = TokenChecker(KEY, "radio")
     assert checker.refusal(jwt.encode(claims(streams=["c-dorian-*"]), KEY), SPEC) is None
     assert checker.refusal(jwt.encode(claims(streams=["d-*"]), KEY), SPEC) is not None
@@ -91,7 +91,7 @@ def test_streams_are_limited_by_patterns_and_a_limit_that_cannot_be_read_lets_no
         refused(checker, jwt.encode(claims(streams=broken), KEY), "not a list")
 
 
-def test_a_token_comes_in_the_header_or_the_query_and_the_header_counts() -> None:
+def test_a_token_is_read_from_the_header_or_else_from_the_query() -> None:
     assert find_token({"authorization": "Bearer abc"}, "token=xyz") == "abc"
     assert find_token({"authorization": "Basic abc"}, "token=xyz") == "xyz"
     assert find_token({}, "key=C") is None

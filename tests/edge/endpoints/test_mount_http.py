@@ -3,19 +3,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
-import time
+import threading
 from collections.abc import AsyncIterator
 
 import av
 import httpx
-import jwt
 import numpy as np
 import pytest
 
 from services.contract.timebase import SAMPLE_RATE_HZ
-from services.edge.endpoints import mounts
+from services.edge.codecs.mount_encoder import MountEncoder, MountFormat
+from services.edge.endpoints import mount, mount_http
 from services.runtime.bus.memory import MemoryBroker
 from tests.edge.support import Edge, TinyRenderer, running_edge
+from tests.support.waiting import until
 
 
 @contextlib.asynccontextmanager
@@ -31,7 +32,7 @@ async def playing(**edge: object) -> AsyncIterator[Edge]:
 
 
 async def fetch(edge: Edge, path: str, seconds: float, **headers: str) -> tuple[httpx.Response, bytes]:
-    """What a player gets in `seconds`."""
+    """The response, and what a player receives in `seconds`."""
     data = bytearray()
     async with httpx.AsyncClient(timeout=10) as http, http.stream("GET", edge.http + path, headers=headers) as response:
         with contextlib.suppress(TimeoutError):
@@ -49,47 +50,42 @@ def decode(data: bytes) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("path", "media"), [("/stream.opus", "audio/ogg"), ("/stream.mp3", "audio/mpeg")])
-async def test_a_stream_is_sound_from_the_first_moment_on(path: str, media: str) -> None:
+async def test_a_stream_is_audible_from_its_first_moment(path: str, media: str) -> None:
     async with playing() as edge:
         response, data = await fetch(edge, path, 1.2)
         assert response.status_code == 200
         assert response.headers["content-type"] == media
         samples = decode(data)
-        # The tier's burst comes at once and then ten chunks a second.
+        # The burst of the tier first, then ten chunks a second.
         assert samples.shape[1] > 1.2 * SAMPLE_RATE_HZ
         tenths = samples[0, : samples.shape[1] // 4410 * 4410].reshape(-1, 4410)
-        loud = np.sqrt(np.mean(tenths[1:-1] ** 2, axis=1))
-        assert loud.min() > 0.1
+        loudness = np.sqrt(np.mean(tenths[1:-1] ** 2, axis=1))
+        assert loudness.min() > 0.1
 
 
-async def test_two_who_fetch_one_stream_share_one_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_two_listeners_of_one_stream_share_one_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
 
-    class Counting(mounts.MountEncoder):
-        def __init__(self, format_: mounts.MountFormat, *, title: str) -> None:
+    class Counting(MountEncoder):
+        def __init__(self, format_: MountFormat, *, title: str) -> None:
             made.append(title)
             super().__init__(format_, title=title)
 
-    monkeypatch.setattr(mounts, "MountEncoder", Counting)
+    monkeypatch.setattr(mount, "MountEncoder", Counting)
     async with playing() as edge:
         both = asyncio.gather(fetch(edge, "/stream.mp3", 1.5), fetch(edge, "/stream.mp3", 1.5))
-        await asyncio.sleep(1)
-        assert edge.metric("auralis_listeners") == 2
+        await until(lambda: edge.metric("auralis_listeners") == 2)
         async with httpx.AsyncClient() as http:
             streams = (await http.get(edge.http + "/api/streams")).json()["streams"]
         assert [stream["listeners"] for stream in streams] == [2]
         (_, one), (_, other) = await both
         assert made == ["c-dorian-70-50-drift-0"]
         assert one[-3000:-1500] in other or other[-3000:-1500] in one
-        for _ in range(50):
-            if edge.metric("auralis_listeners") == 0:
-                break
-            await asyncio.sleep(0.05)
-        assert edge.metric("auralis_listeners") == 0
+        await until(lambda: edge.metric("auralis_listeners") == 0)
         assert edge.metric("active_websocket_connections") == 0
 
 
-async def test_titles_come_with_an_mp3_when_they_are_asked_for() -> None:
+async def test_an_mp3_contains_titles_if_the_player_asks_for_them() -> None:
     async with playing() as edge:
         response, data = await fetch(edge, "/stream.mp3?key=D", 1.5, **{"Icy-MetaData": "1"})
         interval = int(response.headers["icy-metaint"])
@@ -100,7 +96,7 @@ async def test_titles_come_with_an_mp3_when_they_are_asked_for() -> None:
         assert "icy-metaint" not in plain.headers
 
 
-async def test_a_bad_query_is_refused_by_name() -> None:
+async def test_a_bad_query_is_refused_with_the_name_of_the_field() -> None:
     async with playing() as edge:
         response, data = await fetch(edge, "/stream.opus?bpm=999", 2)
         assert response.status_code == 400
@@ -111,14 +107,14 @@ async def test_a_bad_query_is_refused_by_name() -> None:
 async def test_http_listeners_count_towards_the_limit() -> None:
     async with playing(max_connections=1) as edge:
         first = asyncio.create_task(fetch(edge, "/stream.mp3", 2))
-        await asyncio.sleep(0.7)
+        await until(lambda: edge.metric("auralis_listeners") == 1)
         response, _ = await fetch(edge, "/stream.mp3", 2)
         assert response.status_code == 503
         assert int(response.headers["retry-after"]) > 0
         await first
 
 
-async def test_a_head_request_tells_the_type_and_opens_nothing() -> None:
+async def test_a_head_request_gets_the_type_and_opens_no_mount() -> None:
     async with playing() as edge, httpx.AsyncClient() as http:
         response = await http.head(edge.http + "/stream.opus")
         assert response.status_code == 200
@@ -126,74 +122,110 @@ async def test_a_head_request_tells_the_type_and_opens_nothing() -> None:
         assert edge.metric("auralis_listeners") == 0
 
 
-async def test_without_a_renderer_the_answer_is_try_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.edge.endpoints.mount_http.FIRST_WITHIN_S", 0.3)
+async def test_without_a_renderer_the_answer_is_503(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mount_http, "FIRST_WITHIN_S", 0.3)
     async with running_edge(MemoryBroker()) as edge:
         response, _ = await fetch(edge, "/stream.opus", 3)
         assert response.status_code == 503
         assert int(response.headers["retry-after"]) > 0
 
 
-async def test_the_playlist_leads_to_the_stream() -> None:
-    async with playing() as edge, httpx.AsyncClient() as http:
-        response = await http.get(edge.http + "/listen.m3u?key=Eb&bpm=60")
-        lines = response.text.splitlines()
-        assert lines[0] == "#EXTM3U"
-        assert lines[2].startswith(f"{edge.http}/stream.mp3?key=D%23")
-        assert (await http.get(edge.http + "/listen.m3u", headers={"host": "a b"})).status_code == 400
-        assert (await http.post(edge.http + "/listen.m3u")).status_code == 405
-
-
-async def test_the_playlist_of_one_who_shows_a_token_leads_past_the_door() -> None:
-    key = "a shared secret of thirty-two bytes"
-    token = jwt.encode({"exp": time.time() + 60}, key)
-    async with playing(jwt_key=key) as edge, httpx.AsyncClient() as http:
-        url = (await http.get(edge.http + f"/listen.m3u?key=D&token={token}")).text.splitlines()[2]
-        assert (await http.head(url)).status_code == 200
-        assert (await http.head(url.partition("&token=")[0])).status_code == 401
-
-
 async def test_a_slow_listener_skips_ahead_and_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mounts, "QUEUE_PARTS", 3)
+    monkeypatch.setattr(mount, "QUEUE_PARTS", 3)
+    listeners: set[mount.MountListener] = set()
+    push = mount.MountListener.push
+
+    def remember(self: mount.MountListener, part: bytes) -> None:
+        listeners.add(self)
+        push(self, part)
+
+    monkeypatch.setattr(mount.MountListener, "push", remember)
     async with playing() as edge:
-        mount_listener = None
-        original = mounts.MountListener.push
-
-        def remember(self: mounts.MountListener, part: bytes) -> None:
-            nonlocal mount_listener
-            mount_listener = self
-            # As if the socket took nothing: the queue is only ever filled.
-            original(self, part)
-
-        monkeypatch.setattr(mounts.MountListener, "push", remember)
         task = asyncio.create_task(fetch(edge, "/stream.mp3", 1.5))
-        await asyncio.sleep(1)
-        assert mount_listener is not None
+        await until(lambda: listeners)
+        (listener,) = listeners
+        await until(lambda: not listener._parts)
         for _ in range(4):
-            mount_listener.push(b"x")
-        assert mount_listener.skips == 1
+            # Without a pause between them: nothing is read meanwhile.
+            listener.push(b"x")
+        assert listener.skips == 1
         assert edge.metric("auralis_mount_skips_total") == 1
         await task
 
 
-async def test_an_encoder_that_fails_ends_its_own_streams_and_the_next_listener_gets_a_new_one(
+async def test_an_encoder_that_fails_ends_its_mount_and_the_next_listener_gets_a_new_one(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    encode = mounts.MountEncoder.encode
+    encode = MountEncoder.encode
     fails = True
 
-    def failing(self: mounts.MountEncoder, pcm: bytes | memoryview) -> bytes:
+    def failing(self: MountEncoder, pcm: bytes | memoryview) -> bytes:
         if fails:
             raise RuntimeError("made up")
         return encode(self, pcm)
 
     async with playing() as edge:
-        monkeypatch.setattr(mounts.MountEncoder, "encode", failing)
+        monkeypatch.setattr(MountEncoder, "encode", failing)
         response, data = await fetch(edge, "/stream.mp3", 3)
         assert response.status_code == 503
         assert b"made up" in data
         fails = False
         response, data = await fetch(edge, "/stream.mp3", 1)
         assert (response.status_code, len(data) > 10_000) == (200, True)
-    # It is told of once, and is no error of the request that met it.
+    # Logged once by the mount, and not as an error of the request.
     assert "ASGI" not in caplog.text
+
+
+async def test_an_encoder_is_freed_only_after_its_thread_has_left_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    entered, leave = threading.Event(), threading.Event()
+    events: list[str] = []
+
+    class Blocking(MountEncoder):
+        def encode(self, pcm: bytes | memoryview) -> bytes:
+            entered.set()
+            leave.wait(10)
+            events.append("left")
+            return super().encode(pcm)
+
+        def close(self) -> None:
+            events.append("closed")
+            super().close()
+
+    monkeypatch.setattr(mount, "MountEncoder", Blocking)
+    async with playing() as edge:
+        listening = asyncio.create_task(fetch(edge, "/stream.mp3", 10))
+        await until(entered.is_set)
+        listening.cancel()
+        await until(lambda: edge.service.hub.now_playing() == [])
+        assert events == []
+        leave.set()
+        await until(lambda: events == ["left", "closed"])
+
+
+async def test_an_encoder_that_never_encoded_is_freed(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[bool] = []
+    close = MountEncoder.close
+
+    def closing(self: MountEncoder) -> None:
+        closed.append(True)
+        close(self)
+
+    monkeypatch.setattr(mount_http, "FIRST_WITHIN_S", 0.1)
+    monkeypatch.setattr(MountEncoder, "close", closing)
+    async with running_edge(MemoryBroker()) as edge:
+        response, _ = await fetch(edge, "/stream.mp3", 3)
+        assert response.status_code == 503
+        await until(lambda: closed)
+
+
+async def test_an_error_while_serving_is_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def failing(*_: object) -> bytes:
+        raise RuntimeError("made up")
+
+    monkeypatch.setattr(mount_http.IcyInterleaver, "feed", failing)
+    async with playing() as edge:
+        with contextlib.suppress(httpx.RemoteProtocolError):
+            await fetch(edge, "/stream.mp3", 3, **{"Icy-MetaData": "1"})
+        await until(lambda: "made up" in caplog.text)

@@ -11,8 +11,9 @@ import pytest
 from services.contract.errors import FieldError
 from services.contract.spec import StreamSpec
 from services.contract.timebase import CHUNK_FRAMES, SAMPLE_RATE_HZ
-from services.edge.endpoints import record as module
-from services.edge.endpoints.record import parse_query, to_opus, to_wav
+from services.edge.endpoints import recorder as module
+from services.edge.endpoints.record import parse_query
+from services.edge.endpoints.recorder import to_opus, to_wav
 from services.runtime.bus.memory import MemoryBroker
 from tests.edge.support import SPEC, TinyRenderer, pcm_of, pitch_hz, running_edge
 from tests.edge.test_edge import connect, hear_audio, rendered, say, until
@@ -83,7 +84,7 @@ async def test_what_was_heard_can_be_had_as_a_file_and_what_was_not_cannot() -> 
 
 
 async def test_only_so_many_files_are_made_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "AT_ONCE", 0)
+    monkeypatch.setattr(module, "MAX_RECORDINGS", 0)
     broker = MemoryBroker()
     renderer = TinyRenderer(broker)
     await renderer.start()

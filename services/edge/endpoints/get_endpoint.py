@@ -1,0 +1,68 @@
+"""What the HTTP endpoints have in common (shell): GET and HEAD, a query, a token, and errors as answers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+from services.contract.errors import FieldError
+from services.contract.spec import StreamSpec
+from services.edge.access.auth import TokenChecker, find_token
+from services.edge.endpoints.request import Request
+from services.edge.endpoints.response import HttpError, send_error
+from services.edge.wire.asgi import Receive, Scope, Send
+
+
+class GetEndpoint(ABC):
+    """An ASGI application that serves GET and HEAD."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, of scope type "http"."""
+        request = Request.from_scope(scope)
+        if request.method not in ("GET", "HEAD"):
+            await send_error(send, HttpError(405, "only GET and HEAD", [(b"allow", b"GET, HEAD")]))
+            return
+        try:
+            await self.get(request, receive, send)
+        except HttpError as error:
+            await send_error(send, error)
+
+    @abstractmethod
+    async def get(self, request: Request, receive: Receive, send: Send) -> None:
+        """Answer a GET or HEAD.
+
+        Raises:
+            HttpError: the answer, if nothing has been sent yet.
+        """
+
+
+def parsed[T](parse: Callable[[str], T], request: Request) -> T:
+    """What `parse` makes of the request's query.
+
+    Raises:
+        HttpError: 400; the text names the field.
+    """
+    try:
+        return parse(request.query)
+    except (FieldError, ValueError) as error:
+        raise HttpError(400, str(error)) from error
+
+
+def check_token(
+    tokens: TokenChecker | None, request: Request, spec: StreamSpec, count_refusal: Callable[[str], None]
+) -> None:
+    """Let only listeners pass whose token allows them to hear `spec`.
+
+    Args:
+        tokens: None: no token is needed.
+        request: may carry a token.
+        spec: the stream.
+        count_refusal: called with the reason of a refusal.
+
+    Raises:
+        HttpError: 401.
+    """
+    problem = None if tokens is None else tokens.refusal(find_token(request.headers, request.query), spec)
+    if problem is not None:
+        count_refusal("token")
+        raise HttpError(401, problem, [(b"www-authenticate", b"Bearer")])

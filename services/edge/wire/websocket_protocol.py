@@ -1,0 +1,188 @@
+"""Uvicorn's WebSocket protocol as the edge runs it (shell): it lends its write buffer and limits what peers may do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final, cast, override
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
+from websockets.http11 import Request
+
+from services.contract.websocket import CloseCode
+from services.edge.listener.listener import MAX_MESSAGES_PER_S, MESSAGE_BURST
+from services.edge.listener.token_bucket import TokenBucket
+from services.edge.wire.direct_transport import EXTENSION
+from services.edge.wire.kernel_buffer import limit_unsent_bytes
+from services.edge.wire.transport import CLOSE_WITHIN_S
+
+INVALID_UTF8: Final = 1007
+"""Close code for text that is not UTF-8 (RFC 6455, section 7.4.1)."""
+
+
+class WebSocketProtocol(WebSocketsSansIOProtocol):
+    """The sans-I/O WebSocket protocol, offered to the application as a `DirectConnection` in the ASGI scope.
+
+    Writes through it bypass the library's framing and ASGI's tasks. That is sound because extensions are off (nothing
+    rewrites a payload), messages are never fragmented, and all writes happen in one event loop.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.on_writable: Callable[[], None] | None = None
+        self.on_stall: Callable[[], None] | None = None
+        self.on_closing: Callable[[], None] | None = None
+        self._silent_frames = TokenBucket(MAX_MESSAGES_PER_S, MESSAGE_BURST)
+        self._close_deadline: asyncio.TimerHandle | None = None
+
+    # --- the handshake -----------------------------------------------------------------------------------------------
+
+    @override
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        if self.close_sent or self.config.ws_per_message_deflate:
+            return
+        # The application's task exists but has not run yet, so the scope can still be extended.
+        extensions = cast("dict[str, Any]", self.scope["extensions"])
+        extensions[EXTENSION] = self
+        # With a limit of 0, `pause_writing` reports every write that the kernel does not take completely.
+        self.transport.set_write_buffer_limits(high=0)
+        limit_unsent_bytes(self.transport)
+
+    @override
+    def start_keepalive(self) -> None:
+        super().start_keepalive()
+        # The handshake is over and a listener stays for hours: release the request.
+        self.request = self.response = None  # type: ignore[assignment]
+        self.scope["headers"].clear()  # type: ignore[attr-defined]
+
+    # --- messages of the peer ----------------------------------------------------------------------------------------
+
+    @override
+    def handle_ping(self) -> None:
+        if self._within_rate():
+            super().handle_ping()
+
+    @override
+    def handle_pong(self, event: Frame) -> None:
+        if self._within_rate():
+            super().handle_pong(event)
+
+    @override
+    def handle_cont(self, event: Frame) -> None:
+        if self._within_rate():
+            super().handle_cont(event)
+
+    def _within_rate(self) -> bool:
+        """Count a frame that never reaches the application, which limits only messages; False: the frame is dropped."""
+        if self.close_sent or self._silent_frames.take(self.loop.time()):
+            return not self.close_sent
+        self.conn.fail(CloseCode.RATE, f"more than {MAX_MESSAGES_PER_S} control frames or fragments a second")
+        if self.conn.close_sent is None:
+            # The handshake is not over, so there is no WebSocket to close yet.
+            self.transport.abort()
+        else:
+            self.handle_parser_exception()
+        return False
+
+    @override
+    def send_receive_event_to_app(self) -> None:
+        if self.curr_msg_data_type == "text":
+            try:
+                b"".join(self.frames).decode()
+            except UnicodeDecodeError:
+                # The library would log a traceback for every such message of a stranger.
+                self.frames = []
+                if not self.close_sent:
+                    self.conn.fail(INVALID_UTF8)
+                    self.handle_parser_exception()
+                return
+        super().send_receive_event_to_app()
+
+    # --- the end -----------------------------------------------------------------------------------------------------
+
+    @override
+    def handle_close(self, event: Frame) -> None:
+        self._start_closing()
+        super().handle_close(event)
+
+    @override
+    def handle_parser_exception(self) -> None:
+        self._start_closing()
+        super().handle_parser_exception()
+
+    @override
+    def keepalive_timeout(self) -> None:
+        self._report_closing()
+        super().keepalive_timeout()
+        # A peer that answers no ping reads nothing either: its buffer would never be empty.
+        self.transport.abort()
+
+    @override
+    def shutdown(self) -> None:
+        self._report_closing()
+        if self.transport.is_closing():
+            # The close has been sent. A second one would be an error and would end the server's own shutdown.
+            self.transport.abort()
+            return
+        super().shutdown()
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._report_closing()
+        if self._close_deadline is not None:
+            self._close_deadline.cancel()
+        super().connection_lost(exc)
+
+    def _start_closing(self) -> None:
+        """The socket closes once the peer has read what is unsent; a peer that never reads is dropped."""
+        self._report_closing()
+        if self._close_deadline is None:
+            self._close_deadline = self.loop.call_later(CLOSE_WITHIN_S, self.transport.abort)
+
+    def _report_closing(self) -> None:
+        if self.on_closing is not None:
+            self.on_closing()
+
+    # --- the write buffer --------------------------------------------------------------------------------------------
+
+    @override
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self.on_stall is not None:
+            self.on_stall()
+
+    @override
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self.on_writable is not None:
+            self.on_writable()
+
+    # --- DirectConnection --------------------------------------------------------------------------------------------
+
+    @property
+    def descriptor(self) -> int | None:
+        """The socket's descriptor; None if TLS must encrypt what is written."""
+        tcp_socket = self.transport.get_extra_info("socket")
+        if tcp_socket is None or self.transport.get_extra_info("sslcontext") is not None:
+            return None
+        descriptor: int = tcp_socket.fileno()
+        return descriptor
+
+    def write(self, wire: bytes) -> None:
+        """Queue whole WebSocket frames, or the rest of one whose beginning the socket has taken."""
+        if not (self.close_sent or self.disconnected or self.transport.is_closing()):
+            self.transport.write(wire)
+
+    def backlog_bytes(self) -> int:
+        """Bytes that the kernel has not taken."""
+        return self.transport.get_write_buffer_size()
+
+    def round_trip_s(self) -> float:
+        """Round trip of the last ping; 0 before the first."""
+        return self.last_ping_rtt
+
+    def abort(self) -> None:
+        """Drop the connection and everything unsent."""
+        self.transport.abort()
