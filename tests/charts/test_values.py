@@ -95,7 +95,7 @@ def test_a_value_that_cannot_be_is_refused_by_name(values: dict[str, Any], words
             tree("edge", {"existingSecret": "edges", "jwt": {"enabled": True, "key": "sixteen characters"}}),
             "edge.jwt.key: got a key and edge.existingSecret, expected one of them",
         ),
-        (tree("nats.url", "nats://bus:4222"), "nats.auth: an external NATS (nats.url) knows no passwords"),
+        (tree("nats.url", "nats://bus:4222"), "nats.auth: an external NATS (nats.url) does not know passwords"),
         (
             merge(EXTERNAL, tree("nats.tls.existingSecret", "")),
             "nats.tls.existingSecret: got nothing with an external NATS",

@@ -1,8 +1,8 @@
 # ruff: noqa: INP001 - a program of its own, mounted into a pod
-"""What `helm test` runs: listens to an edge as a listener would, and asks telemetry whether everybody is there.
+"""The program of `helm test`: listens to an edge, and asks telemetry for edges and workers.
 
-Environment: EDGE_URL, TEST_SECONDS, where they are used TELEMETRY_URL, JWT_KEY and JWT_AUDIENCE. Standard output tells
-what was seen; the exit status is 1 when something is wrong.
+Environment: EDGE_URL, TEST_SECONDS; optional TELEMETRY_URL, JWT_KEY, JWT_AUDIENCE. It prints what it sees; the exit
+status is 1 if there is a problem.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ SILENCE_DBFS = -60.0
 
 
 def token(environ: Mapping[str, str]) -> dict[str, str]:
-    """Headers that let us in."""
+    """HTTP headers with a token, if JWT_KEY is set."""
     key = environ.get("JWT_KEY")
     if not key:
         return {}
@@ -38,13 +38,13 @@ def token(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def level_dbfs(chunks: list[Chunk]) -> float:
-    """Root mean square of all samples, in dB of full scale."""
+    """RMS level of all samples, in dBFS."""
     samples = np.frombuffer(b"".join(chunk.pcm for chunk in chunks), dtype="<i2").astype(np.float64) / 32768
     return 20 * math.log10(max(float(np.sqrt(np.mean(samples**2))), 1e-6))
 
 
 async def listen(url: str, seconds: float, headers: Mapping[str, str]) -> list[str]:
-    """Play for `seconds`; what is wrong with it, in sentences."""
+    """Listen for `seconds`; the problems, as sentences."""
     wanted = round(seconds / TICK_S)
     chunks: list[Chunk] = []
     began_s = time.monotonic()
@@ -73,13 +73,13 @@ async def listen(url: str, seconds: float, headers: Mapping[str, str]) -> list[s
 
 
 def ask_fleet(url: str) -> list[str]:
-    """Everybody that telemetry should hear of; what is missing, in sentences."""
+    """Wait until telemetry knows an edge and a worker; the problems, as sentences."""
     deadline_s = time.monotonic() + 20.0
     while True:
         with urllib.request.urlopen(f"{url}/api/fleet", timeout=5) as answer:  # noqa: S310 - an address of the chart's own
             fleet = json.load(answer)
-        there = {each["service"] for each in fleet["instances"] if each["up"]}
-        missing = sorted({"edge", "synthesis"} - there)
+        up = {each["service"] for each in fleet["instances"] if each["up"]}
+        missing = sorted({"edge", "synthesis"} - up)
         if not missing or time.monotonic() > deadline_s:
             break
         time.sleep(1.0)
@@ -88,7 +88,7 @@ def ask_fleet(url: str) -> list[str]:
 
 
 def main(environ: Mapping[str, str]) -> int:
-    """Run both; the exit status."""
+    """Run both checks; the exit status."""
     problems = asyncio.run(listen(environ["EDGE_URL"], float(environ["TEST_SECONDS"]), token(environ)))
     if url := environ.get("TELEMETRY_URL"):
         problems += ask_fleet(url)
