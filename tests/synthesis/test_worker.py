@@ -19,8 +19,9 @@ from services.contract.job import RenderJob
 from services.contract.presence import Presence
 from services.contract.spec import MODES, PRESETS, StreamSpec
 from services.contract.subjects import Lane
-from services.runtime.bus import Bus, BusError, JobSource, memory
+from services.runtime.bus import Bus, BusError, JobSource
 from services.runtime.bus.memory import MemoryBroker, MemoryBus
+from services.runtime.bus.memory.jobs import MemoryJob
 from services.runtime.metrics import PrometheusMetrics, sample_value
 from services.synthesis.batching import FIRST_BATCH, MAX_BATCH
 from services.synthesis.metrics import SynthesisMetrics
@@ -119,7 +120,7 @@ class World:
 
     async def settled(self, blocks: int) -> None:
         """Until so many blocks have arrived and every job is settled."""
-        await self.until(lambda: len(self.blocks) >= blocks and not self.worker._in_hand and not self.broker._asks)
+        await self.until(lambda: len(self.blocks) >= blocks and not self.worker._in_hand and not self.broker.queue)
 
     def count(self, name: str, **labels: str) -> float:
         return sample_value(getattr(self.metrics, name), **labels)
@@ -226,16 +227,16 @@ async def test_fetching_and_progress_go_on_while_a_batch_renders(world: World) -
 
 async def test_progress_goes_on_being_reported_after_a_surprise(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = 0
-    in_progress = memory._MemoryJob.in_progress
+    in_progress = MemoryJob.in_progress
 
-    async def fail_once(job: memory._MemoryJob) -> None:
+    async def fail_once(job: MemoryJob) -> None:
         nonlocal calls
         calls += 1
         if calls == 1:
             raise ValueError("nobody has thought of this")
         await in_progress(job)
 
-    monkeypatch.setattr(memory._MemoryJob, "in_progress", fail_once)
+    monkeypatch.setattr(MemoryJob, "in_progress", fail_once)
     world.renderer.gate.clear()
     world.start()
     await world.ask(SPECS[0])
@@ -351,7 +352,7 @@ async def test_a_job_that_kills_workers_is_given_up(world: World) -> None:
         await asyncio.sleep(0.03)
     await other.close()
     world.start()
-    await world.until(lambda: world.count("poisoned") == 1 and not world.broker._asks)
+    await world.until(lambda: world.count("poisoned") == 1 and not world.broker.queue)
     assert world.blocks == []
     assert world.renderer.batches == []
 

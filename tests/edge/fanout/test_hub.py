@@ -133,7 +133,7 @@ class World:
         await settle()
 
     def asks(self) -> list[str]:
-        return list(self.broker._ids)
+        return self.broker.queue.message_ids
 
     def metric(self, name: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(name, labels) or 0.0
@@ -374,7 +374,7 @@ async def test_a_stream_is_forgotten_twelve_seconds_after_its_last_listener() ->
         await edge.tick(20)
         assert edge.hub.ring_of(SPEC.stream_id) is None
         # Nobody takes its blocks any more.
-        assert not [s for s in edge.broker._subscriptions if s.subject == subjects.audio(SPEC.stream_id)]
+        assert subjects.audio(SPEC.stream_id) not in edge.broker.subscribed
 
 
 async def test_the_least_recently_heard_stream_makes_place_for_a_new_one() -> None:
