@@ -1,4 +1,4 @@
-"""`auralis monitoring`: a real Prometheus, and Grafana where there is one, beside `auralis up`."""
+"""`auralis monitoring` (shell): Prometheus, and Grafana if it is installed, beside `auralis up`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from typing import Final
 from rich.console import Console
 
 from services.local.processes import prometheus_server
+from services.local.processes.background import background
 from services.local.processes.prometheus_server import FILES, MonitoringError, find_program
 from services.runtime.settings import load_settings_or_exit
 
@@ -23,11 +23,14 @@ GRAFANA_PORT: Final = 3190
 
 
 def run(*, folder: Path, port: int) -> int:
-    """Run until Ctrl-C; returns the exit status.
+    """Run until Ctrl-C or SIGTERM.
 
     Args:
-        folder: for data, logs and configuration.
-        port: of Prometheus.
+        folder: holds data, logs and configuration.
+        port: where Prometheus listens, on 127.0.0.1.
+
+    Returns:
+        Exit status: 0 after a stop, 1 if Prometheus is missing, cannot start or has ended.
     """
     console = Console(highlight=False, soft_wrap=True)
     settings = load_settings_or_exit()
@@ -39,14 +42,16 @@ def run(*, folder: Path, port: int) -> int:
         with prometheus_server.running(folder.absolute(), telemetry, port=port) as server:
             console.print(f"✓ Prometheus at {server.url}, rules at {server.url}/alerts")
             if not _answers(f"{telemetry}/healthz"):
-                console.print(f"! Nothing answers at {telemetry} yet: `make up` in another terminal starts it")
+                console.print(
+                    f"! Telemetry does not answer at {telemetry} yet: `make up` in another terminal starts it"
+                )
             with _grafana(folder.absolute(), server.url) as address:
                 if address:
                     console.print(f"✓ Grafana at {address}/d/auralis-fleet")
                 else:
                     console.print("· Grafana is not installed (grafana-server on PATH): the dashboard is at", telemetry)
-                console.print(f"  The dashboard shows these alerts with AURALIS_PROMETHEUS_URL={server.url}")
-                console.print("  Ctrl-C stops it.")
+                console.print(f"  With AURALIS_PROMETHEUS_URL={server.url} the fleet's dashboard shows these alerts")
+                console.print("  Ctrl-C stops everything.")
                 while not stopping.wait(1.0):
                     server.check()
     except MonitoringError as error:
@@ -56,7 +61,7 @@ def run(*, folder: Path, port: int) -> int:
 
 
 def provision(folder: Path, prometheus_url: str) -> Path:
-    """Write Grafana's provisioning: the data source and the chart's dashboards; returns its folder."""
+    """Write Grafana's provisioning (data source and the chart's dashboards) into `folder`; returns its folder."""
     provisioning = folder / "provisioning"
     files = {
         "datasources/prometheus.yaml": {
@@ -86,7 +91,7 @@ def provision(folder: Path, prometheus_url: str) -> Path:
 
 @contextlib.contextmanager
 def _grafana(folder: Path, prometheus_url: str) -> Iterator[str]:
-    """Grafana for the time of a `with` block; yields its address, or "" where there is none."""
+    """Run Grafana for the time of a `with` block; yields its address, or "" if it is not installed."""
     program = find_program("grafana-server", "grafana")
     if program is None:
         yield ""
@@ -99,25 +104,15 @@ def _grafana(folder: Path, prometheus_url: str) -> Iterator[str]:
         "GF_PATHS_DATA": str(folder / "grafana"),
         "GF_PATHS_LOGS": str(folder / "grafana"),
         "GF_PATHS_PROVISIONING": str(provision(folder, prometheus_url)),
-        # Loopback only, for whoever sits here.
+        # It listens on loopback only: users of this machine need no password.
         "GF_AUTH_ANONYMOUS_ENABLED": "true",
         "GF_AUTH_ANONYMOUS_ORG_ROLE": "Viewer",
         "GF_ANALYTICS_REPORTING_ENABLED": "false",
         "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",
     }
     command = [str(program), *(["server"] if program.name == "grafana" else []), "--homepath", str(home)]
-    with (
-        (folder / "grafana.log").open("wb") as log,
-        subprocess.Popen(command, env=environ, stdout=log, stderr=log) as process,  # noqa: S603 - found above
-    ):
-        try:
-            yield f"http://127.0.0.1:{GRAFANA_PORT}"
-        finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
+    with background(command, log=folder / "grafana.log", environ=environ):
+        yield f"http://127.0.0.1:{GRAFANA_PORT}"
 
 
 def _answers(url: str) -> bool:

