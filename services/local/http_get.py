@@ -1,4 +1,4 @@
-"""One GET, for readiness polls: no client library, so that `auralis up` starts at once."""
+"""A minimal HTTP GET (shell): it needs no client library, so `auralis up` starts without delay."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ from dataclasses import dataclass
 from typing import Final
 
 _MAX_BYTES: Final = 2**20
+"""Bytes of a body that are read; the rest is ignored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What a server answered."""
+    """Status and body of an answer."""
 
     status: int
     body: bytes
 
 
 async def get(host: str, port: int, path: str, *, timeout_s: float = 1.0) -> Response | None:
-    """GET `path`; None where nothing (or nothing that speaks HTTP) answers within `timeout_s`.
+    """GET `path` over HTTP/1.0; at most 1 MiB of the body is read.
 
-    Bodies are read up to 1 MiB.
+    Returns:
+        The answer; None if none came within `timeout_s`, or if it was not HTTP.
     """
     try:
         async with asyncio.timeout(timeout_s):
@@ -33,7 +35,7 @@ async def get(host: str, port: int, path: str, *, timeout_s: float = 1.0) -> Res
 async def _get(host: str, port: int, path: str) -> Response:
     reader, writer = await asyncio.open_connection(host.strip("[]"), port)
     try:
-        # HTTP/1.0: the server ends the body by closing, and does not send it in chunks.
+        # With HTTP/1.0 the server closes at the end of the body and does not send it in chunks.
         writer.write(f"GET {path} HTTP/1.0\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode())
         status_line = (await reader.readline()).split(None, 2)
         if len(status_line) < 2 or not status_line[0].startswith(b"HTTP/"):

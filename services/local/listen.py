@@ -1,4 +1,4 @@
-"""What `auralis listen` prints and where it writes (shell)."""
+"""`auralis listen` (shell): writes sound to a file or pipe, and prints figures."""
 
 from __future__ import annotations
 
@@ -18,18 +18,22 @@ from services.contract.spec import StreamSpec
 from services.local import http_get
 
 EXIT_FAILED: Final = 1
+FLUSH_S: Final = 10.0
+"""How long the reader of a pipe may take for the rest of a finished recording."""
+STOPPED_FLUSH_S: Final = 0.5
+"""How long it may take after Ctrl-C."""
 
 
-class _Nowhere:
-    """Only the figures are wanted."""
+class _DiscardSink:
+    """Discards the sound: only the figures are wanted."""
 
     ended = False
 
     def write(self, chunk_id: int, pcm: bytes) -> None:
-        """Forget it."""
+        """Discard a chunk."""
 
 
-class _File:
+class _FileSink:
     ended = False
 
     def __init__(self, recorder: WavRecorder) -> None:
@@ -39,7 +43,7 @@ class _File:
         self._recorder.write(chunk_id, pcm)
 
 
-class _Pipe:
+class _PipeSink:
     def __init__(self, writer: PipeWriter) -> None:
         self._writer = writer
 
@@ -61,7 +65,20 @@ def run_listen(
     token: str | None,
     as_json: bool,
 ) -> int:
-    """Listen until the end; returns the exit status."""
+    """Listen until the end of the recording, Ctrl-C or SIGTERM.
+
+    Args:
+        url: ws://HOST:PORT/ws of an edge.
+        spec: the stream.
+        seconds: of sound; None: until it is stopped.
+        output: a WAV file; "-": raw PCM on standard output; None: discard the sound.
+        format_: format on the wire.
+        token: a JWT for edges that require one.
+        as_json: print the figures as one JSON object.
+
+    Returns:
+        Exit status: 0, or 1 if nothing was heard or the output cannot be written.
+    """
     headers = {"Authorization": f"Bearer {token}"} if token else None
     client = Client(url, spec, format=format_, headers=headers)
     try:
@@ -73,7 +90,7 @@ def run_listen(
         sys.stderr.write(f"{output}: {error.strerror or error}.\n")
         return EXIT_FAILED
     text = json.dumps({**summary.to_json(), **extra}) if as_json else describe(summary, extra)
-    # Standard output may be carrying the sound.
+    # Standard output may carry the sound.
     (sys.stderr if output == "-" else sys.stdout).write(f"{text}\n")
     return 0 if summary.chunks else EXIT_FAILED
 
@@ -83,28 +100,27 @@ async def _run(client: Client, seconds: float | None, output: str | None) -> tup
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
-    show = _Line() if sys.stderr.isatty() else None
-    on_moment = show.show if show else None
+    status_line = _StatusLine() if sys.stderr.isatty() else None
+    on_moment = status_line.show if status_line else None
 
     async def hear(sink: Sink) -> Summary:
         try:
             return await listen(client, sink, seconds=seconds, stopping=stopping, on_moment=on_moment, fetch=_http_body)
         finally:
-            if show:
-                show.clear()
+            if status_line:
+                status_line.clear()
 
     if output is None:
-        return await hear(_Nowhere()), {}
+        return await hear(_DiscardSink()), {}
     if output == "-":
         writer = PipeWriter(sys.stdout.buffer)
         try:
-            summary = await hear(_Pipe(writer))
+            summary = await hear(_PipeSink(writer))
         finally:
-            # At the end of a bounded recording the reader may take its time; after Ctrl-C nobody waits for it.
-            await asyncio.to_thread(writer.close, 0.5 if stopping.is_set() else 10.0)
+            await asyncio.to_thread(writer.close, STOPPED_FLUSH_S if stopping.is_set() else FLUSH_S)
         return summary, {"dropped_chunks": writer.dropped_chunks}
     with WavRecorder(Path(output)) as recorder:
-        summary = await hear(_File(recorder))
+        summary = await hear(_FileSink(recorder))
     return summary, {"silent_chunks": recorder.silent_chunks}
 
 
@@ -113,22 +129,22 @@ async def _http_body(host: str, port: int, path: str) -> bytes | None:
     return response.body if response is not None and response.status == 200 else None
 
 
-class _Line:
-    """One line on the terminal that is written over and over."""
+class _StatusLine:
+    """A line on the terminal that is rewritten in place."""
 
     def show(self, moment: Moment) -> None:
-        """Write it."""
+        """Rewrite it."""
         sys.stderr.write(f"\r\x1b[2K{live_line(moment)}")
         sys.stderr.flush()
 
     def clear(self) -> None:
-        """Take it away."""
+        """Remove it."""
         sys.stderr.write("\r\x1b[2K")
         sys.stderr.flush()
 
 
 def live_line(moment: Moment) -> str:
-    """A moment in one line."""
+    """A moment of listening in one line."""
     minutes, rest = divmod(int(moment.seconds), 60)
     parts = [
         f"♪ {minutes}:{rest:02}",
@@ -144,7 +160,12 @@ def live_line(moment: Moment) -> str:
 
 
 def describe(summary: Summary, extra: dict[str, int]) -> str:
-    """The figures in words."""
+    """The figures of a whole session in words.
+
+    Args:
+        summary: of the client.
+        extra: "dropped_chunks" of a pipe, if there was one.
+    """
     if not summary.chunks:
         return "Nothing was heard."
     faults = [

@@ -1,4 +1,4 @@
-"""Which ports are free on this machine, and who holds those that are not."""
+"""TCP ports of this machine (shell): free ones, and why a port is not free."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import psutil
 
 
 def free_ports(count: int) -> list[int]:
-    """`count` different TCP ports that nobody holds on loopback at this moment."""
+    """`count` different TCP ports that are free on loopback at this moment."""
     with contextlib.ExitStack() as stack:
-        # All are held until the last is chosen: the kernel may offer a released port again.
+        # All sockets stay open until the last port is chosen: the kernel may offer a released port again.
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:
             each.bind(("127.0.0.1", 0))
@@ -20,13 +20,13 @@ def free_ports(count: int) -> list[int]:
 
 
 def why_not_free(host: str, port: int) -> str | None:
-    """None where a server could listen on (`host`, `port`) now, else the reason as half a sentence."""
+    """Why a server cannot listen on (`host`, `port`) now, as half a sentence; None if it can."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except OSError as error:
         return f"the address {host!r} cannot be resolved ({error.strerror or error})"
     with socket.socket(family, kind, protocol) as probe:
-        # As servers do: without it a port whose last connections just closed looks taken for a minute.
+        # Servers set it too: without it a port looks taken for a minute after its last connections have closed.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(address)
@@ -40,8 +40,8 @@ def why_not_free(host: str, port: int) -> str | None:
 
 
 def _held_by(port: int) -> str:
-    """Half a sentence that names the holder, where the system tells; else nothing."""
-    # Another user's sockets are hidden, and on macOS all of them are without privileges.
+    """Half a sentence that names the process on the port; empty if the system does not tell."""
+    # The system hides other users' sockets; macOS hides all of them from unprivileged users.
     with contextlib.suppress(psutil.Error, OSError):
         for connection in psutil.net_connections("tcp"):
             local = connection.laddr
@@ -51,7 +51,7 @@ def _held_by(port: int) -> str:
 
 
 def reachable_host(host: str) -> str:
-    """What to connect to for a server that listens on `host`: the wildcard addresses are not for connecting."""
+    """The address for connecting to a server that listens on `host`, which may be a wildcard address."""
     if host in ("", "0.0.0.0"):  # noqa: S104 - compared, not bound
         return "127.0.0.1"
     if host == "::":

@@ -34,7 +34,7 @@ async def test_a_body_of_known_length_does_not_wait_for_the_end_of_the_connectio
         assert await http_get.get("127.0.0.1", port, "/", timeout_s=5.0) == http_get.Response(200, b"ok")
 
 
-async def test_what_does_not_answer_or_does_not_speak_http_is_none() -> None:
+async def test_no_answer_in_time_and_other_protocols_give_none() -> None:
     assert await http_get.get("127.0.0.1", free_ports(1)[0], "/") is None
     async with answering(b"SSH-2.0-x\r\n") as port:
         assert await http_get.get("127.0.0.1", port, "/") is None

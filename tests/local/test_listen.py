@@ -16,6 +16,7 @@ from services.contract.spec import StreamSpec
 from services.contract.timebase import CHUNK_FRAMES
 from services.contract.websocket import PCM_V1, AudioFrame
 from services.local.listen import describe, live_line, run_listen
+from tests.support.waiting import until
 
 SPEC = StreamSpec()
 PCM = np.full((CHUNK_FRAMES, 2), 500, "<i2").tobytes()
@@ -23,7 +24,7 @@ PCM = np.full((CHUNK_FRAMES, 2), 500, "<i2").tobytes()
 
 @asynccontextmanager
 async def edge(ids: Iterable[int]) -> AsyncIterator[str]:
-    """An edge that sends these chunks at once and then waits; its url."""
+    """An edge that sends these chunks in one go and then waits; yields its url."""
 
     async def handle(connection: ServerConnection) -> None:
         await connection.recv()
@@ -35,50 +36,51 @@ async def edge(ids: Iterable[int]) -> AsyncIterator[str]:
         yield f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/ws"
 
 
-class Ears:
-    """Remembers what it was given; full after some chunks."""
+class RecordingSink:
+    """Records the chunks that it gets; ends after `capacity` of them."""
 
-    def __init__(self, room: int = 1000) -> None:
+    def __init__(self, capacity: int = 1000) -> None:
         self.heard: list[int] = []
-        self.room = room
+        self.capacity = capacity
 
     @property
     def ended(self) -> bool:
-        return len(self.heard) >= self.room
+        return len(self.heard) >= self.capacity
 
     def write(self, chunk_id: int, pcm: bytes) -> None:
         assert pcm == PCM
         self.heard.append(chunk_id)
 
 
-async def hear(url: str, ears: Ears, **options: object) -> Summary:
+async def hear(url: str, sink: RecordingSink, **options: object) -> Summary:
     arguments = {"seconds": None, "stopping": asyncio.Event(), **options}
     async with asyncio.timeout(20):
-        return await listen(Client(url, SPEC), ears, **arguments)  # type: ignore[arg-type]
+        return await listen(Client(url, SPEC), sink, **arguments)  # type: ignore[arg-type]
 
 
-async def test_it_ends_after_so_much_sound() -> None:
-    ears = Ears()
+async def test_listening_ends_after_the_wanted_seconds() -> None:
+    sink = RecordingSink()
     async with edge(range(5, 50)) as url:
-        summary = await hear(url, ears, seconds=1.21)
-    # 1.21 s are begun chunks of 100 ms: thirteen.
-    assert ears.heard == list(range(5, 18))
+        summary = await hear(url, sink, seconds=1.21)
+    # 1.21 s reach into the thirteenth chunk of 100 ms.
+    assert sink.heard == list(range(5, 18))
     assert summary.chunks == 13
 
 
-async def test_it_ends_when_told_and_when_nobody_takes_any_more() -> None:
+async def test_listening_ends_when_it_is_stopped_and_when_the_sink_ends() -> None:
     stopping = asyncio.Event()
     async with edge(range(10)) as url:
-        ears = Ears()
-        asyncio.get_running_loop().call_later(0.2, stopping.set)
-        await hear(url, ears, stopping=stopping)
-        assert len(ears.heard) == 10
-        ears = Ears(room=3)
-        await hear(url, ears)
-        assert ears.heard == [0, 1, 2]
+        sink = RecordingSink()
+        listening = asyncio.create_task(hear(url, sink, stopping=stopping))
+        await until(lambda: len(sink.heard) == 10)
+        stopping.set()
+        await listening
+        sink = RecordingSink(capacity=3)
+        await hear(url, sink)
+        assert sink.heard == [0, 1, 2]
 
 
-async def test_the_live_line_is_told_with_the_chord_that_sounds() -> None:
+async def test_moments_are_reported_and_the_chord_is_fetched() -> None:
     moments: list[Moment] = []
     asked: list[str] = []
 
@@ -87,13 +89,13 @@ async def test_the_live_line_is_told_with_the_chord_that_sounds() -> None:
         return json.dumps({"streams": [{"stream_id": SPEC.stream_id, "chord": "Am9"}]}).encode()
 
     async with edge(range(10)) as url:
-        await hear(url, Ears(), seconds=1.0, on_moment=moments.append, fetch=fetch)
+        await hear(url, RecordingSink(), seconds=1.0, on_moment=moments.append, fetch=fetch)
     assert moments
     assert moments[0].tier == "normal"
     assert asked == ["/api/streams"]
 
 
-def test_the_chord_is_looked_up_and_anything_else_is_no_chord() -> None:
+def test_the_chord_of_the_stream_is_found_and_any_other_answer_gives_none() -> None:
     body = json.dumps({"streams": [{"stream_id": "other", "chord": "C"}, {"stream_id": "mine", "chord": "Am9"}]})
     assert chord_of(body.encode(), "mine") == "Am9"
     assert chord_of(body.encode(), "nobody's") == ""
@@ -106,7 +108,7 @@ def run(url: str, **options: object) -> int:
     return run_listen(url, SPEC, **arguments)  # type: ignore[arg-type]
 
 
-async def test_a_recording_is_written_and_the_figures_are_told(
+async def test_a_recording_is_written_and_the_figures_are_printed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Signal handlers belong to the main thread, and here the command runs beside the edge.
@@ -123,7 +125,7 @@ async def test_a_recording_is_written_and_the_figures_are_told(
         assert file.getnframes() == 10 * CHUNK_FRAMES
 
 
-def test_the_figures_are_told_in_words() -> None:
+def test_the_figures_are_put_into_words() -> None:
     arrivals = Arrivals()
     arrivals.connecting(0.0)
     for chunk_id in range(20):
@@ -141,6 +143,6 @@ def test_the_figures_are_told_in_words() -> None:
     assert describe(Arrivals().summary(), {}) == "Nothing was heard."
 
 
-def test_the_live_line_is_short() -> None:
+def test_a_moment_is_one_short_line() -> None:
     moment = Moment(seconds=75.0, tier="stable", buffer_s=1.46, jitter_ms=3.21, chord="Am9", underruns=1)
     assert live_line(moment) == "♪ 1:15  stable tier  1.5 s buffered  jitter 3.2 ms  1 underrun  Am9"

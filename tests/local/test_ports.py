@@ -11,7 +11,7 @@ def test_free_ports_are_different_and_can_be_listened_on() -> None:
         assert why_not_free("127.0.0.1", port) is None
 
 
-def test_a_port_in_use_is_told_with_the_program_that_holds_it() -> None:
+def test_a_port_in_use_is_reported_with_the_program_that_uses_it() -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
@@ -33,7 +33,7 @@ def test_a_port_whose_connections_have_just_closed_is_free() -> None:
     assert why_not_free("127.0.0.1", port) is None
 
 
-def test_a_host_that_cannot_be_resolved_or_is_not_ours_is_told() -> None:
+def test_a_host_that_cannot_be_resolved_or_is_not_ours_is_reported() -> None:
     assert "resolved" in (why_not_free("no.such.host.invalid", 80) or "")
     assert "192.0.2.1" in (why_not_free("192.0.2.1", 8000) or "")
 

@@ -1,1 +1,1 @@
-"""`auralis doctor`: what this machine has, and what each lack costs."""
+"""`auralis doctor`: what this machine has, what is missing, and what that costs."""

@@ -1,4 +1,4 @@
-"""What a machine has and what a lack of it costs, in sentences. Pure: observations go in, findings come out."""
+"""What a machine has, and what a lack costs, in sentences. Pure: observations go in, findings come out."""
 
 from __future__ import annotations
 
@@ -11,18 +11,28 @@ Level = Literal["ok", "warn", "fail"]
 GIB: Final = 2**30
 MIB: Final = 2**20
 PYTHON_NEEDED: Final = (3, 12)
+LEAST_MEMORY_BYTES: Final = 768 * MIB
+"""Free memory without which services do not run."""
+GOOD_MEMORY_BYTES: Final = 2 * GIB
+"""Free memory for many streams and for compiling kernels."""
+LEAST_DISK_BYTES: Final = 100 * MIB
+"""Free disk space without which services do not run."""
+GOOD_DISK_BYTES: Final = GIB
+"""Free disk space for compiling kernels."""
+OWN_FILES: Final = 100
+"""Open files of an edge without listeners: bus, libraries, logs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        name: what.
-        level: "ok"; "warn": Auralis runs, with the cost named; "fail": it does not run.
-        observed: what is there.
-        cost: what the lack costs; empty when ok.
-        remedy: what to do; empty when ok.
+        name: of the check.
+        level: "ok"; "warn": Auralis runs, at the cost named; "fail": it does not run.
+        observed: what was found.
+        cost: what the lack costs; empty if ok.
+        remedy: what to do; empty if ok.
     """
 
     name: str
@@ -60,23 +70,28 @@ def judge_system(name: str) -> Finding:
 
 
 def judge_settings(problems: Sequence[str], warnings: Sequence[str]) -> Finding:
-    """The environment and `.env` together."""
+    """The settings of the environment and `.env` together.
+
+    Args:
+        problems: sentences about values that cannot be used.
+        warnings: sentences about settings without effect.
+    """
     if problems:
         return Finding("Settings", "fail", "; ".join(problems), "Nothing starts.", "Change them or remove them.")
     if warnings:
-        return Finding("Settings", "warn", "; ".join(warnings), "What was meant by them does not happen.")
-    return Finding("Settings", "ok", "environment and .env can be used")
+        return Finding("Settings", "warn", "; ".join(warnings), "These settings have no effect.")
+    return Finding("Settings", "ok", "environment and .env are valid")
 
 
 def judge_torch(version: str | None) -> Finding:
-    """Whether torch is there."""
+    """Whether torch is installed; `version` is None if it is not."""
     if version is not None:
         return Finding("torch", "ok", version)
     return Finding(
         "torch",
         "fail",
         "not installed",
-        "There is nothing to render music with.",
+        "Music cannot be rendered.",
         "`uv pip install -e '.[synthesis]'`.",
     )
 
@@ -86,9 +101,9 @@ def judge_device(wanted: str, used: str, *, nvidia_gpu: str | None, torch_has_cu
 
     Args:
         wanted: AURALIS_DEVICE.
-        used: the device that was selected.
-        nvidia_gpu: the name of an NVIDIA GPU that the driver sees, if any.
-        torch_has_cuda: whether this torch was built for CUDA.
+        used: the device that synthesis would select.
+        nvidia_gpu: name of an NVIDIA GPU that the driver sees; None without one.
+        torch_has_cuda: this torch was built for CUDA.
     """
     if wanted not in ("auto", used):
         return Finding(
@@ -110,9 +125,9 @@ def judge_compiler(found: str | None, *, enabled: bool, packaged: bool = False) 
     """Whether kernels can be compiled.
 
     Args:
-        found: path of the C++ compiler, if any.
+        found: path of the C++ compiler; None without one.
         enabled: GPU_ENABLE_COMPILE.
-        packaged: whether compiled kernels for this machine are at hand already.
+        packaged: kernels for this machine come compiled with the installation.
     """
     if not enabled:
         return Finding(
@@ -121,7 +136,7 @@ def judge_compiler(found: str | None, *, enabled: bool, packaged: bool = False) 
             "Set GPU_ENABLE_COMPILE=true.",
         )  # fmt: skip
     if found or packaged:
-        return Finding("Compiler", "ok", found or "none, and none is needed: kernels are packaged")
+        return Finding("Compiler", "ok", found or "none; none is needed, because the kernels are packaged")
     return Finding(
         "Compiler", "warn", "no C++ compiler",
         "Music is rendered eagerly: about a tenth of the streams for the same processor; a few streams work well.",
@@ -130,11 +145,11 @@ def judge_compiler(found: str | None, *, enabled: bool, packaged: bool = False) 
 
 
 def judge_kernel_cache(folder: str, bytes_used: int, *, writable: bool, executable: bool) -> Finding:
-    """The folder of compiled kernels."""
+    """Whether compiled kernels can be kept in a folder and loaded from it."""
     if not writable:
         return Finding(
             "Kernel cache", "warn", f"{folder} cannot be written to",
-            "Every start compiles anew, which takes about a minute.",
+            "Every start compiles the kernels again, which takes about a minute.",
             "Make it writable, or set AURALIS_KERNEL_CACHE to a folder that is.",
         )  # fmt: skip
     if not executable:
@@ -149,81 +164,89 @@ def judge_kernel_cache(folder: str, bytes_used: int, *, writable: bool, executab
 
 
 def judge_port(variable: str, meaning: str, port: int, why_not: str | None, *, if_taken: Level = "warn") -> Finding:
-    """Whether a port of ours can be listened on.
+    """Whether a service can listen on a port.
 
     Args:
-        why_not: half a sentence from `ports.why_not_free`, or None.
-        if_taken: how grave that is: for `auralis up` it is the end, the doctor may be asked while Auralis runs.
+        variable: the setting of the port.
+        meaning: what the port is for, in words.
+        port: 0: a free port is chosen.
+        why_not: half a sentence from `ports.why_not_free`; None if the port is free.
+        if_taken: level of a port that is not free: "fail" for `auralis up`; "warn" for the doctor, because Auralis
+            itself may be running.
     """
     name = f"Port {port}" if port else f"{variable}=0"
     if why_not is None:
         return Finding(name, "ok", f"free for the {meaning}" if port else f"a free port is chosen for the {meaning}")
     return Finding(
         name, if_taken, why_not, f"`auralis up` cannot open the {meaning} there.",
-        f"Stop what holds it, or set {variable} to another port.",
+        f"Stop the program that uses it, or set {variable} to another port.",
     )  # fmt: skip
 
 
 def judge_tools(ffplay: str | None, ffmpeg: str | None) -> Finding:
-    """Programs of ffmpeg, for hearing music in a terminal."""
+    """The programs of ffmpeg, which play music in a terminal; None for each that is not installed."""
     if ffplay and ffmpeg:
         return Finding("ffmpeg", "ok", f"{ffplay}, {ffmpeg}")
     missing = " and ".join(name for name, path in (("ffplay", ffplay), ("ffmpeg", ffmpeg)) if not path)
     return Finding(
-        "ffmpeg", "warn", f"no {missing}", "Music can be heard in the browser and recorded, not piped to a player.",
+        "ffmpeg", "warn", f"no {missing}", "Music plays in the browser and can be recorded, but not piped to a player.",
         "`apt install ffmpeg` or `brew install ffmpeg`.",
     )  # fmt: skip
 
 
 def judge_driver(gpu: str | None, problem: str | None) -> Finding:
-    """The NVIDIA driver, where there is one."""
+    """The NVIDIA driver.
+
+    Args:
+        gpu: names of its GPUs; None without one.
+        problem: why the driver does not answer; None if it does, or is not installed.
+    """
     if problem:
         return Finding(
-            "GPU driver", "warn", problem, "An NVIDIA GPU in this machine is not used.", "Install NVIDIA's driver anew."
+            "GPU driver", "warn", problem, "An NVIDIA GPU in this machine is not used.", "Reinstall NVIDIA's driver."
         )
     return Finding("GPU driver", "ok", gpu or "no NVIDIA GPU; none is needed")
 
 
 def judge_memory(total_bytes: int, available_bytes: int) -> Finding:
-    """Memory of the machine or of the container's limit."""
+    """Memory of the machine, or of the container."""
     observed = f"{available_bytes / GIB:.1f} of {total_bytes / GIB:.1f} GiB free"
-    if available_bytes < 0.75 * GIB:
+    if available_bytes < LEAST_MEMORY_BYTES:
         return Finding(
             "Memory",
             "fail",
             observed,
-            "The system would kill a service when it fills.",
-            "Free 2 GiB, or stop what uses it.",
+            "When memory runs out, the system kills a service.",
+            "Free 2 GiB: stop programs that use much.",
         )
-    if available_bytes < 2 * GIB:
+    if available_bytes < GOOD_MEMORY_BYTES:
         return Finding(
-            "Memory", "warn", observed, "Enough for a few streams; many streams or compiling may not fit.",
-            "Free 2 GiB for comfort.",
+            "Memory", "warn", observed, "It is enough for a few streams; many streams or compiling may not fit.",
+            "Free 2 GiB.",
         )  # fmt: skip
     return Finding("Memory", "ok", observed)
 
 
 def judge_disk(folder: str, free_bytes: int) -> Finding:
-    """Free space where compiled kernels and temporary files go."""
+    """Free disk space for compiled kernels and temporary files."""
     observed = f"{free_bytes / GIB:.1f} GiB free at {folder}"
-    if free_bytes < 100 * MIB:
+    if free_bytes < LEAST_DISK_BYTES:
         return Finding(
             "Disk", "fail", observed, "Kernels cannot be compiled and logs cannot be written.", "Free 1 GiB there."
         )
-    if free_bytes < GIB:
-        return Finding("Disk", "warn", observed, "Compiling kernels may fill it.", "Free 1 GiB there.")
+    if free_bytes < GOOD_DISK_BYTES:
+        return Finding("Disk", "warn", observed, "Compiling kernels may fill the disk.", "Free 1 GiB there.")
     return Finding("Disk", "ok", observed)
 
 
 def judge_open_files(soft_limit: int, max_connections: int) -> Finding:
-    """The limit of open files: each listener takes one."""
-    # A hundred for the bus, libraries and logs.
-    needed = max_connections + 100
+    """Limit of open files of a process, against WS_MAX_CONNECTIONS: each listener takes one."""
+    needed = max_connections + OWN_FILES
     if soft_limit >= needed:
         return Finding("Open files", "ok", f"{soft_limit} allowed")
     return Finding(
         "Open files", "warn", f"{soft_limit} allowed, expected {needed} for WS_MAX_CONNECTIONS={max_connections}",
-        f"Only about {max(0, soft_limit - 100)} listeners can connect.",
+        f"Only about {max(0, soft_limit - OWN_FILES)} listeners can connect.",
         f"`ulimit -n {max(needed, 4096)}` before the start.",
     )  # fmt: skip
 
@@ -233,8 +256,8 @@ def judge_processor(cores: float) -> Finding:
     if cores >= 2:
         return Finding("Processor", "ok", f"{cores:g} cores")
     return Finding(
-        "Processor", "warn", f"{cores:g} core", "Rendering and delivery share it: expect late chunks under load.",
-        "Give it two cores.",
+        "Processor", "warn", f"{cores:g} core", "Rendering and delivery share it; chunks are late under load.",
+        "Provide two cores.",
     )  # fmt: skip
 
 
@@ -242,12 +265,12 @@ def judge_nats(version: str | None, where: str, problem: str | None) -> Finding:
     """The bus.
 
     Args:
-        version: of the server that will be used.
-        where: an address, or the program that will be started.
-        problem: a whole message that says what to do, or None.
+        version: of the server; None if it is not known.
+        where: the server's address, or the program that `auralis up` starts.
+        problem: the message of a `NatsServerError`; None if a server can be used.
     """
     if problem is None:
-        return Finding("NATS", "ok", f"{version or 'version not told'} at {where}")
+        return Finding("NATS", "ok", f"{version or 'unknown version'} at {where}")
     return Finding("NATS", "fail", problem.rstrip("."), "The services cannot reach each other.")
 
 

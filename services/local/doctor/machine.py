@@ -1,4 +1,4 @@
-"""Observations of this machine; `findings.py` judges them. Nothing here imports torch except `torch_device`."""
+"""Looks at this machine, for `findings.py` to judge (shell). Only `torch_device` imports torch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DOTENV: Final = Path(".env")
 
 
 def read_settings() -> tuple[Settings | None, Finding]:
-    """The settings (None where they cannot be used) and how they stand."""
+    """The settings, None if they cannot be used, and the finding about them."""
     try:
         settings = load_settings()
     except SettingsError as error:
@@ -34,7 +34,7 @@ def read_settings() -> tuple[Settings | None, Finding]:
 
 
 def given(name: str) -> str:
-    """What the environment or `.env` says for `name`; empty where neither does, so that a default is no answer."""
+    """The value that the environment or `.env` sets for `name`; empty if neither does, whatever the default is."""
     text = os.environ.get(name, "").strip()
     if not text and name not in os.environ and DOTENV.is_file():
         text = (dotenv_values(DOTENV, interpolate=False, encoding="utf-8-sig").get(name) or "").strip()
@@ -51,14 +51,14 @@ def find_compiler() -> str | None:
 
 
 def memory_limit_bytes() -> int:
-    """Memory of the machine, or of this container where it has less."""
+    """Memory of this machine, or of this container if it has less."""
     total = psutil.virtual_memory().total
     limit = _cgroup_number("memory.max")
     return total if limit is None else min(total, limit)
 
 
 def memory_available_bytes() -> int:
-    """What can be used without swapping, within the container's limit."""
+    """Memory that can be used without swapping, within the container's limit."""
     available = psutil.virtual_memory().available
     limit, used = _cgroup_number("memory.max"), _cgroup_number("memory.current")
     if limit is None or used is None:
@@ -67,7 +67,7 @@ def memory_available_bytes() -> int:
 
 
 def processor_cores() -> float:
-    """Cores that this process may use: affinity, and the container's share."""
+    """Cores that this process may use, by its affinity and the container's quota."""
     cores = (
         float(len(psutil.Process().cpu_affinity()))
         if hasattr(psutil.Process, "cpu_affinity")
@@ -84,7 +84,7 @@ def _cgroup_number(name: str) -> int | None:
     try:
         return int(Path("/sys/fs/cgroup", name).read_text())
     except (OSError, ValueError):
-        # No control groups (macOS), the old kind, or "max".
+        # No control groups (macOS), version 1 of them, or "max".
         return None
 
 
@@ -104,7 +104,7 @@ def existing_parent(folder: Path) -> Path:
 
 
 def open_files_limit() -> int:
-    """How many files this process may open."""
+    """Limit of open files of this process."""
     import resource  # noqa: PLC0415 - Unix only
 
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -142,14 +142,14 @@ def memory() -> Finding:
 
 
 def disk(settings: Settings) -> Finding:
-    """The fuller of the temporary folder's disk and the kernel cache's."""
+    """The disk of the temporary folder or of the kernel cache, whichever has less free space."""
     folders = {existing_parent(kernel_cache(settings)), Path(tempfile.gettempdir())}
     free_bytes, folder = min((shutil.disk_usage(folder).free, str(folder)) for folder in folders)
     return findings.judge_disk(folder, free_bytes)
 
 
 def public_ports(settings: Settings, *, if_taken: Level = "warn") -> list[Finding]:
-    """The two ports that people use."""
+    """The public ports, of player and metrics."""
     wanted = (
         ("AURALIS_PORT", "player and streams", settings.port),
         ("METRICS_PORT", "metrics", settings.metrics_port),
@@ -197,12 +197,12 @@ def cache(settings: Settings) -> Finding:
 
 
 def tools() -> Finding:
-    """Programs of ffmpeg."""
+    """The programs of ffmpeg."""
     return findings.judge_tools(shutil.which("ffplay"), shutil.which("ffmpeg"))
 
 
 def nvidia_gpu() -> tuple[str | None, str | None]:
-    """(names of the GPUs that NVIDIA's driver sees, what is wrong with it); None, None without a driver."""
+    """(names of the GPUs that NVIDIA's driver sees, what is wrong with the driver); None, None without a driver."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return None, None

@@ -1,11 +1,11 @@
-"""Runs a child so that it cannot outlive the supervisor, not even one that was killed with SIGKILL.
+"""Runs a child that cannot outlive the supervisor, even if the supervisor is killed with SIGKILL (shell).
 
     python -m services.local.processes.die_with_parent module services.edge
     python -m services.local.processes.die_with_parent exec /usr/bin/nats-server -c nats.conf
 
-The supervisor holds the other end of the child's standard input and never writes to it. Its end is the supervisor's
-end, on every Unix. A Python module watches it from a thread; a foreign program cannot, so on Linux it asks the kernel
-for SIGKILL when its parent dies, and elsewhere this process stays and watches in its place.
+The supervisor holds the other end of the child's standard input and never writes to it: standard input ends when the
+supervisor ends, on every Unix. A Python module watches it from a thread. Another program cannot, so on Linux the kernel
+sends it SIGKILL when its parent dies, and elsewhere this process stays and watches in the program's place.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ USAGE: Final = (
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run what `arguments` name; returns its exit status (`exec` on Linux does not return)."""
+    """Run the module or program that `arguments` name; returns its exit status (`exec` on Linux does not return)."""
     if len(arguments) < 2 or arguments[0] not in ("module", "exec"):
         sys.stderr.write(f"{USAGE}\n")
         return 2
@@ -36,11 +36,11 @@ def main(arguments: Sequence[str]) -> int:
     if kind == "module":
         watch(_take_stdin(), end_group)
         sys.argv = [target, *rest]
-        # The folder that `python -m` put first on the path is where the module is looked for.
+        # `python -m` has put the working folder first on the path, so the module is found there.
         runpy.run_module(target, run_name="__main__", alter_sys=True)
         return 0
     if die_with_parent(signal.SIGKILL):
-        # The parent may have died before the kernel was asked: then standard input has already ended.
+        # The parent may have died before the kernel knew: then standard input has already ended.
         if select.select([0], [], [], 0)[0]:
             return 1
         os.execvp(target, [target, *rest])  # noqa: S606 - the program and its arguments are the supervisor's own
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def watch(stdin_fd: int, on_end: Callable[[], object]) -> threading.Thread:
-    """Call `on_end` from a thread when `stdin_fd` ends, that is when the supervisor is gone."""
+    """Call `on_end` from a thread when `stdin_fd` ends, that is, when the supervisor is gone."""
 
     def wait() -> None:
         while os.read(stdin_fd, 4096):
@@ -61,7 +61,7 @@ def watch(stdin_fd: int, on_end: Callable[[], object]) -> threading.Thread:
 
 
 def end_group() -> NoReturn:
-    """Kill this process and, where it leads its own group (as under the supervisor), its whole group."""
+    """Kill this process; if it leads a process group, as under the supervisor, kill the whole group."""
     if os.getpgrp() == os.getpid():
         os.killpg(0, signal.SIGKILL)
     os.kill(os.getpid(), signal.SIGKILL)
@@ -69,7 +69,7 @@ def end_group() -> NoReturn:
 
 
 def die_with_parent(signal_number: int) -> bool:
-    """Ask Linux to send `signal_number` when the parent dies; False where that cannot be asked."""
+    """Have Linux send `signal_number` when the parent dies; False on other systems."""
     if sys.platform != "linux":
         return False
     import ctypes  # noqa: PLC0415 - 10 ms that only this branch needs
@@ -79,11 +79,15 @@ def die_with_parent(signal_number: int) -> bool:
 
 
 def run_and_watch(command: Sequence[str], stdin_fd: int) -> int:
-    """Run `command` as a child of this process, in this group; returns its exit status."""
+    """Run `command` as a child in this process group.
+
+    Returns:
+        Its exit status; 128 plus the signal's number if a signal ended it.
+    """
     child = subprocess.Popen(list(command), stdin=subprocess.DEVNULL)  # noqa: S603 - the supervisor's own command
 
     def ignore(_signal: int, _frame: FrameType | None) -> None:
-        # The supervisor signals the whole group: the child has it too, and this process waits for it.
+        # The supervisor signals the whole group: the child gets the signal too, and this process waits for it.
         return
 
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -94,7 +98,7 @@ def run_and_watch(command: Sequence[str], stdin_fd: int) -> int:
 
 
 def _take_stdin() -> int:
-    """Move standard input to a descriptor of its own, so that the module's children do not inherit it."""
+    """Move standard input to another descriptor, which the module's children do not inherit."""
     fd = os.dup(0)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)

@@ -1,4 +1,4 @@
-"""A service's log lines as the supervisor shows them. Pure."""
+"""A child's log lines as people read them. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final
 LEVELS: Final[Mapping[str, int]] = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 _NOT_SHOWN: Final = frozenset({"event", "level", "timestamp", "service", "instance", "logger"})
 MAX_LINE_BYTES: Final = 16_384
-"""A longer line is cut, so that a child that never ends its line cannot fill the memory."""
+"""Longer lines are cut, so that a child that never ends its line cannot fill the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +18,11 @@ class LogLine:
     """One line of output.
 
     Attributes:
-        text: the line as people read it.
-        level: of `LEVELS`; a line that is not a log event counts as info.
-        event: the event's name; empty when the line is not a log event.
+        text: the line for people.
+        level: one of the numbers in `LEVELS`; a line that is not a log event counts as info.
+        event: name of the event; empty if the line is not a log event.
         fields: the event's fields.
-        raw: the line as it was written.
+        raw: the line as the child wrote it.
     """
 
     text: str
@@ -33,7 +33,7 @@ class LogLine:
 
 
 def read_line(raw: bytes) -> LogLine:
-    """Read one line of a child's output: a JSON log event, or anything."""
+    """Read one line of a child's output: a log event in JSON, or any other text."""
     text = raw.decode("utf-8", "replace").rstrip()
     if text.startswith("{"):
         try:
@@ -42,26 +42,26 @@ def read_line(raw: bytes) -> LogLine:
             value = None
         if isinstance(value, dict) and isinstance(value.get("event"), str):
             level = LEVELS.get(str(value.get("level", "info")).lower(), LEVELS["info"])
-            return LogLine(_show(value), level, value["event"], value, text)
+            return LogLine(_text(value), level, value["event"], value, text)
     return LogLine(text, raw=text)
 
 
-def _show(value: Mapping[str, Any]) -> str:
+def _text(value: Mapping[str, Any]) -> str:
     parts = [str(value["event"])]
     trace = ""
     for name, each in value.items():
         if name == "exception":
             trace = f"\n{each}"
         elif name not in _NOT_SHOWN:
-            parts.append(f"{name}={_show_value(each)}")
+            parts.append(f"{name}={_value_text(each)}")
     return " ".join(parts) + trace
 
 
-def _show_value(value: Any) -> str:
+def _value_text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, str):
-        # What a client sends must not look like a line of its own.
+        # Text from clients must not look like a line of its own.
         return value if value and value.isprintable() and " " not in value else repr(value)
     return json.dumps(value, ensure_ascii=False, default=str)
 
@@ -74,10 +74,10 @@ class LineSplitter:
         self._cut = False
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The lines that `data` completes, without their ends."""
+        """The lines that `data` completes, without their newlines."""
         *lines, rest = (self._rest + data).split(b"\n")
         if self._cut and lines:
-            # The end of a line whose beginning was already given out, cut.
+            # The first line is the end of one that was cut and returned already.
             lines = lines[1:]
             self._cut = False
         lines = [line if len(line) <= MAX_LINE_BYTES else _shortened(line) for line in lines]
@@ -90,7 +90,7 @@ class LineSplitter:
         return lines
 
     def end(self) -> list[bytes]:
-        """What is left when the stream ends."""
+        """The unfinished line when the stream has ended, if there is one."""
         rest, self._rest = self._rest, b""
         return [rest] if rest and not self._cut else []
 

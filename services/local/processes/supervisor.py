@@ -1,4 +1,4 @@
-"""Keeps a handful of processes alive, shows what they say, and leaves none behind."""
+"""Keeps a few child processes running, passes on their output, and leaves none behind (shell)."""
 
 from __future__ import annotations
 
@@ -19,19 +19,21 @@ from services.local.processes.log_lines import LineSplitter, LogLine, read_line
 from services.local.processes.restarts import GiveUp, Restart, RestartPolicy, RestartState, describe_status
 
 TAIL_LINES: Final = 12
-"""So many of a child's last lines are shown when it dies."""
+"""Last lines of a child that are reported when it dies."""
+CLOSE_TIMEOUT_S: Final = 1.0
+"""How long a child's output may stay open after its end: a process that left the group can hold it open."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChildSpec:
-    """A process to keep alive.
+    """A process to keep running.
 
     Attributes:
         name: for people.
-        module: a Python module to run with this interpreter, or empty.
-        command: a program and its arguments, where `module` is empty; arguments for the module otherwise.
-        environ: what differs from the supervisor's own environment.
-        stop_order: children of a lower number are stopped first.
+        module: Python module to run with this interpreter; empty to run a program.
+        command: the module's arguments; without a module, a program and its arguments.
+        environ: variables that are added to the supervisor's own environment.
+        stop_order: children with lower numbers are stopped first.
     """
 
     name: str
@@ -47,7 +49,10 @@ class ChildSpec:
 
 
 class Observer(Protocol):
-    """What the supervisor tells. `line` is called from threads, the others from the event loop; none may block."""
+    """Receives what happens to the children.
+
+    `line` is called from threads, the other methods from the event loop. None of them may block.
+    """
 
     def started(self, name: str, pid: int) -> None:
         """A child was started, for the first time or again."""
@@ -58,21 +63,28 @@ class Observer(Protocol):
         ...
 
     def ended(self, name: str, how: str, last_lines: Sequence[str], decision: Restart | GiveUp) -> None:
-        """A child ended unasked; `decision` is what happens now."""
+        """A child ended unasked.
+
+        Args:
+            name: of the child.
+            how: its exit status in words.
+            last_lines: the end of its output, at most `TAIL_LINES` lines.
+            decision: what the supervisor does about it.
+        """
         ...
 
 
 class Supervisor:
-    """Runs children until it is told to stop or one of them cannot be helped.
+    """Runs children until `stop` is called or a restart of one of them could not help.
 
-    Each child leads its own process group: a Ctrl-C in the terminal reaches the supervisor alone, and stopping a child
-    stops whatever it started.
+    Each child leads a process group of its own: Ctrl-C in the terminal reaches the supervisor alone, and stopping a
+    child also stops the processes that it started.
 
     Args:
-        children: what to run.
-        observer: is told of starts, lines and ends.
-        policy: when and whether to start again.
-        stop_timeout_s: between SIGTERM and SIGKILL.
+        children: the processes.
+        observer: receives starts, lines and ends.
+        policy: whether and when a child is restarted.
+        stop_timeout_s: seconds between SIGTERM and SIGKILL.
         clock: monotonic seconds.
     """
 
@@ -92,30 +104,30 @@ class Supervisor:
         self._clock = clock
         self._running: dict[str, _Running] = {}
         self._stopping = asyncio.Event()
-        self._hurry = asyncio.Event()
+        self._kill_now = asyncio.Event()
         self._gave_up: str | None = None
 
     @property
     def gave_up(self) -> str | None:
-        """Why everything was stopped without being asked to, as a sentence; None while it was not."""
+        """Why the supervisor stopped everything by itself, as a sentence; None if it did not."""
         return self._gave_up
 
     def stop(self) -> None:
-        """Stop everything: SIGTERM, a bounded wait, SIGKILL. Called again, the wait ends at once."""
+        """Stop everything: SIGTERM, a bounded wait, SIGKILL. A second call skips the wait."""
         if self._stopping.is_set():
-            self._hurry.set()
+            self._kill_now.set()
         self._stopping.set()
 
     async def run(self) -> None:
-        """Start all children and keep them alive; returns when the last one has ended."""
+        """Start all children and keep them running; returns when the last one has ended."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 for child in self._children:
-                    tasks.create_task(self._keep(child), name=f"keep {child.name}")
+                    tasks.create_task(self._keep_running(child), name=f"keep {child.name} running")
         finally:
             await self._end_all()
 
-    async def _keep(self, child: ChildSpec) -> None:
+    async def _keep_running(self, child: ChildSpec) -> None:
         state = RestartState(self._policy)
         while not self._stopping.is_set():
             started_s = self._clock()
@@ -144,7 +156,7 @@ class Supervisor:
 
     async def _end_all(self) -> None:
         for order in sorted({child.stop_order for child in self._children}):
-            ends = [each.end(self._stop_timeout_s, self._hurry) for each in self._running.values()
+            ends = [each.end(self._stop_timeout_s, self._kill_now) for each in self._running.values()
                     if each.child.stop_order == order]  # fmt: skip
             await asyncio.gather(*ends)
 
@@ -152,8 +164,8 @@ class Supervisor:
 class _Running:
     """One process, with a thread that reads its output and one that waits for its end.
 
-    Threads and not asyncio's own subprocesses: output must go on being read whatever the loop does, and the end of the
-    process must be seen even while something that it started holds its output open.
+    It uses threads instead of asyncio's subprocesses: the output must be read while the loop is busy, and the end must
+    be seen while a process that the child started still holds the output open.
     """
 
     def __init__(self, child: ChildSpec, on_line: Callable[[str, LogLine], None]) -> None:
@@ -183,21 +195,20 @@ class _Running:
         assert status is not None  # noqa: S101 - for the type checker: `exited` is set after it
         return status
 
-    async def end(self, timeout_s: float, hurry: asyncio.Event) -> None:
-        """SIGTERM to the group, wait, SIGKILL to what is left of it."""
+    async def end(self, timeout_s: float, kill_now: asyncio.Event) -> None:
+        """Send SIGTERM to the group, wait, send SIGKILL to the processes that are left."""
         if not self.exited.is_set():
             self._signal_group(signal.SIGTERM)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(_first_of(self.exited, hurry), timeout_s)
+                await asyncio.wait_for(_first_of(self.exited, kill_now), timeout_s)
         await self.sweep()
 
     async def sweep(self) -> None:
-        """Kill what is left of the group and read its output to the end."""
+        """Kill the processes that are left in the group and read the output to its end."""
         self._signal_group(signal.SIGKILL)
         await self.exited.wait()
-        # Only a process that left the group can still hold the output open: it is not waited for.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._closed.wait(), 1.0)
+            await asyncio.wait_for(self._closed.wait(), CLOSE_TIMEOUT_S)
         assert self._process.stdin is not None  # noqa: S101 - for the type checker: it is a pipe
         self._process.stdin.close()
 
@@ -211,11 +222,11 @@ class _Running:
         splitter = LineSplitter()
         with stdout:
             while data := stdout.read(65_536):
-                self._take(splitter.feed(data))
-        self._take(splitter.end())
-        self._tell(self._closed)
+                self._pass_on(splitter.feed(data))
+        self._pass_on(splitter.end())
+        self._set(self._closed)
 
-    def _take(self, lines: Sequence[bytes]) -> None:
+    def _pass_on(self, lines: Sequence[bytes]) -> None:
         for raw in lines:
             line = read_line(raw)
             self.tail.append(line.text)
@@ -223,10 +234,10 @@ class _Running:
 
     def _wait(self) -> None:
         self._process.wait()
-        self._tell(self.exited)
+        self._set(self.exited)
 
-    def _tell(self, event: asyncio.Event) -> None:
-        # The loop may be closed already when a straggler's output ends.
+    def _set(self, event: asyncio.Event) -> None:
+        # The loop may be closed already when the output of a process that left the group ends.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(event.set)
 

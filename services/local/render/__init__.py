@@ -1,1 +1,1 @@
-"""`auralis render`: sound to a file, its loudness, and pictures of the score."""
+"""`auralis render`: a stream as a WAV file, its loudness, and a picture of sound and score."""

@@ -1,4 +1,4 @@
-"""A picture of rendered sound and of the score behind it, for `auralis render --plot`. Needs matplotlib."""
+"""A picture of rendered sound and its score, by matplotlib (shell)."""
 
 from __future__ import annotations
 
@@ -46,19 +46,21 @@ _HIGHEST_HZ: Final = 20_000.0
 _SPECTROGRAM_ROWS: Final = 360
 _SPECTROGRAM_COLUMNS: Final = 1200
 _FLOOR_DB: Final = -108.0
+"""Level of the darkest colour."""
 _TOP_DB: Final = -30.0
+"""Level of the brightest colour."""
 _SHORT_TERM_S: Final = 3.0
 _MOMENTARY_S: Final = 0.4
 
 
 def draw(spec: StreamSpec, wav: Path, picture: Path, *, start_block: int) -> None:
-    """Draw score, waveform, spectrogram and loudness of a rendered file, one above the other.
+    """Draw score, waveform, spectrogram and loudness of a rendered file, one below the other.
 
     Args:
-        spec: what was rendered.
+        spec: the stream that was rendered.
         wav: 16-bit stereo WAV file.
-        picture: where to; its suffix decides the format.
-        start_block: the block that the file begins with.
+        picture: file to write; its suffix decides the format.
+        start_block: first block of the file.
 
     Raises:
         OSError: a file cannot be read or written.
@@ -89,7 +91,7 @@ def draw(spec: StreamSpec, wav: Path, picture: Path, *, start_block: int) -> Non
 
 
 def _read(wav: Path) -> NDArray[np.float32]:
-    """float32 [frames, 2] of full scale."""
+    """The sound of a WAV file: float32 [frames, 2], full scale is 1."""
     with wave.open(str(wav)) as file:
         raw = file.readframes(file.getnframes())
         return np.frombuffer(raw, "<i2").reshape(-1, file.getnchannels()).astype(np.float32) / np.float32(32768)
@@ -116,7 +118,7 @@ def _draw_score(panel: Axes, score: ScoreView, seconds: float) -> None:
         places = score.of(layer)
         if not len(places):
             continue
-        # A short note must still be seen.
+        # A short note must stay visible.
         end_s = np.maximum(score.end_s[places], score.begin_s[places] + 0.002 * seconds)
         begin_s, pitch = score.begin_s[places], score.pitch_midi[places]
         corners = np.stack(
@@ -153,7 +155,7 @@ def _draw_score(panel: Axes, score: ScoreView, seconds: float) -> None:
 
 
 def _write_chords(panel: Axes, score: ScoreView, seconds: float, height: float) -> None:
-    """Names of chords, each where it begins; a name that would touch the one before it is left out."""
+    """Write each chord's name where it begins; leave out a name that would overlap the one before it."""
     free_s = -1.0
     for chord in score.chords:
         panel.plot([chord.at_s] * 2, [height - 1.5, height + 2.2], color=_FAINT, linewidth=0.8, alpha=0.7)
@@ -183,7 +185,7 @@ def _draw_spectrogram(panel: Axes, sound: NDArray[np.float32], seconds: float) -
     _label(panel, "Hz")
     image = spectrogram_db(sound)
     panel.grid(visible=False)
-    # Drawn over exponents of 2, because a picture's rows are evenly spaced.
+    # The vertical axis is log2 of the frequency: the rows of an image are evenly spaced.
     low, high = np.log2(_LOWEST_HZ), np.log2(_HIGHEST_HZ)
     panel.imshow(
         image, origin="lower", aspect="auto", extent=(0.0, seconds, low, high), cmap=_HEAT, vmin=_FLOOR_DB,
@@ -194,11 +196,16 @@ def _draw_spectrogram(panel: Axes, sound: NDArray[np.float32], seconds: float) -
 
 
 def spectrogram_db(sound: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Levels in dB, float32 [rows, columns]: rows evenly spaced in pitch from 30 Hz to 20 kHz, columns in time.
+    """Levels over time and pitch.
 
-    A full-scale sine is about 0 dB. A column holds the mean power of its time, so that short notes are not missed.
+    Args:
+        sound: float32 [frames, 2].
+
+    Returns:
+        float32 [rows, columns] in dB; a full-scale sine is about 0. Rows are evenly spaced in pitch from 30 Hz to
+        20 kHz. A column is the mean power of its time, so that no short note is missed.
     """
-    # Mirrored at both ends: a cut there would look like a click.
+    # Both ends are mirrored: a cut would look like a click.
     mono = np.pad(sound.mean(axis=1), _FFT_FRAMES // 2, mode="reflect" if len(sound) > _FFT_FRAMES else "constant")
     hop = int(min(max(len(sound) / (2 * _SPECTROGRAM_COLUMNS), 512), _FFT_FRAMES))
     starts = np.arange(0, max(len(sound), 1), hop)
@@ -209,7 +216,7 @@ def spectrogram_db(sound: NDArray[np.float32]) -> NDArray[np.float32]:
     hz = np.geomspace(_LOWEST_HZ, _HIGHEST_HZ, _SPECTROGRAM_ROWS + 1)
     middle = np.sqrt(hz[1:] * hz[:-1])
     bins = middle * _FFT_FRAMES / SAMPLE_RATE_HZ
-    # Wide rows high up take the loudest of their bins, narrow ones low down lie between two.
+    # High rows span several bins and take the loudest; low rows lie between two bins and interpolate.
     edges = np.maximum(np.floor(hz * _FFT_FRAMES / SAMPLE_RATE_HZ).astype(np.int64), 1)
     wide = np.diff(edges) >= 2
     image = np.empty((_SPECTROGRAM_ROWS, columns), np.float32)

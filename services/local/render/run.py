@@ -1,4 +1,4 @@
-"""What `auralis render` shows while services/synthesis renders to a file."""
+"""`auralis render` (shell): renders a stream to a WAV file, shows progress, and describes the result."""
 
 from __future__ import annotations
 
@@ -17,11 +17,22 @@ from services.local.doctor import machine
 EXIT_FAILED: Final = 1
 EXIT_SETTINGS: Final = 2
 PICTURE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".svg", ".pdf", ".webp")
-"""What matplotlib writes and people open."""
+"""Formats that matplotlib writes and common programs open."""
 
 
 def run_render(spec: StreamSpec, path: Path, *, seconds: float, start_block: int, plot: Path | None = None) -> int:
-    """Render to `path`, and draw it to `plot` if that is given; returns the exit status."""
+    """Render a stream to a WAV file, and draw it if `plot` is given.
+
+    Args:
+        spec: the stream.
+        path: WAV file to write.
+        seconds: of sound.
+        start_block: first block, seconds since the Unix epoch.
+        plot: picture to write; None: none.
+
+    Returns:
+        Exit status: 0, 1 if a file cannot be written or the device is missing, 2 for unusable settings.
+    """
     settings, finding = machine.read_settings()
     if settings is None:
         sys.stderr.write(f"{finding.sentence}\n")
@@ -31,7 +42,7 @@ def run_render(spec: StreamSpec, path: Path, *, seconds: float, start_block: int
             sys.stderr.write(f"{file}: the folder {file.parent} does not exist.\n")
             return EXIT_FAILED
     if plot:
-        # Said before minutes of rendering, not after them.
+        # Checked before minutes of rendering.
         problem = plot_problem(plot)
         if problem:
             sys.stderr.write(f"{problem}\n")
@@ -58,17 +69,17 @@ def run_render(spec: StreamSpec, path: Path, *, seconds: float, start_block: int
             enable_compile=synthesis.enable_compile,
             kernel_cache=Path(synthesis.kernel_cache).expanduser() if synthesis.kernel_cache else None,
         )
-        told = ""
+        shown_stage = ""
 
-        def tell(stage: str, fraction: float) -> None:
-            nonlocal told
+        def show_progress(stage: str, fraction: float) -> None:
+            nonlocal shown_stage
             bars.update(warming, description=stage, completed=round(1000 * fraction))
-            if stage != told and not console.is_terminal:
+            if stage != shown_stage and not console.is_terminal:
                 # Compiling takes a minute or two: silence would look like a fault.
                 console.print(f"{stage} …")
-            told = stage
+            shown_stage = stage
 
-        renderer.warm_up(tell)
+        renderer.warm_up(show_progress)
         bars.update(warming, visible=False)
         rendering = bars.add_task(f"rendering {spec.stream_id}", total=1000)
         try:
@@ -87,7 +98,7 @@ def run_render(spec: StreamSpec, path: Path, *, seconds: float, start_block: int
             renderer.close()
     sys.stdout.write(f"{describe(path, result.seconds, result.wall_s, result.peak, result.mode)}\n")
     if renderer.eager_reason:
-        sys.stderr.write(f"Rendered eagerly, several times slower than compiled: {renderer.eager_reason}.\n")
+        sys.stderr.write(f"Rendered eagerly, which is several times slower than compiled: {renderer.eager_reason}.\n")
     if plot:
         from services.local.render.plot import draw  # noqa: PLC0415 - matplotlib: an extra, and a second
 
@@ -102,7 +113,7 @@ def run_render(spec: StreamSpec, path: Path, *, seconds: float, start_block: int
 
 
 def plot_problem(plot: Path) -> str:
-    """Why nothing can be drawn to `plot`; empty when it can."""
+    """Why a picture cannot be drawn to `plot`; empty if it can."""
     if plot.suffix.lower() not in PICTURE_SUFFIXES:
         return f"{plot}: got {plot.suffix or 'no suffix'!r}, expected a picture: {', '.join(PICTURE_SUFFIXES)}."
     if importlib.util.find_spec("matplotlib") is None:
@@ -111,7 +122,15 @@ def plot_problem(plot: Path) -> str:
 
 
 def describe(path: Path, seconds: float, wall_s: float, peak: float, mode: str) -> str:
-    """What was rendered, in a sentence."""
+    """The result in one sentence.
+
+    Args:
+        path: WAV file that was written.
+        seconds: of sound.
+        wall_s: seconds that rendering took.
+        peak: largest absolute sample, full scale is 1.
+        mode: "compiled" or "eager".
+    """
     from services.local.render.loudness import integrated_lufs  # noqa: PLC0415 - numpy, and only at the end
 
     lufs = integrated_lufs(path)

@@ -1,4 +1,4 @@
-"""What a stretch of a stream's score looks like: notes, chords and sections on one line of time, for pictures. Pure."""
+"""A span of a stream's score for pictures: notes, chords and sections over time. Pure."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from services.synthesis.score.compose import compose_section
 from services.synthesis.score.events import Layer
 from services.synthesis.score.form import PARTS, plan_form
 
-_PRIME: Final = "\u2032"
+_PRIME: Final = "\u2032"  # follows a section's letter each time the section returns
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Something that begins at a time of the stretch."""
+    """A name at the time in the span where it begins."""
 
     at_s: float
     text: str
@@ -27,14 +27,14 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class ScoreView:
-    """A stretch of a score. Times are in seconds from its beginning; what began before it begins with it.
+    """A span of a score. Times are seconds from the span's beginning; earlier beginnings are moved to 0.
 
     Attributes:
-        begin_s, end_s, pitch_midi, gain: float64 [notes], keys held, that is without the tails of their sound.
-        layer: uint8 [notes], see Layer.
-        chords: where each begins, with its name.
-        sections: where each begins, with its letter, and a prime for each time that it was there before.
-        parts: where the quarters of the sections begin.
+        begin_s, end_s, pitch_midi, gain: float64 [notes]; a note ends when its key is released, before its tail.
+        layer: uint8 [notes], values of Layer.
+        chords: beginning and name of each chord.
+        sections: beginning and letter of each section, with a prime for each earlier visit.
+        parts: beginnings of the sections' quarters.
     """
 
     begin_s: NDArray[np.float64]
@@ -47,18 +47,18 @@ class ScoreView:
     parts: tuple[float, ...]
 
     def of(self, layer: Layer) -> NDArray[np.intp]:
-        """Places of a layer's notes."""
+        """Indices of a layer's notes."""
         return np.flatnonzero(self.layer == layer)
 
 
 def view_score(spec: StreamSpec, start_block: int, seconds: float) -> ScoreView:
-    """The score of `spec` from `start_block` (seconds since the epoch) on, at its intensity."""
+    """The score of `spec` from `start_block` (seconds since the Unix epoch) on, at the spec's intensity."""
     columns: list[NDArray[np.float64]] = []
     chords: list[Mark] = []
     sections: list[Mark] = []
     parts: list[float] = []
     end = start_block + seconds
-    # Notes of the section before still sound at the beginning.
+    # Notes of the section before may still be held at the beginning.
     for number in range(max(start_block // SECTION_S - 1, 0), int(-(-end // SECTION_S))):
         offset_s = float(number * SECTION_S - start_block)
         section = compose_section(spec, number)
@@ -95,7 +95,7 @@ def view_score(spec: StreamSpec, start_block: int, seconds: float) -> ScoreView:
 
 
 def _within(marks: list[Mark], seconds: float) -> tuple[Mark, ...]:
-    """Marks that begin in the stretch, and the one that it begins with, at 0."""
+    """Marks that begin inside the span, after the one that holds at its beginning, moved to 0."""
     before = [mark for mark in marks if mark.at_s <= 0.0]
     first = [Mark(0.0, before[-1].text)] if before else []
     return (*first, *(mark for mark in marks if 0.0 < mark.at_s < seconds))

@@ -1,1 +1,1 @@
-"""`auralis soak`: the whole system under listeners for hours, and its report."""
+"""`auralis soak`: the whole system under listeners for hours, and a verdict about leaks."""

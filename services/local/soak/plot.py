@@ -1,4 +1,4 @@
-"""A picture of a soak: memory, open files and tasks of each process over time. Needs matplotlib."""
+"""A picture of a soak, by matplotlib (shell): memory, open files and tasks of each process over time."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def draw(report: SoakReport, samples: Mapping[str, Sequence[Sample]], picture: P
     """Draw a soak.
 
     Args:
-        report: for the heading.
-        samples: by process, in time.
-        picture: where to; its suffix decides the format.
+        report: the figures.
+        samples: of each process, by time.
+        picture: file to write; its suffix decides the format.
     """
     names = [each.name for each in report.processes]
     figure = Figure(figsize=(12, 2.1 * len(names) + 2.2), facecolor=_PAPER, layout="constrained")
@@ -51,7 +51,7 @@ def draw(report: SoakReport, samples: Mapping[str, Sequence[Sample]], picture: P
         axes.set_ylim(bottom=0)
         axes.legend(loc="lower right", fontsize=8, frameon=False, labelcolor=_QUIET, ncols=3)
     p99 = report.jitter_ms.get("p99")
-    heading = f"Soak of {report.minutes:.0f} minutes, {report.listeners} listeners at a time, minutes below"
+    heading = f"Soak of {report.minutes:.0f} minutes with {report.listeners} listeners at a time; time in minutes"
     if p99 is not None:
         heading += f"; delivery jitter p99 {p99:.1f} ms"
     figure.suptitle(heading, color=_INK)

@@ -1,12 +1,17 @@
-"""What a soak found: each process's slopes and the listeners' figures, as text and as JSON. Pure."""
+"""The result of a soak, as text and as JSON: slopes of each process, figures of the listeners. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from services.runtime.slope import Growth, growth
+
+MAX_ERRORS: Final = 50
+"""Different error messages that are counted; overflow: later ones count as "others"."""
+MAX_ERROR_LENGTH: Final = 120
+"""Characters of an error message that are kept; servers may send anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,10 +20,10 @@ class Sample:
 
     Attributes:
         time_s: seconds since the soak began.
-        rss_mb, uss_mb: resident and unique memory, MiB.
+        rss_mb, uss_mb: resident and unique memory, in MiB.
         open_files: files, sockets and pipes.
         threads: of the process.
-        tasks: asyncio tasks; None for a process that is not ours.
+        tasks: asyncio tasks; None for NATS.
     """
 
     time_s: float
@@ -31,15 +36,16 @@ class Sample:
 
 @dataclass(slots=True)
 class ListenerCounts:
-    """What all listeners of a soak together saw.
+    """Figures of all listeners of a soak.
 
     Attributes:
         sessions: connections that began, by format.
-        chunks: of 100 ms, over WebSocket; `http_bytes` over HTTP.
-        gaps: chunks that were missing between two that came.
+        chunks: chunks of 100 ms that arrived over WebSocket.
+        http_bytes: bytes that arrived over HTTP.
+        gaps: chunks that were missing between two that arrived.
         steered: changes of a stream while listening.
-        underruns: as the listeners reported them.
-        errors: sessions that ended as they should not have, by what was said.
+        underruns: as the listeners report them.
+        errors: sessions that failed, by message.
     """
 
     sessions: dict[str, int] = field(default_factory=dict)
@@ -51,19 +57,24 @@ class ListenerCounts:
     errors: dict[str, int] = field(default_factory=dict)
 
     def began(self, format_: str) -> None:
-        """A session has."""
+        """A session began."""
         self.sessions[format_] = self.sessions.get(format_, 0) + 1
 
-    def failed(self, words: str) -> None:
-        """A session has ended with an error."""
-        # Bounded: what a server says may hold anything.
-        key = words[:120] if len(self.errors) < 50 else "others"
+    def failed(self, message: str) -> None:
+        """A session failed."""
+        key = message[:MAX_ERROR_LENGTH] if len(self.errors) < MAX_ERRORS else "others"
         self.errors[key] = self.errors.get(key, 0) + 1
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessReport:
-    """One process over the whole soak; memory in MiB, slopes per hour after warm-up."""
+    """One process over the whole soak.
+
+    Attributes:
+        name: of the process.
+        rss, uss: growth of resident and unique memory, in MiB.
+        open_files, threads, tasks: at the first and last sample.
+    """
 
     name: str
     rss: Growth
@@ -75,7 +86,16 @@ class ProcessReport:
 
 @dataclass(frozen=True, slots=True)
 class SoakReport:
-    """Everything. `jitter_ms`: lateness of all chunks that were written, by percentile."""
+    """The result of a soak.
+
+    Attributes:
+        minutes: how long it took.
+        listeners: how many listened at a time.
+        counts: figures of the listeners.
+        processes: figures of each process.
+        jitter_ms: lateness of all chunks that edges wrote, by percentile.
+        late_ratio: share of these chunks that were more than 50 ms late; None without chunks.
+    """
 
     minutes: float
     listeners: int
@@ -86,11 +106,11 @@ class SoakReport:
 
     @property
     def leaks(self) -> list[str]:
-        """Processes whose memory grows beyond doubt."""
+        """Names of the processes whose memory leaks, with statistical certainty."""
         return [each.name for each in self.processes if each.rss.leak]
 
     def to_json(self) -> dict[str, Any]:
-        """As one object."""
+        """The report as a JSON object."""
         return asdict(self) | {"leaks": self.leaks}
 
 
@@ -103,31 +123,32 @@ def soak_report(
     jitter_before: Mapping[float, float],
     jitter_after: Mapping[float, float],
 ) -> SoakReport:
-    """Put it together.
+    """Make the report.
 
     Args:
-        samples: by process, in time.
-        counts: of the listeners.
-        minutes: how long it took.
-        listeners: how many listened at once.
-        jitter_before, jitter_after: lateness in ms of all chunks: cumulative counts by upper bound.
+        samples: of each process, by time.
+        counts: figures of the listeners.
+        minutes: how long the soak took.
+        listeners: how many listened at a time.
+        jitter_before, jitter_after: the edges' histogram of lateness in ms, at the beginning and the end: cumulative
+            counts by upper bound.
     """
     from services.telemetry.exposition.histograms import counted_since, quantile  # noqa: PLC0415 - `auralis --help` does not need it
 
     jitter = counted_since(jitter_before, jitter_after)
-    every, in_time = jitter.get(float("inf"), 0.0), jitter.get(50.0, 0.0)
+    total, in_time = jitter.get(float("inf"), 0.0), jitter.get(50.0, 0.0)
     return SoakReport(
         minutes=round(minutes, 2),
         listeners=listeners,
         counts=counts,
         processes=[_process(name, each) for name, each in samples.items() if each],
         jitter_ms={f"p{percent}": quantile(jitter, percent / 100) for percent in (50, 95, 99)},
-        late_ratio=1 - in_time / every if every > 0 else None,
+        late_ratio=1 - in_time / total if total > 0 else None,
     )
 
 
 def lines(report: SoakReport) -> list[str]:
-    """For people."""
+    """The report as lines of text."""
     counts = report.counts
     formats = ", ".join(f"{name} {number}" for name, number in sorted(counts.sessions.items()))
     http_mb = counts.http_bytes / 2**20
@@ -142,8 +163,8 @@ def lines(report: SoakReport) -> list[str]:
     jitter = ", ".join(f"{name} {value:.1f} ms" for name, value in report.jitter_ms.items() if value is not None)
     if report.late_ratio is not None:
         found.append(f"  delivery jitter   {jitter}; {100 * (1 - report.late_ratio):.2f} % within 50 ms")
-    for words, number in sorted(counts.errors.items()):
-        found.append(f"  error             {number} x {words}")
+    for message, number in sorted(counts.errors.items()):
+        found.append(f"  error             {number} x {message}")
     found += [
         "",
         (

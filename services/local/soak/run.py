@@ -1,4 +1,4 @@
-"""`auralis soak`: the whole system under listeners that come and go, and what it does to memory, files and tasks."""
+"""`auralis soak` (shell): runs the whole system under listeners and samples memory, files and tasks."""
 
 from __future__ import annotations
 
@@ -18,14 +18,22 @@ import httpx
 import psutil
 
 from services.local.ports import free_ports
+from services.local.processes.background import last_lines
 from services.local.soak.listeners import crowd
 from services.local.soak.report import ListenerCounts, Sample, SoakReport, lines, soak_report
 
 READY_TIMEOUT_S: Final = 900.0
-"""Kernels are compiled at the very first start."""
+"""How long the system may take to be ready: the first start on a machine compiles kernels."""
 STOP_TIMEOUT_S: Final = 30.0
+"""Time between SIGINT and SIGKILL at the end."""
 MAX_SAMPLES: Final = 3000
-"""Of each process; a longer soak looks less often."""
+"""Samples of each process; a longer soak samples less often."""
+LEAST_SAMPLE_EVERY_S: Final = 2.0
+"""Shortest time between two samples."""
+_READY_POLL_S: Final = 0.5
+"""Pause between two looks at the system's log."""
+_LOG_LINES: Final = 20
+"""Lines of the system's log that are shown with an error."""
 _JITTER: Final = "chunk_delivery_jitter_ms"
 _MIB: Final = 2**20
 
@@ -42,13 +50,16 @@ class System:
 
 
 def run(*, seconds: float, listeners: int, output: Path, as_json: bool) -> int:
-    """Run a soak and print its report; returns the exit status: 1 where a leak was found or the system ended.
+    """Run a soak and print its report.
 
     Args:
         seconds: how long listeners come and go.
-        listeners: how many at once.
-        output: folder for `soak.json`, `soak.png` (where matplotlib is installed) and the services' log.
+        listeners: how many listen at a time.
+        output: folder for `soak.json`, `soak.png` (if matplotlib is installed) and the services' log.
         as_json: print the report as JSON.
+
+    Returns:
+        Exit status: 0, or 1 if a process leaks or the system ended.
     """
     output.mkdir(parents=True, exist_ok=True)
     try:
@@ -71,7 +82,7 @@ def run(*, seconds: float, listeners: int, output: Path, as_json: bool) -> int:
 
 
 class SoakError(Exception):
-    """The system did not start, or ended by itself; the message says what it said last."""
+    """The system did not start, or ended by itself; the message holds the end of its log."""
 
 
 async def _soak(seconds: float, listeners: int, output: Path) -> tuple[dict[str, list[Sample]], SoakReport]:
@@ -82,12 +93,12 @@ async def _soak(seconds: float, listeners: int, output: Path) -> tuple[dict[str,
         print(f"soak: playing at {system.edge_url}, dashboard at {system.telemetry_url}", file=sys.stderr, flush=True)  # noqa: T201 - as above
         before = await _metrics(http, system)
         began_s = time.monotonic()
-        every_s = max(2.0, seconds / MAX_SAMPLES)
+        every_s = max(LEAST_SAMPLE_EVERY_S, seconds / MAX_SAMPLES)
         crowding = asyncio.create_task(crowd(system.edge_url, listeners, counts))
         try:
             while (passed_s := time.monotonic() - began_s) < seconds:
                 if system.process.returncode is not None:
-                    raise SoakError(f"the system ended by itself:\n{_tail(system.log)}")
+                    raise SoakError(f"the system ended by itself:\n{last_lines(system.log, _LOG_LINES)}")
                 if crowding.done():
                     crowding.result()
                 metrics = await _metrics(http, system)
@@ -111,7 +122,7 @@ async def _soak(seconds: float, listeners: int, output: Path) -> tuple[dict[str,
 
 @contextlib.asynccontextmanager
 async def _running(log: Path, listeners: int) -> AsyncIterator[System]:
-    """`auralis up` on free ports, stopped at the end."""
+    """Run `auralis up` on free ports for the time of a `with` block."""
     edge_port, metrics_port = free_ports(2)
     environ = {
         **os.environ,
@@ -126,7 +137,7 @@ async def _running(log: Path, listeners: int) -> AsyncIterator[System]:
         )
     system = System(process, f"http://127.0.0.1:{edge_port}", f"http://127.0.0.1:{metrics_port}", log)
     try:
-        await _until_ready(system)
+        await _wait_until_ready(system)
         yield system
     finally:
         if process.returncode is None:
@@ -138,19 +149,19 @@ async def _running(log: Path, listeners: int) -> AsyncIterator[System]:
                 await process.wait()
 
 
-async def _until_ready(system: System) -> None:
+async def _wait_until_ready(system: System) -> None:
     async with httpx.AsyncClient(timeout=2) as http:
         deadline_s = time.monotonic() + READY_TIMEOUT_S
         while time.monotonic() < deadline_s:
             if system.process.returncode is not None:
-                raise SoakError(f"the system did not start:\n{_tail(system.log)}")
-            # `up` says so when, and only when, everything is ready.
+                raise SoakError(f"the system did not start:\n{last_lines(system.log, _LOG_LINES)}")
+            # `auralis up` prints this line when all services are ready.
             if "Auralis is playing" in system.log.read_text(errors="replace"):
                 with contextlib.suppress(httpx.HTTPError):
                     (await http.get(f"{system.telemetry_url}/metrics")).raise_for_status()
                     return
-            await asyncio.sleep(0.5)
-    raise SoakError(f"the system was not ready within {READY_TIMEOUT_S:g} s:\n{_tail(system.log)}")
+            await asyncio.sleep(_READY_POLL_S)
+    raise SoakError(f"the system was not ready within {READY_TIMEOUT_S:g} s:\n{last_lines(system.log, _LOG_LINES)}")
 
 
 async def _metrics(http: httpx.AsyncClient, system: System) -> Any:
@@ -162,7 +173,7 @@ async def _metrics(http: httpx.AsyncClient, system: System) -> Any:
 
 
 def _sample(system: System, metrics: Any, passed_s: float) -> None:
-    """Look at every process of the system."""
+    """Sample every process of the system."""
     from services.telemetry.exposition import exposition as text  # noqa: PLC0415 - `auralis --help` does not need it
 
     tasks = text.by_label(metrics, "auralis_asyncio_tasks", "service")
@@ -186,12 +197,8 @@ def _sample(system: System, metrics: Any, passed_s: float) -> None:
 
 
 def _name(command: list[str]) -> str:
-    """Which part of the system a process is; "" for a helper, which is none of them."""
+    """The part of the system that a process is: a service or "nats"; empty for helper processes."""
     for part in ("synthesis", "edge", "telemetry"):
         if f"services.{part}" in command:
             return part
     return "nats" if command and Path(command[0]).name.startswith("nats-server") else ""
-
-
-def _tail(log: Path) -> str:
-    return "\n".join(log.read_text(errors="replace").splitlines()[-20:])

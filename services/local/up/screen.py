@@ -1,6 +1,6 @@
-"""What `auralis up` shows.
+"""Writes to the terminal from a thread of its own (shell).
 
-All writing happens on one thread, so that a terminal that stands still (Ctrl-S, a pager) never holds up the services.
+A blocked terminal (Ctrl-S, a pager) therefore never blocks the services.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from rich.text import Text
 from services.local.processes.log_lines import LEVELS, LogLine
 
 MAX_WAITING: Final = 1000
-"""Lines that wait for a slow terminal; beyond it the oldest are dropped and their number is shown."""
+"""Lines that wait for a slow terminal; overflow: the oldest are dropped and counted on the screen."""
 
 _NAME_WIDTH: Final = 9
+"""Characters of the column of names."""
+_BAR_STEPS: Final = 1000
 _COLOURS: Final[Mapping[str, str]] = {"nats": "yellow", "synthesis": "magenta", "edge": "cyan", "telemetry": "green"}
 _LEVEL_STYLES: Final[Mapping[int, str]] = {
     LEVELS["debug"]: "dim", LEVELS["warning"]: "yellow", LEVELS["error"]: "red", LEVELS["critical"]: "bold red",
@@ -30,21 +32,21 @@ _LEVEL_STYLES: Final[Mapping[int, str]] = {
 
 
 class UpConsole(Console):
-    """A console whose reader may go away (`auralis up | head`) without an end to the music."""
+    """A console whose reader may go away (`auralis up | head`) while the music goes on."""
 
     @override
     def on_broken_pipe(self) -> None:
         self.quiet = True
         if self.file is sys.stdout:
-            # Else the interpreter complains of the pipe when it flushes at its end.
+            # Otherwise the interpreter reports a broken pipe when it flushes at its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Screen:
-    """Prints from a thread of its own; callers never wait.
+    """Prints from a thread of its own; no method waits for the terminal, except `close`.
 
     Args:
-        console: where to. On a terminal, progress is a bar; elsewhere it is a line when its stage changes.
+        console: where to print. Progress is a bar on a terminal; elsewhere it is one line a stage.
     """
 
     def __init__(self, console: Console) -> None:
@@ -61,37 +63,37 @@ class Screen:
 
     @property
     def dropped(self) -> int:
-        """Lines that were dropped because the terminal was too slow."""
+        """Lines that were dropped because the terminal was too slow, so far."""
         return self._dropped
 
     def say(self, text: str = "", style: str = "", *, mark: str = "", mark_style: str = "green") -> None:
-        """A line of our own, with a mark (✓, !, ✗) before it."""
+        """Print a line of `auralis up` itself, with a mark (✓, !, ✗) before it."""
         line = Text.assemble((f"{mark} " if mark else "", mark_style), (text, style))
         self._put(lambda: self._print(line))
 
     def log(self, name: str, line: LogLine) -> None:
-        """A line that a child wrote, after its name."""
+        """Print a child's line, after the child's name."""
         style = _LEVEL_STYLES.get(line.level, "")
         head = (f"{name:<{_NAME_WIDTH}} │ ", _COLOURS.get(name, "blue"))
-        # Rich would otherwise read terminal control sequences of a child's line: Text.from_ansi keeps their colours.
+        # `from_ansi` keeps a child's colours; Rich would print its other control sequences as they are.
         body = Text.from_ansi(line.text, style=style)
         text = Text("\n").join(Text.assemble(head, part) for part in body.split("\n", allow_blank=True))
         self._put(lambda: self._print(text))
 
     def raw(self, text: str) -> None:
-        """A line exactly as it is."""
+        """Print a line unchanged."""
         self._put(lambda: self._print(Text(text)))
 
     def progress(self, name: str, stage: str, fraction: float) -> None:
-        """How far `name` has come with `stage`: 0 to 1."""
+        """Show the progress of `name`: its stage, and a fraction from 0 to 1."""
         self._put(lambda: self._show_progress(name, stage, fraction))
 
     def end_progress(self, name: str) -> None:
-        """Take away the bar of `name`, if it has one."""
+        """Remove the bar of `name`, if it has one."""
         self._put(lambda: self._end_bar(name))
 
     def close(self, timeout_s: float = 2.0) -> None:
-        """Write what waits, for at most `timeout_s`."""
+        """Print the lines that wait, for at most `timeout_s`."""
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -106,7 +108,7 @@ class Screen:
             self._changed.notify()
 
     def _work(self) -> None:
-        told = 0
+        reported = 0
         while True:
             with self._changed:
                 while not self._waiting and not self._closing:
@@ -115,11 +117,11 @@ class Screen:
                     break
                 work = self._waiting.popleft()
                 dropped = self._dropped
-            # Whatever else becomes of the terminal (closed, a full disk behind a redirection), the music goes on.
+            # The music goes on if the terminal is closed, or the disk behind a redirection is full.
             with contextlib.suppress(OSError):
-                if dropped > told:
-                    self._print(Text(f"({dropped - told} lines not shown: the terminal was too slow)", "yellow"))
-                    told = dropped
+                if dropped > reported:
+                    self._print(Text(f"({dropped - reported} lines not shown: the terminal was too slow)", "yellow"))
+                    reported = dropped
                 work()
         with contextlib.suppress(OSError):
             self._end_bars()
@@ -146,9 +148,11 @@ class Screen:
             self._progress.start()
         description = f"{name}: {stage}"
         if name in self._bars:
-            self._progress.update(self._bars[name], completed=round(1000 * fraction), description=description)
+            self._progress.update(self._bars[name], completed=round(_BAR_STEPS * fraction), description=description)
         else:
-            self._bars[name] = self._progress.add_task(description, total=1000, completed=round(1000 * fraction))
+            self._bars[name] = self._progress.add_task(
+                description, total=_BAR_STEPS, completed=round(_BAR_STEPS * fraction)
+            )
 
     def _end_bar(self, name: str) -> None:
         self._stages.pop(name, None)

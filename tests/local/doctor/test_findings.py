@@ -4,7 +4,7 @@ from services.local.doctor import findings
 from services.local.doctor.findings import GIB, MIB, Finding
 
 
-def test_an_old_python_is_a_failure_that_says_how_to_get_another() -> None:
+def test_an_old_python_is_a_failure_that_says_how_to_get_a_newer_one() -> None:
     finding = findings.judge_python((3, 11, 9))
     assert finding.level == "fail"
     assert "3.11.9" in finding.observed
@@ -12,13 +12,13 @@ def test_an_old_python_is_a_failure_that_says_how_to_get_another() -> None:
     assert findings.judge_python((3, 12, 0)).level == "ok"
 
 
-def test_windows_is_refused_with_a_way_out() -> None:
+def test_windows_is_a_failure_that_points_to_wsl() -> None:
     assert findings.judge_system("Windows").level == "fail"
     assert "WSL" in findings.judge_system("Windows").remedy
     assert findings.judge_system("Darwin").level == findings.judge_system("Linux").level == "ok"
 
 
-def test_bad_settings_fail_and_misspelt_ones_warn() -> None:
+def test_unusable_settings_fail_and_misspelt_ones_warn() -> None:
     assert findings.judge_settings(["AURALIS_PORT: got 'x'"], ()).level == "fail"
     assert findings.judge_settings((), ["AURALIS_PROT is ignored"]).level == "warn"
     assert findings.judge_settings((), ()).level == "ok"
@@ -34,25 +34,25 @@ def test_no_compiler_costs_speed_but_not_music() -> None:
     assert "GPU_ENABLE_COMPILE" in findings.judge_compiler("/usr/bin/g++", enabled=False).sentence
 
 
-def test_a_device_that_was_asked_for_and_is_not_there_is_a_failure() -> None:
+def test_a_device_that_is_set_and_missing_is_a_failure() -> None:
     assert findings.judge_device("cuda", "cpu", nvidia_gpu=None, torch_has_cuda=False).level == "fail"
     assert findings.judge_device("auto", "cpu", nvidia_gpu=None, torch_has_cuda=False).level == "ok"
     assert findings.judge_device("cpu", "cpu", nvidia_gpu="H100", torch_has_cuda=True).level == "ok"
 
 
-def test_an_idle_gpu_is_pointed_out() -> None:
+def test_an_unused_gpu_is_a_warning() -> None:
     finding = findings.judge_device("auto", "cpu", nvidia_gpu="NVIDIA H100", torch_has_cuda=False)
     assert finding.level == "warn"
     assert "without CUDA" in finding.observed
 
 
 @pytest.mark.parametrize(("free", "level"), [(2 * GIB, "ok"), (500 * MIB, "warn"), (50 * MIB, "fail")])
-def test_disk_space_is_judged_by_what_compiling_needs(free: int, level: str) -> None:
+def test_disk_space_is_judged_by_the_needs_of_compiling(free: int, level: str) -> None:
     assert findings.judge_disk("/tmp", free).level == level  # noqa: S108 - a name, not opened
 
 
 @pytest.mark.parametrize(("free", "level"), [(8 * GIB, "ok"), (GIB, "warn"), (512 * MIB, "fail")])
-def test_memory_is_judged_by_what_is_free(free: int, level: str) -> None:
+def test_memory_is_judged_by_its_free_part(free: int, level: str) -> None:
     assert findings.judge_memory(16 * GIB, free).level == level
 
 
@@ -80,7 +80,7 @@ def test_the_kernel_cache_is_judged_by_whether_kernels_can_be_kept_and_loaded() 
     assert "3 MiB" in findings.judge_kernel_cache("/c", 3 * MIB, writable=True, executable=True).observed
 
 
-def test_tools_drivers_and_cores_name_what_is_missing() -> None:
+def test_checks_of_tools_drivers_and_cores_name_what_is_missing() -> None:
     assert "no ffplay." in findings.judge_tools(None, "/usr/bin/ffmpeg").sentence
     assert findings.judge_tools("/a", "/b").level == "ok"
     assert findings.judge_driver(None, "nvidia-smi ended with 9").level == "warn"

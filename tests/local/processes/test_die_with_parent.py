@@ -19,12 +19,12 @@ def test_the_module_sees_its_own_arguments_and_no_standard_input(tmp_path: Path)
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
     ) as process:  # fmt: skip
         assert process.stdout is not None
-        # Standard input is still open at this end: only then may the module live.
+        # This end of standard input is still open; the module lives only while it is.
         assert process.stdout.read() == "__main__ ['a', 'b'] ''\n"
         assert process.wait(30) == 0
 
 
-def test_a_wrong_call_is_answered_with_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_call_prints_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert die_with_parent.main(["start", "it"]) == 2
     assert die_with_parent.main([]) == 2
     assert "usage" in capsys.readouterr().err
@@ -56,14 +56,14 @@ def _watcher(program: str) -> "subprocess.Popen[str]":
     )  # fmt: skip
 
 
-def test_where_the_kernel_does_not_help_the_program_is_watched_and_its_status_passed_on() -> None:
+def test_without_the_kernels_help_the_program_is_watched_and_its_status_returned() -> None:
     with _watcher("raise SystemExit(7)") as process:
         assert process.wait(30) == 7
     with _watcher("import os; os.kill(os.getpid(), 15)") as process:
         assert process.wait(30) == 128 + 15
 
 
-def test_where_the_kernel_does_not_help_the_program_ends_with_the_supervisor() -> None:
+def test_without_the_kernels_help_the_program_ends_with_the_supervisor() -> None:
     with _watcher("import os, time; print(os.getpid(), flush=True); time.sleep(600)") as process:
         assert process.stdout is not None
         assert process.stdin is not None

@@ -12,14 +12,14 @@ def test_the_wait_doubles_with_each_failure_up_to_a_bound() -> None:
     assert decisions == [Restart(delay_s, n) for n, delay_s in enumerate((0.5, 1, 2, 4, 8, 8), 1)]
 
 
-def test_a_child_that_lived_long_starts_anew() -> None:
+def test_a_failure_after_a_long_life_counts_as_the_first() -> None:
     state = RestartState(POLICY)
     for _ in range(4):
         state.ended(1, lived_s=1.0)
     assert state.ended(1, lived_s=60.0) == Restart(0.5, 1)
 
 
-def test_bad_settings_at_the_start_end_the_trying() -> None:
+def test_unusable_settings_are_not_restarted() -> None:
     decision = RestartState(POLICY).ended(2, lived_s=3.0)
     assert isinstance(decision, GiveUp)
     assert "settings" in decision.reason
@@ -38,7 +38,7 @@ def test_no_wait_is_longer_than_the_bound_or_shorter_than_the_first(failures: in
     assert 0.5 <= POLICY.delay_s(failures) <= 8.0
 
 
-def test_statuses_are_told_in_words() -> None:
+def test_statuses_are_put_into_words() -> None:
     assert describe_status(3) == "exit status 3"
     assert describe_status(-15) == "SIGTERM"
     assert "memory" in describe_status(-9)

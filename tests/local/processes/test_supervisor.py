@@ -5,7 +5,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -15,25 +15,30 @@ import pytest
 from services.local.processes.log_lines import LogLine
 from services.local.processes.restarts import GiveUp, Restart, RestartPolicy
 from services.local.processes.supervisor import ChildSpec, Supervisor
+from tests.support.waiting import until, wait_until
 
 QUICK = RestartPolicy(first_delay_s=0.05, max_delay_s=0.2)
 
 
 class Recorder:
-    """Remembers what the supervisor tells."""
+    """Records what the supervisor reports."""
 
     def __init__(self) -> None:
         self.pids: dict[str, list[int]] = {}
         self.lines: list[tuple[str, str]] = []
         self.ends: list[tuple[str, str, tuple[str, ...], Restart | GiveUp]] = []
+        self.started_s: list[float] = []
+        self.ended_s: list[float] = []
 
     def started(self, name: str, pid: int) -> None:
+        self.started_s.append(time.monotonic())
         self.pids.setdefault(name, []).append(pid)
 
     def line(self, name: str, line: LogLine) -> None:
         self.lines.append((name, line.text))
 
     def ended(self, name: str, how: str, last_lines: Sequence[str], decision: Restart | GiveUp) -> None:
+        self.ended_s.append(time.monotonic())
         self.ends.append((name, how, tuple(last_lines), decision))
 
     def texts(self, name: str) -> list[str]:
@@ -56,13 +61,6 @@ def modules(tmp_path: Path) -> Modules:
     return Modules(tmp_path)
 
 
-async def until(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
-    """Wait for something that another process does."""
-    async with asyncio.timeout(timeout_s):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
 @asynccontextmanager
 async def supervised(
     children: Sequence[ChildSpec], recorder: Recorder, *, stop_timeout_s: float = 5.0
@@ -83,31 +81,32 @@ WAITS = """
 """
 
 
-async def test_a_child_that_dies_is_named_with_its_last_words_and_started_again_with_growing_waits(
+async def test_a_child_that_dies_is_reported_with_its_last_lines_and_restarts_after_growing_waits(
     modules: Modules,
 ) -> None:
     recorder = Recorder()
     child = modules.child("dies", 'import sys; print("about to fail"); sys.exit("no more strings")')
     async with supervised([child], recorder):
-        await until(lambda: len(recorder.ends) >= 3)
+        await until(lambda: len(recorder.started_s) >= 4, 20)
     name, how, last_lines, decision = recorder.ends[0]
     assert (name, how) == ("dies", "exit status 1")
     assert last_lines == ("about to fail", "no more strings")
     assert decision == Restart(0.05, 1)
     assert [end[3] for end in recorder.ends[1:3]] == [Restart(0.1, 2), Restart(0.2, 3)]
-    assert len(recorder.pids["dies"]) >= 3
+    pauses_s = [start - end for start, end in zip(recorder.started_s[1:4], recorder.ended_s[:3], strict=True)]
+    assert [pause_s >= wait_s for pause_s, wait_s in zip(pauses_s, (0.05, 0.1, 0.2), strict=True)] == [True] * 3
 
 
-async def test_a_child_that_was_killed_is_named_with_the_signal(modules: Modules) -> None:
+async def test_a_child_that_was_killed_is_reported_with_the_signal(modules: Modules) -> None:
     recorder = Recorder()
     async with supervised([modules.child("waits", WAITS)], recorder):
-        await until(lambda: recorder.texts("waits"))
+        await until(lambda: recorder.texts("waits"), 20)
         os.kill(recorder.pids["waits"][0], signal.SIGKILL)
-        await until(lambda: len(recorder.texts("waits")) == 2)
+        await until(lambda: len(recorder.texts("waits")) == 2, 20)
     assert recorder.ends[0][1].startswith("SIGKILL")
 
 
-async def test_bad_settings_stop_everything(modules: Modules) -> None:
+async def test_unusable_settings_stop_everything(modules: Modules) -> None:
     recorder = Recorder()
     bad = modules.child("bad", 'import sys; print("AURALIS_PORT: got x"); sys.exit(2)')
     supervisor = Supervisor([bad, modules.child("good", WAITS)], observer=recorder, policy=QUICK)
@@ -119,7 +118,7 @@ async def test_bad_settings_stop_everything(modules: Modules) -> None:
     assert not psutil.pid_exists(recorder.pids["good"][0])
 
 
-async def test_stopping_gives_children_time_and_the_bus_is_stopped_last(modules: Modules, tmp_path: Path) -> None:
+async def test_children_may_stop_in_order_and_the_bus_is_stopped_last(modules: Modules, tmp_path: Path) -> None:
     ends = tmp_path / "ends"
     source = f"""
         import signal, sys, time
@@ -133,14 +132,14 @@ async def test_stopping_gives_children_time_and_the_bus_is_stopped_last(modules:
     recorder = Recorder()
     children = [modules.child("bus", source, stop_order=1), modules.child("one", source), modules.child("two", source)]
     async with supervised(children, recorder):
-        await until(lambda: len(recorder.lines) == 3)
+        await until(lambda: len(recorder.lines) == 3, 20)
     order = ends.read_text().splitlines()
     assert sorted(order[:2]) == ["__main__ " + str(tmp_path / f"child_{name}.py") for name in ("one", "two")]
     assert order[2].endswith("child_bus.py")
     assert recorder.ends == []
 
 
-async def test_a_child_that_ignores_sigterm_is_killed_with_what_it_started(modules: Modules) -> None:
+async def test_a_child_that_ignores_sigterm_is_killed_with_its_own_children(modules: Modules) -> None:
     recorder = Recorder()
     stubborn = modules.child(
         "stubborn",
@@ -154,18 +153,18 @@ async def test_a_child_that_ignores_sigterm_is_killed_with_what_it_started(modul
         """,
     )
     async with supervised([stubborn], recorder, stop_timeout_s=0.2):
-        await until(lambda: len(recorder.lines) == 2)
+        await until(lambda: len(recorder.lines) == 2, 20)
     grandchild = int(next(text for text in recorder.texts("stubborn") if text != "up"))
     assert not psutil.pid_exists(recorder.pids["stubborn"][0])
-    await until(lambda: not psutil.pid_exists(grandchild))
+    await until(lambda: not psutil.pid_exists(grandchild), 20)
 
 
-async def test_stopping_twice_ends_the_wait(modules: Modules) -> None:
+async def test_a_second_stop_skips_the_wait(modules: Modules) -> None:
     recorder = Recorder()
     source = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n{textwrap.dedent(WAITS)}"
     begun_s = time.monotonic()
     async with supervised([modules.child("stubborn", source)], recorder, stop_timeout_s=60.0) as supervisor:
-        await until(lambda: recorder.lines)
+        await until(lambda: recorder.lines, 20)
         supervisor.stop()
         supervisor.stop()
     assert time.monotonic() - begun_s < 30.0
@@ -182,19 +181,19 @@ async def test_a_restart_does_not_wait_for_a_grandchild_that_holds_the_output_op
         """,
     )
     async with supervised([leaves], recorder):
-        await until(lambda: len(recorder.ends) >= 2)
+        await until(lambda: len(recorder.ends) >= 2, 20)
     assert recorder.ends[0][1] == "exit status 0"
     assert recorder.ends[0][2] == ("gone",)
 
 
-async def test_a_program_that_does_not_exist_is_tried_again_and_said(tmp_path: Path) -> None:
+async def test_a_program_that_does_not_exist_is_reported_and_tried_again(tmp_path: Path) -> None:
     recorder = Recorder()
     async with supervised([ChildSpec("nats", command=(str(tmp_path / "nothing"),))], recorder):
-        await until(lambda: recorder.ends)
+        await until(lambda: recorder.ends, 20)
     assert any("FileNotFoundError" in text or "No such file" in text for text in recorder.ends[0][2])
 
 
-def test_children_outlive_nothing_when_the_supervisor_is_killed(modules: Modules, tmp_path: Path) -> None:
+def test_no_child_outlives_a_killed_supervisor(modules: Modules, tmp_path: Path) -> None:
     modules.child(
         "parent",
         """
@@ -210,7 +209,7 @@ def test_children_outlive_nothing_when_the_supervisor_is_killed(modules: Modules
             f"""
             import asyncio
             from services.local.processes.supervisor import ChildSpec, Supervisor
-            class Told:
+            class Printer:
                 def started(self, name, pid): print(name, pid, flush=True)
                 def line(self, name, line): print(line.text, flush=True)
                 def ended(self, *_): pass
@@ -219,7 +218,7 @@ def test_children_outlive_nothing_when_the_supervisor_is_killed(modules: Modules
                 ChildSpec("program", command=("/bin/sleep", "600")),
             ]
             async def main():
-                await Supervisor(children, observer=Told()).run()
+                await Supervisor(children, observer=Printer()).run()
             asyncio.run(main())
             """
         )
@@ -231,9 +230,9 @@ def test_children_outlive_nothing_when_the_supervisor_is_killed(modules: Modules
         assert set(pids) == {"module", "program", "grandchild"}
         assert all(psutil.pid_exists(int(pid)) for pid in pids.values())
         # The program itself must run by now: otherwise only its wrapper would be seen to die.
-        asyncio.run(until(lambda: psutil.Process(int(pids["program"])).name() == "sleep"))
+        wait_until(lambda: psutil.Process(int(pids["program"])).name() == "sleep")
         process.kill()
-    asyncio.run(until(lambda: not any(_alive(int(pid)) for pid in pids.values())))
+    wait_until(lambda: not any(_alive(int(pid)) for pid in pids.values()))
 
 
 def _alive(pid: int) -> bool:

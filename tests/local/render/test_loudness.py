@@ -23,7 +23,7 @@ def noise(seconds: float, level: float, seed: int = 1) -> NDArray[np.float64]:
     return level * np.clip(np.random.default_rng(seed).normal(0, 0.3, (int(seconds * 44_100), 2)), -1, 1)
 
 
-def test_it_agrees_with_the_reference_on_sound_with_quiet_passages(tmp_path: Path) -> None:
+def test_loudness_agrees_with_pyloudnorm_on_sound_with_quiet_passages(tmp_path: Path) -> None:
     sound = np.concatenate([noise(5, 0.5), noise(3, 0.001), noise(70, 0.2, 2), noise(4, 0.02)])
     path = write(tmp_path / "a.wav", sound)
     expected = pyloudnorm.Meter(44_100).integrated_loudness(np.rint(sound * 32767) / 32768)
@@ -37,6 +37,6 @@ def test_a_full_scale_sine_of_1_khz_in_one_channel_is_minus_3_lufs(tmp_path: Pat
     assert integrated_lufs(write(tmp_path / "sine.wav", sound, 48_000)) == pytest.approx(-3.01, abs=0.05)
 
 
-def test_silence_and_what_is_too_short_have_no_loudness(tmp_path: Path) -> None:
+def test_silence_and_very_short_sound_have_no_loudness(tmp_path: Path) -> None:
     assert integrated_lufs(write(tmp_path / "silent.wav", np.zeros((44_100, 2)))) == -math.inf
     assert integrated_lufs(write(tmp_path / "short.wav", noise(0.3, 0.5))) == -math.inf

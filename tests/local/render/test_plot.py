@@ -1,4 +1,4 @@
-"""`auralis render --plot`: what is on the picture, and what is said where none can be drawn."""
+"""`auralis render --plot`: the picture, and the errors if none can be drawn."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _tone(seconds: float, hz: float = 1_000.0) -> NDArray[np.float64]:
     return np.stack((wave_form, wave_form), axis=1)
 
 
-def test_a_tone_is_a_line_at_its_pitch_and_level() -> None:
+def test_a_tone_is_a_line_at_its_frequency_and_level() -> None:
     image = spectrogram_db(np.concatenate((_tone(2.0), 0.0 * _tone(2.0))).astype(np.float32))
     hz = np.geomspace(30.0, 20_000.0, len(image) + 1)
     row = int(np.argmax(image[:, image.shape[1] // 4]))
@@ -52,7 +52,7 @@ def test_a_picture_of_any_length_is_drawn(tmp_path: Path, seconds: float) -> Non
         assert len(image.convert("RGB").getcolors(maxcolors=2**24) or []) > 500
 
 
-def test_other_sound_and_other_scores_are_other_pictures(tmp_path: Path) -> None:
+def test_other_sound_changes_the_spectrogram_and_another_score_the_notes(tmp_path: Path) -> None:
     files = {name: _write(tmp_path / f"{name}.wav", _tone(6.0, hz)) for name, hz in (("low", 200.0), ("high", 3e3))}
 
     def pixels(name: str, spec: StreamSpec) -> NDArray[np.int16]:
@@ -62,7 +62,7 @@ def test_other_sound_and_other_scores_are_other_pictures(tmp_path: Path) -> None
 
     one, again, other = pixels("low", SPEC), pixels("low", SPEC), pixels("high", SPEC)
     assert np.array_equal(one, again)
-    # The score stands above, the spectrogram below.
+    # The score is above, the spectrogram below.
     differs = np.abs(one - other).sum(axis=2) > 60
     assert differs[600:900].mean() > 0.005
     assert differs[110:440].mean() < 0.001
@@ -70,13 +70,13 @@ def test_other_sound_and_other_scores_are_other_pictures(tmp_path: Path) -> None
     assert (np.abs(one - lantern).sum(axis=2) > 60)[110:440].mean() > 0.01
 
 
-def test_without_matplotlib_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_matplotlib_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "matplotlib" else find(name))
     assert "uv pip install -e '.[plot]'" in plot_problem(tmp_path / "out.png")
 
 
-def test_a_suffix_that_is_no_picture_is_refused_before_anything_is_rendered(
+def test_a_suffix_of_no_picture_format_is_an_error_before_rendering(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sound = tmp_path / "out.wav"
@@ -86,7 +86,7 @@ def test_a_suffix_that_is_no_picture_is_refused_before_anything_is_rendered(
     assert not sound.exists()
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_folder_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status = run_render(SPEC, tmp_path / "a.wav", seconds=1.0, start_block=0, plot=tmp_path / "no" / "a.png")
     assert status == 1
     assert "does not exist" in capsys.readouterr().err

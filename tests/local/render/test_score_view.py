@@ -14,7 +14,7 @@ START = SECTION * SECTION_S
 SPEC = StreamSpec(preset="lantern", intensity_steps=12)
 
 
-def test_it_shows_the_notes_that_are_heard_and_no_others() -> None:
+def test_the_view_has_the_audible_notes_and_no_others() -> None:
     view = view_score(SPEC, START, SECTION_S)
     notes = compose_section(SPEC, SECTION).notes
     heard = notes.threshold <= SPEC.intensity
@@ -26,7 +26,7 @@ def test_it_shows_the_notes_that_are_heard_and_no_others() -> None:
     assert view.of(Layer.MELODY).size == (view.layer == Layer.MELODY).sum()
 
 
-def test_what_began_before_the_stretch_begins_with_it_and_nothing_reaches_out() -> None:
+def test_notes_are_clipped_to_the_span() -> None:
     view = view_score(SPEC, START + 30, 45.0)
     assert (view.begin_s == 0.0).any()
     assert view.begin_s.min() >= 0.0
@@ -34,7 +34,7 @@ def test_what_began_before_the_stretch_begins_with_it_and_nothing_reaches_out() 
     assert (view.end_s > view.begin_s).all()
 
 
-def test_chords_and_sections_are_named_from_the_first_moment_on() -> None:
+def test_chords_and_sections_are_named_from_the_beginning_of_the_span() -> None:
     view = view_score(SPEC, START + 230, 30.0)
     section, following = (compose_section(SPEC, SECTION + number) for number in (0, 1))
     assert view.chords[0].at_s == 0.0
@@ -46,7 +46,7 @@ def test_chords_and_sections_are_named_from_the_first_moment_on() -> None:
 
 
 @pytest.mark.parametrize("start", [0, 100])
-def test_a_stretch_at_the_epoch_has_nothing_before_it(start: int) -> None:
+def test_a_span_at_the_epoch_needs_no_section_before_it(start: int) -> None:
     view = view_score(SPEC, start, 20.0)
     assert len(view.begin_s)
     assert np.isfinite(view.begin_s).all()

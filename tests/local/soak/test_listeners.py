@@ -8,9 +8,10 @@ from services.local.soak.listeners import FORMATS, Visit, crowd
 from services.local.soak.report import ListenerCounts
 from services.runtime.bus.memory import MemoryBroker
 from tests.edge.support import TinyRenderer, running_edge
+from tests.support.waiting import until
 
 
-async def test_listeners_come_in_every_format_steer_and_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_listeners_join_in_every_format_steer_and_leave(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(soak_listeners, "_STEER_EVERY_S", (0.2, 0.5))
     broker = MemoryBroker()
     renderer = TinyRenderer(broker)
@@ -20,10 +21,14 @@ async def test_listeners_come_in_every_format_steer_and_leave(monkeypatch: pytes
         async with running_edge(broker) as edge:
             crowding = asyncio.create_task(crowd(edge.http, 12, counts, visit=Visit(0.5, 1.0)))
             try:
-                async with asyncio.timeout(40):
-                    while set(counts.sessions) != set(FORMATS) or sum(counts.sessions.values()) < 30:
-                        await asyncio.sleep(0.1)
-                        assert not crowding.done()
+                await until(
+                    lambda: (
+                        crowding.done()
+                        or (counts.sessions.keys() == set(FORMATS) and sum(counts.sessions.values()) >= 30)
+                    ),
+                    40.0,
+                )
+                assert not crowding.done()
             finally:
                 crowding.cancel()
                 with contextlib.suppress(asyncio.CancelledError):

@@ -40,7 +40,7 @@ def test_each_process_is_judged_by_its_slope() -> None:
     assert edge.tasks == (7, 7)
 
 
-def test_jitter_is_that_of_the_soak_and_not_of_what_was_before() -> None:
+def test_jitter_is_counted_from_the_beginning_of_the_soak() -> None:
     found = report()
     assert found.late_ratio is not None
     assert round(found.late_ratio, 3) == 0.02
@@ -48,7 +48,7 @@ def test_jitter_is_that_of_the_soak_and_not_of_what_was_before() -> None:
     assert found.jitter_ms["p50"] < 20
 
 
-def test_it_reads_as_text_and_as_json() -> None:
+def test_the_report_is_text_and_json() -> None:
     text = "\n".join(lines(report()))
     assert "sessions          3 (pcm 2, stream.mp3 1)" in text
     assert "heard             1.00 hours" in text
@@ -58,11 +58,11 @@ def test_it_reads_as_text_and_as_json() -> None:
     assert json.loads(json.dumps(report().to_json()))["leaks"] == ["edge"]
 
 
-def test_a_few_minutes_are_too_short_to_tell() -> None:
+def test_a_soak_of_minutes_is_too_short_for_a_verdict() -> None:
     assert "too short to tell" in "\n".join(lines(report(minutes=3)))
 
 
-def test_errors_of_all_kinds_stay_few() -> None:
+def test_the_number_of_different_errors_is_bounded() -> None:
     counts = ListenerCounts()
     for number in range(1000):
         counts.failed(f"error {number}" * 100)
