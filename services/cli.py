@@ -1,6 +1,6 @@
-"""The `auralis` command.
+"""The `auralis` command (shell).
 
-Everything heavy is imported by the command that needs it: `auralis --help` answers at once.
+Each command imports what it needs when it runs, so that `auralis --help` answers at once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
 class _Group(click.Group):
-    """Turns what a user can cause into one sentence and an exit status."""
+    """Turns a missing package or a closed pipe into one sentence and an exit status."""
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command."""
@@ -38,11 +38,11 @@ class _Group(click.Group):
                 "kubernetes": "loadtest",
                 "matplotlib": "loadtest",
             }.get(error.name)
-            # Of this checkout: a package index may know another project by the same name.
+            # From this checkout: a package index may have another project with the same name.
             what = f"-e '.[{extra}]'" if extra else error.name
             raise click.ClickException(f"{error.name} is not installed: `uv pip install {what}`.") from error
         except BrokenPipeError:
-            # Whoever read our output has gone: nothing is wrong here. Python's own flush at exit must not complain.
+            # The reader of our output has gone, which is fine. Python's own flush at exit must not fail either.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(0) from None
 
@@ -54,13 +54,13 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--color/--no-color", default=None, help="Colours and progress bars; by default on a terminal.")
+@click.option("--color/--no-color", default=None, help="Colours and progress bars; the default is on for a terminal.")
 @click.option("-v", "--verbose", is_flag=True, help="Show every line that the services log, from the start.")
 def up(color: bool | None, verbose: bool) -> None:  # noqa: FBT001 - click passes options by name
     """Run everything on this machine: NATS and the three services.
 
-    Ctrl-C stops everything. Settings are read from the environment and from .env; AURALIS_PORT (8000) is the
-    player's port, METRICS_PORT (9090) the metrics'. With NATS_URL no server is started.
+    Ctrl-C stops everything. Settings come from the environment and from .env: AURALIS_PORT (8000) is the player's
+    port, METRICS_PORT (9090) that of the metrics. With NATS_URL set, no NATS server is started.
     """
     from services.local.up.run import run  # noqa: PLC0415 - see the module's docstring
 
@@ -82,11 +82,11 @@ OTHER_SOUND_FILES = (".aac", ".aif", ".aiff", ".flac", ".m4a", ".mp3", ".oga", "
 
 
 def _wav_file[P: (str, Path, str | None)](_: click.Context, __: click.Parameter, value: P) -> P:
-    """Refuses a name that promises another format than the one that is written."""
+    """Refuse a file name whose suffix promises a format other than WAV."""
     if value is not None and Path(value).suffix.lower() in OTHER_SOUND_FILES:
         raise click.UsageError(
-            f"{value}: got a name that ends in {Path(value).suffix}, expected one that ends in .wav, which is what is "
-            "written; ffmpeg makes anything else of it"
+            f"{value}: got a name that ends in {Path(value).suffix}, expected one that ends in .wav, the format "
+            "that is written; ffmpeg converts it to others"
         )
     return value
 
@@ -105,7 +105,7 @@ def _spec_options[C: Callable[..., None]](command: C) -> C:
                 help="drift, aurora, cathedral, harbor, lantern, nocturne, rainfall or tundra.",
             ),
             click.option(
-                "--seed", type=int, help="0 is the stream that everybody shares; another number, other music."
+                "--seed", type=int, help="0 is the stream that all listeners share; each other number is other music."
             ),
         )
     ):
@@ -126,7 +126,7 @@ def _read_spec(values: Mapping[str, Any]) -> StreamSpec:
 @main.command()
 @click.argument("url", metavar="ws://HOST:PORT/ws")
 @_spec_options
-@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Of sound; until Ctrl-C without it.")
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Of sound; the default is until Ctrl-C.")
 @click.option(
     "-o",
     "--output",
@@ -135,8 +135,8 @@ def _read_spec(values: Mapping[str, Any]) -> StreamSpec:
     help="A WAV file, or - for raw s16le 44.1 kHz stereo on stdout.",
 )
 @click.option("--format", "format_", type=click.Choice(["pcm", "opus", "json"]), default="pcm", help="On the wire.")
-@click.option("--token", envvar="AURALIS_TOKEN", help="A JWT, where the edge wants one.")
-@click.option("--report", is_flag=True, help="The figures at the end as one JSON object.")
+@click.option("--token", envvar="AURALIS_TOKEN", help="A JWT, if the edge requires one.")
+@click.option("--report", is_flag=True, help="Print the figures at the end as one JSON object.")
 def listen(  # noqa: PLR0917 - click passes options by name
     url: str,
     seconds: float | None,
@@ -146,7 +146,7 @@ def listen(  # noqa: PLR0917 - click passes options by name
     report: bool,  # noqa: FBT001 - as above
     **spec: Any,
 ) -> None:
-    """Hear a stream, record it, pipe it, measure it.
+    """Listen to a stream: record it, pipe it, measure it.
 
     \b
     auralis listen ws://127.0.0.1:8000/ws --seconds 30 -o out.wav
@@ -172,7 +172,7 @@ def listen(  # noqa: PLR0917 - click passes options by name
     help="Of sound.",
 )
 @click.option(
-    "--at", "at_unix_s", type=click.IntRange(min=0), default=0, help="Begin with what is live at this unix time."
+    "--at", "at_unix_s", type=click.IntRange(min=0), default=0, help="Begin with the music of this Unix time."
 )
 @click.option(
     "--plot",
@@ -188,11 +188,18 @@ def render(path: Path, seconds: float, at_unix_s: int, plot: Path | None, **spec
 
 
 @main.command()
-@click.option("--listeners", type=click.IntRange(min=1), default=100, show_default=True, help="Of all pods together.")
-@click.option("--pods", type=click.IntRange(min=1), default=1, show_default=True, help="To spread them over.")
-@click.option("--seconds", type=click.FloatRange(min=1), default=60.0, show_default=True, help="After all have begun.")
+@click.option("--listeners", type=click.IntRange(min=1), default=100, show_default=True, help="All pods together.")
+@click.option("--pods", type=click.IntRange(min=1), default=1, show_default=True, help="Pods that share the listeners.")
 @click.option(
-    "--ramp", "ramp_s", type=click.FloatRange(min=0), default=10.0, show_default=True, help="Seconds to begin."
+    "--seconds", type=click.FloatRange(min=1), default=60.0, show_default=True, help="Of listening, after the ramp."
+)
+@click.option(
+    "--ramp",
+    "ramp_s",
+    type=click.FloatRange(min=0),
+    default=10.0,
+    show_default=True,
+    help="Seconds over which listeners start.",
 )
 @click.option("--streams", type=click.IntRange(min=1), default=8, show_default=True, help="Different streams.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of the first stream.")
@@ -204,39 +211,49 @@ def render(path: Path, seconds: float, at_unix_s: int, plot: Path | None, **spec
     show_default=True,
     help="On the wire.",
 )
-@click.option("-n", "--namespace", help="Of the release; without it the context's own.")
-@click.option("--context", help="Of KUBECONFIG; without it the current one.")
-@click.option("--release", help="Whose edges; without it the only one in the namespace.")
-@click.option("--url", help="Another address than the edges' Service, as the pods reach it.")
-@click.option("--image", help="With `services.loadtest` in it; without it the edges' own.")
-@click.option("--token-secret", default="", help="A Secret with a JWT under `token`, where edges want one.")
+@click.option("-n", "--namespace", help="Of the release; the default is the context's own.")
+@click.option("--context", help="Of KUBECONFIG; the default is the current one.")
+@click.option("--release", help="Its edges are tested; the default is the only release in the namespace.")
+@click.option("--url", help="Address to connect to from the pods; the default is the edges' Service.")
+@click.option("--image", help="Image with `services.loadtest` in it; the default is the edges' own.")
+@click.option("--token-secret", default="", help="A Secret with a JWT under the key `token`, if edges require one.")
 @click.option(
-    "--max-gap-rate", type=click.FloatRange(0, 1), default=0.0001, show_default=True, help="Chunks that never came."
+    "--max-gap-rate",
+    type=click.FloatRange(0, 1),
+    default=0.0001,
+    show_default=True,
+    help="Limit of missing chunks, of all.",
 )
 @click.option(
-    "--max-first-audio-ms", type=click.FloatRange(min=0), default=1000.0, show_default=True, help="95 % of listeners."
+    "--max-first-audio-ms",
+    type=click.FloatRange(min=0),
+    default=1000.0,
+    show_default=True,
+    help="Limit for 95 % of listeners.",
 )
-@click.option("--max-jitter-ms", type=click.FloatRange(min=0), default=50.0, show_default=True, help="99 % of chunks.")
+@click.option(
+    "--max-jitter-ms", type=click.FloatRange(min=0), default=50.0, show_default=True, help="Limit for 99 % of chunks."
+)
 @click.option(
     "-o",
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of the report; without it the Job's name.",
+    help="Folder of the report; the default is the Job's name.",
 )
-def loadtest(max_gap_rate: float, max_first_audio_ms: float, max_jitter_ms: float, **wishes: Any) -> None:
-    """Listen with thousands from pods of a cluster, and report what they heard.
+def loadtest(max_gap_rate: float, max_first_audio_ms: float, max_jitter_ms: float, **options: Any) -> None:
+    """Connect thousands of listeners from pods of a cluster, and report what arrived.
 
     \b
     auralis loadtest --listeners 5000 --pods 4 -n auralis
 
-    Makes one Job, follows it, writes report.json and report.png, and takes the Job away, also after Ctrl-C. Ends with
-    status 1 where a limit was not kept (loadtests/README.md tells what each means).
+    Creates one Job, follows it, writes report.json and report.png, and deletes the Job, also after Ctrl-C. Exits with
+    status 1 if a limit was exceeded (loadtests/README.md explains the limits).
     """  # noqa: D301 - click reads the \b, so that the line stays as it is
-    from services.loadtest.command import Wishes, run_loadtest  # noqa: PLC0415 - see the module's docstring
+    from services.loadtest.command import Options, run_loadtest  # noqa: PLC0415 - see the module's docstring
     from services.loadtest.report import Limits  # noqa: PLC0415
 
     limits = Limits(gap_rate=max_gap_rate, first_audio_p95_ms=max_first_audio_ms, jitter_p99_ms=max_jitter_ms)
-    sys.exit(run_loadtest(Wishes(**wishes, limits=limits)))
+    sys.exit(run_loadtest(Options(**options, limits=limits)))
 
 
 @main.command()
@@ -249,7 +266,7 @@ def loadtest(max_gap_rate: float, max_first_audio_ms: float, max_jitter_ms: floa
     help="For its data, logs and configuration.",
 )
 def monitoring(port: int, folder: Path) -> None:
-    """Run Prometheus (and Grafana where it is installed) beside `auralis up`, with the shipped rules and dashboard."""
+    """Run Prometheus (and Grafana, if it is installed) beside `auralis up`, with the chart's rules and dashboard."""
     from services.local.monitoring import run  # noqa: PLC0415 - see the module's docstring
 
     sys.exit(run(folder=folder, port=port))
@@ -259,7 +276,7 @@ def monitoring(port: int, folder: Path) -> None:
 @click.option("--hours", type=click.FloatRange(min=0, min_open=True), help="How long; or --minutes.")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="How long; 30 without either.")
 @click.option(
-    "--listeners", type=click.IntRange(1, 5000), default=20, show_default=True, help="How many at once, all formats."
+    "--listeners", type=click.IntRange(1, 5000), default=20, show_default=True, help="At a time, in all formats."
 )
 @click.option(
     "-o",
@@ -271,10 +288,10 @@ def monitoring(port: int, folder: Path) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="The report as one JSON object.")
 def soak(hours: float | None, minutes: float | None, listeners: int, output: Path, as_json: bool) -> None:  # noqa: FBT001 - click passes options by name
-    """Run everything with listeners that join, steer and leave, and judge memory, open files and tasks.
+    """Run everything under listeners that join, steer and leave, and judge memory, open files and tasks.
 
-    Starts a system of its own on free ports. Ends with status 1 where memory grows beyond doubt, which takes 25 minutes
-    at least to tell.
+    Starts a system of its own on free ports. Exits with status 1 if a process leaks memory; a verdict takes at least
+    25 minutes.
     """
     from services.local.soak.run import run  # noqa: PLC0415 - see the module's docstring
 
@@ -287,9 +304,9 @@ def soak(hours: float | None, minutes: float | None, listeners: int, output: Pat
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object with all findings.")
 def doctor(as_json: bool) -> None:  # noqa: FBT001 - click passes options by name
-    """Tell what this machine has and what each lack costs.
+    """Check what this machine has, and say what each lack costs.
 
-    Ends with status 1 only where Auralis would not run.
+    Exits with status 1 only if Auralis would not run.
     """
     from rich.console import Console  # noqa: PLC0415 - see the module's docstring
     from rich.text import Text  # noqa: PLC0415
@@ -322,8 +339,8 @@ def doctor(as_json: bool) -> None:  # noqa: FBT001 - click passes options by nam
     else:
         sentence = {
             "ok": "All is well: `auralis up` starts everything.",
-            "warn": "Auralis runs here; what is marked ! costs what it says.",
-            "fail": "Auralis does not run here until what is marked ✗ is mended.",
+            "warn": "Auralis runs here; each line marked ! says what the lack costs.",
+            "fail": "Auralis does not run here; fix the lines marked ✗ first.",
         }
         console.print(f"\n{sentence[result]}")
     sys.exit(1 if result == "fail" else 0)

@@ -1,4 +1,4 @@
-// What every script here shares: a listener, and what it counts.
+// Shared by all scripts: a listener and its metrics.
 import { WebSocket } from 'k6/websockets';
 import { Counter, Rate, Trend } from 'k6/metrics';
 import exec from 'k6/execution';
@@ -16,12 +16,12 @@ const STARTING_MS = 2000;
 const RESTART = 1012;
 
 export const firstAudio = new Trend('auralis_first_audio', true); // from connecting to the first chunk
-export const jitter = new Trend('auralis_jitter', true); // later than the earliest of the last seconds
-export const gapRate = new Rate('auralis_gap_rate'); // chunks that never came, of all that should have
-export const underrunRate = new Rate('auralis_underrun_rate'); // chunks that came after a player needed them
-export const refusedRate = new Rate('auralis_refused_rate'); // connections that an edge turned away
+export const jitter = new Trend('auralis_jitter', true); // lateness against the earliest of the last seconds
+export const gapRate = new Rate('auralis_gap_rate'); // share of missing chunks
+export const underrunRate = new Rate('auralis_underrun_rate'); // share of chunks that arrived after a player needed them
+export const refusedRate = new Rate('auralis_refused_rate'); // share of connections that an edge refused
 export const chunks = new Counter('auralis_chunks');
-export const skips = new Counter('auralis_skips'); // times that an edge said: you are too slow
+export const skips = new Counter('auralis_skips'); // times when an edge skipped chunks for a slow listener
 
 export const playingThresholds = {
   auralis_first_audio: ['p(95)<1000'],
@@ -29,7 +29,7 @@ export const playingThresholds = {
   auralis_jitter: ['p(99)<50'],
   auralis_underrun_rate: ['rate<0.001'],
   auralis_refused_rate: ['rate==0'],
-  // Nothing heard would keep every other limit.
+  // A test without any audio would keep every other threshold.
   auralis_chunks: ['count>0'],
 };
 
@@ -40,7 +40,7 @@ export function seconds(text) {
   return total;
 }
 
-// The stream of this listener; listeners are spread over STREAMS of them.
+// The stream of this listener: listeners are spread over STREAMS streams.
 export function params() {
   return { seed: SEED + ((exec.vu.idInTest - 1) % STREAMS) };
 }
@@ -49,7 +49,8 @@ export function control(action, values) {
   return JSON.stringify({ type: 'control', action, params: values });
 }
 
-function take(state, bytes) {
+// Counts a chunk; returns its number, or null for one that came before.
+function countChunk(state, bytes) {
   const view = new DataView(bytes);
   const id = Number(view.getBigUint64(4, true));
   const tier = view.getUint8(2);
@@ -57,7 +58,7 @@ function take(state, bytes) {
   if (state.last === null) {
     firstAudio.add(now - state.began);
     state.first = now;
-    state.zero = now - id * TICK_MS;
+    state.playoutDelay = now - id * TICK_MS;
   } else if (id <= state.last) {
     return null;
   }
@@ -66,25 +67,29 @@ function take(state, bytes) {
   gapRate.add(false);
   chunks.add(1);
   const delay = now - id * TICK_MS;
-  underrunRate.add(state.last !== null && delay > state.zero);
-  state.zero = Math.max(state.zero, delay);
+  underrunRate.add(state.last !== null && delay > state.playoutDelay);
+  state.playoutDelay = Math.max(state.playoutDelay, delay);
   state.last = id;
   if (tier !== state.tier || now > state.windowEnds) {
-    state.before = tier === state.tier ? state.least : Infinity;
-    state.least = delay;
+    state.previousLeastDelay = tier === state.tier ? state.leastDelay : Infinity;
+    state.leastDelay = delay;
     state.tier = tier;
     state.windowEnds = now + WINDOW_MS;
   }
-  state.least = Math.min(state.least, delay);
-  if (now - state.first > STARTING_MS) jitter.add(delay - Math.min(state.least, state.before));
+  state.leastDelay = Math.min(state.leastDelay, delay);
+  if (now - state.first > STARTING_MS) jitter.add(delay - Math.min(state.leastDelay, state.previousLeastDelay));
   return id;
 }
 
-// Listens for `forSeconds`, comes back when an edge goes away. `on` may have
-//   open(socket)       when it is connected and has asked for its stream
-//   chunk(id, socket)  for each new chunk; event(message, socket) for each JSON message
+// Listens for `forSeconds` and reconnects when an edge goes away. `on` may have
+//   open(socket)            called when the listener is connected and has requested its stream
+//   chunk(id, socket)       called for each new chunk
+//   event(message, socket)  called for each JSON message
 export function listen(forSeconds, on = {}) {
-  const state = { began: Date.now(), last: null, zero: 0, first: 0, tier: -1, least: Infinity, before: Infinity, windowEnds: 0 };
+  const state = {
+    began: Date.now(), last: null, first: 0, tier: -1, playoutDelay: 0, leastDelay: Infinity,
+    previousLeastDelay: Infinity, windowEnds: 0,
+  };
   const until = state.began + forSeconds * 1000;
   let resume = null;
 
@@ -110,14 +115,14 @@ export function listen(forSeconds, on = {}) {
     });
     socket.addEventListener('message', (message) => {
       if (typeof message.data !== 'string') {
-        const id = take(state, message.data);
+        const id = countChunk(state, message.data);
         if (id !== null && on.chunk) on.chunk(id, socket);
         return;
       }
       const value = JSON.parse(message.data);
       if (value.resume) resume = value.resume;
       if (value.type === 'splice') {
-        // These come again, as other music: neither repeats nor late.
+        // The edge sends these chunks again, as other music: neither repeats nor late.
         state.last = Math.min(state.last === null ? value.chunk_id - 1 : state.last, value.chunk_id - 1);
         state.tier = -1;
       } else if (value.type === 'status' && value.state === 'skipped') {

@@ -1,8 +1,8 @@
-// Listeners that come, hear a few seconds, and go: what connecting costs, while others listen.
+// Listeners that connect, listen for a few seconds and leave: the cost of connecting.
 //
 //   k6 run -e URL=ws://127.0.0.1:8000/ws -e RATE=20 -e STAY=3 -e DURATION=1m loadtests/k6/churn.js
 //
-// RATE listeners come a second, at first a tenth of it; each stays STAY seconds.
+// RATE listeners connect each second, at first a tenth of them; each stays STAY seconds.
 import { DURATION, listen, playingThresholds, seconds } from './auralis.js';
 
 const RATE = Number(__ENV.RATE || 10);
@@ -23,10 +23,10 @@ export const options = {
       gracefulStop: `${STAY + 5}s`,
     },
   },
-  // Those who stay for seconds have no jitter to speak of.
+  // A stay of seconds is too short for a figure of jitter.
   thresholds: Object.assign({}, playingThresholds, {
     auralis_jitter: [],
-    // Listeners that k6 could not begin in time: then k6, not the edge, was measured.
+    // k6 could not start listeners in time: the test would measure k6.
     dropped_iterations: ['count==0'],
   }),
 };

@@ -1,4 +1,4 @@
-// Listeners that come and stay: the steady state.
+// Listeners that connect and stay: the steady state.
 //
 //   k6 run -e URL=ws://127.0.0.1:8000/ws -e VUS=50 -e DURATION=1m loadtests/k6/listen.js
 import { DURATION, VUS, listen, playingThresholds, seconds } from './auralis.js';

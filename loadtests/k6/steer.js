@@ -1,4 +1,4 @@
-// Listeners that change what they hear all the time: from `update` to the first chunk of the new music.
+// Listeners that change their stream all the time: time from `update` to the new music.
 //
 //   k6 run -e URL=ws://127.0.0.1:8000/ws -e VUS=10 -e EVERY=3 -e DURATION=1m loadtests/k6/steer.js
 import exec from 'k6/execution';
@@ -6,8 +6,8 @@ import { Counter, Trend } from 'k6/metrics';
 import { DURATION, VUS, control, listen, playingThresholds, seconds } from './auralis.js';
 
 const EVERY = Number(__ENV.EVERY || 3);
-const steered = new Trend('auralis_steered', true); // from `update` to the first chunk of it
-const heardAfter = new Trend('auralis_heard_after', true); // from `update` to the moment at which that chunk is played
+const steered = new Trend('auralis_steered', true); // from `update` to the first chunk of the new music
+const heardAfter = new Trend('auralis_heard_after', true); // from `update` until that chunk is played
 const unanswered = new Counter('auralis_unanswered_updates');
 
 export const options = {
@@ -27,7 +27,7 @@ export default function () {
   let turn = exec.vu.idInTest;
   let askedAt = 0;
   let spliceFrom = null;
-  let playingAt = null; // what a player that began with the first chunk plays now, in ms of the stream
+  let playingAt = null; // a player without a further buffer plays chunk id at playingAt + id * 100 ms
 
   listen(seconds(DURATION), {
     open(socket) {

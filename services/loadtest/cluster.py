@@ -1,4 +1,4 @@
-"""The Kubernetes API, as far as a load test needs it (shell)."""
+"""The parts of the Kubernetes API that a load test needs (shell)."""
 
 from __future__ import annotations
 
@@ -15,17 +15,28 @@ from urllib3.exceptions import HTTPError
 EDGE_LABELS: Final = "app.kubernetes.io/name=auralis,app.kubernetes.io/component=edge"
 _INDEX: Final = "batch.kubernetes.io/job-completion-index"
 _config: Final[Any] = config
-"""It has no types of its own."""
-_WAITING_IS_FINE: Final = frozenset({"", "ContainerCreating", "PodInitializing"})
+"""The module has no types of its own."""
+_STARTING_REASONS: Final = frozenset({"", "ContainerCreating", "PodInitializing"})
+"""Reasons of a waiting container that is starting normally."""
+_MAX_BODY_LENGTH: Final = 300
+"""Characters of an API error's body that are shown."""
 
 
 class ClusterError(Exception):
-    """The cluster cannot be reached, or has not what is needed; the message says what to do."""
+    """The cluster cannot be reached, or lacks something; the message says what to do."""
 
 
 @dataclass(frozen=True)
-class EdgePlace:
-    """Where the edges of a release are, and what they are made of."""
+class EdgeDeployment:
+    """The edges of a release.
+
+    Attributes:
+        release: name of the Helm release.
+        namespace: of the release.
+        url: ws://SERVICE.NAMESPACE.svc:PORT/ws.
+        image, pull_policy, pull_secrets: of the edges' container.
+        ready: number of ready edges.
+    """
 
     release: str
     namespace: str
@@ -41,8 +52,10 @@ class PodState:
     """A pod of the Job.
 
     Attributes:
-        phase: Pending, Running, Succeeded or Failed.
-        trouble: why it does not run, where Kubernetes says so.
+        name: of the pod.
+        index: its completion index in the Job.
+        phase: "Pending", "Running", "Succeeded" or "Failed".
+        trouble: why it does not run; empty if Kubernetes gives no reason.
     """
 
     name: str
@@ -52,7 +65,13 @@ class PodState:
 
 
 class LoadCluster:
-    """One namespace of a cluster."""
+    """The objects of one namespace.
+
+    Args:
+        api: client of the cluster.
+        namespace: of the release.
+        context: name of the context, for messages.
+    """
 
     def __init__(self, api: client.ApiClient, namespace: str, context: str) -> None:
         self.namespace = namespace
@@ -63,34 +82,34 @@ class LoadCluster:
 
     @classmethod
     def connect(cls, namespace: str | None, context: str | None) -> Self:
-        """Read KUBECONFIG (or ~/.kube/config).
+        """Connect to the cluster that KUBECONFIG (or ~/.kube/config) names.
 
         Args:
             namespace: None: the context's own.
             context: None: the current one.
 
         Raises:
-            ClusterError: there is none.
+            ClusterError: there is no such context.
         """
         try:
             contexts, current = _config.list_kube_config_contexts()
             chosen = next(each for each in contexts if each["name"] == context) if context else current
             api = _config.new_client_from_config(context=chosen["name"])
         except (ConfigException, StopIteration) as error:
-            what = f"there is no context {context!r}" if isinstance(error, StopIteration) else str(error)
+            problem = f"there is no context {context!r}" if isinstance(error, StopIteration) else str(error)
             raise ClusterError(
-                f"No cluster: {what.rstrip('.')}. Set KUBECONFIG, or give --context one that it has."
+                f"No cluster: {problem.rstrip('.')}. Set KUBECONFIG, or name one of its contexts with --context."
             ) from error
         return cls(api, namespace or chosen["context"].get("namespace") or "default", chosen["name"])
 
-    def find_edge(self, release: str | None) -> EdgePlace:
-        """The edges to listen to.
+    def find_edge(self, release: str | None) -> EdgeDeployment:
+        """The edges of a release.
 
         Args:
-            release: its name; None: the only one in the namespace.
+            release: its name; None: the only release in the namespace.
 
         Raises:
-            ClusterError: there is none, or more than one.
+            ClusterError: there is no such release, or more than one, or it has no Service.
         """
         labels = EDGE_LABELS + (f",app.kubernetes.io/instance={release}" if release else "")
         found = self._list("deployments", self._apps.list_namespaced_deployment, labels)
@@ -111,7 +130,7 @@ class LoadCluster:
         if not ports:
             raise ClusterError(f"Release {names[0]} has no Service with a port named http for its edges.")
         pod = found[0]["spec"]["template"]["spec"]
-        return EdgePlace(
+        return EdgeDeployment(
             release=names[0],
             namespace=self.namespace,
             url=f"ws://{ports[0][0]}.{self.namespace}.svc:{ports[0][1]}/ws",
@@ -122,7 +141,7 @@ class LoadCluster:
         )
 
     def create(self, job: Mapping[str, Any]) -> None:
-        """Make the Job."""
+        """Create the Job."""
         self._ask("create a job", self._batch.create_namespaced_job, self.namespace, dict(job))
 
     def pods(self, job_name: str) -> list[PodState]:
@@ -140,7 +159,12 @@ class LoadCluster:
         return sorted(states, key=lambda state: state.index)
 
     def log(self, pod_name: str, *, last_lines: int | None = None) -> list[str]:
-        """What a pod has printed; nothing where it has not begun."""
+        """A pod's log; empty if the pod has not started.
+
+        Args:
+            pod_name: of the pod.
+            last_lines: number of lines from the end; None: all.
+        """
         try:
             answer: Any = self._core.read_namespaced_pod_log(
                 pod_name, self.namespace, tail_lines=last_lines, _preload_content=False
@@ -151,7 +175,7 @@ class LoadCluster:
         return text.decode("utf-8", "replace").splitlines()
 
     def delete(self, job_name: str) -> None:
-        """Take the Job and its pods away; fine where it is gone already."""
+        """Delete the Job and its pods; a Job that is gone already is fine."""
         try:
             self._ask(
                 "delete the job",
@@ -170,7 +194,7 @@ class LoadCluster:
         return found
 
     def _ask(self, what: str, method: Callable[..., object], *arguments: Any, **options: Any) -> dict[str, Any]:
-        """The answer as the API gives it: the client's own classes differ from release to release."""
+        """The answer's JSON: the client's own classes differ from release to release."""
         try:
             answer: Any = method(*arguments, **options, _preload_content=False)
         except ApiException as error:
@@ -182,17 +206,17 @@ class LoadCluster:
 
 
 def _sentence(what: str, error: ApiException) -> str:
-    return f"The cluster does not let us {what}: {error.status} {error.reason}. {str(error.body or '')[:300]}"
+    return f"The cluster did not {what}: {error.status} {error.reason}. {str(error.body or '')[:_MAX_BODY_LENGTH]}"
 
 
 def trouble(status: Mapping[str, Any]) -> str:
-    """Why a pod with this status does not run; empty while it is only on its way."""
+    """Why a pod with this status does not run; empty if it runs or is starting normally."""
     for condition in status.get("conditions", ()):
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            return str(condition.get("message", "no node for it"))
+            return str(condition.get("message", "no node fits"))
     for container in status.get("containerStatuses", ()):
         waiting = container["state"].get("waiting")
-        if waiting is not None and waiting.get("reason", "") not in _WAITING_IS_FINE:
+        if waiting is not None and waiting.get("reason", "") not in _STARTING_REASONS:
             return f"{waiting['reason']}: {waiting.get('message', '')}"
         ended = container["state"].get("terminated")
         if ended is not None and ended["exitCode"]:

@@ -1,20 +1,21 @@
-"""`auralis loadtest`: make the Job, follow it, collect, report, clean up (shell)."""
+"""`auralis loadtest` (shell): creates the Job, follows it, reports, and deletes it."""
 
 from __future__ import annotations
 
 import json
+import math
 import secrets
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Final, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -22,18 +23,24 @@ from rich.table import Table
 
 from services.loadtest.cluster import ClusterError, LoadCluster, PodState
 from services.loadtest.messages import Wire
-from services.loadtest.plan import APP, STARTING_S, LoadPlan, job
+from services.loadtest.plan import APP, END_MARGIN_S, START_TIMEOUT_S, LoadPlan, job
 from services.loadtest.report import HEADINGS, Limits, PodOutput, Report, read_output
 
-LOOK_S: Final = 1.0
+POLL_S: Final = 1.0
+"""Time between two looks at the pods."""
+LINE_EVERY_S: Final = 5.0
+"""Time between two lines of progress, if the output is not a terminal."""
+MAX_UNANSWERED: Final = 30
+"""Polls in a row that the API server may leave unanswered; it may be restarting."""
 MAX_BARS: Final = 16
-"""With more pods there is one bar for all."""
+"""Pods that have a progress bar or a table row each; if there are more, one for all."""
 EXIT_INTERRUPTED: Final = 130
+_ENDED: Final = frozenset({"Succeeded", "Failed"})
 
 
 @dataclass(frozen=True)
-class Wishes:
-    """The command line."""
+class Options:
+    """The options of the command; see `auralis loadtest --help`."""
 
     listeners: int
     pods: int
@@ -52,33 +59,38 @@ class Wishes:
     limits: Limits
 
 
-def run_loadtest(wishes: Wishes) -> int:
-    """Run it; the exit status: 0 where every limit was kept, 1 where not, 130 after Ctrl-C."""
+def run_loadtest(options: Options) -> int:
+    """Run a load test and write its report.
+
+    Returns:
+        Exit status: 0 if every limit was kept, 1 if one was exceeded or the cluster failed, 2 for unusable options, 130
+        after Ctrl-C.
+    """
     console = Console(stderr=True, highlight=False)
     try:
-        cluster = LoadCluster.connect(wishes.namespace, wishes.context)
-        edge = cluster.find_edge(wishes.release)
+        cluster = LoadCluster.connect(options.namespace, options.context)
+        edge = cluster.find_edge(options.release)
         plan = LoadPlan(
             name=f"{APP}-{secrets.token_hex(3)}",
-            listeners=wishes.listeners,
-            pods=wishes.pods,
-            seconds=wishes.seconds,
-            ramp_s=wishes.ramp_s,
-            streams=wishes.streams,
-            seed=wishes.seed,
-            wire=wishes.wire,
-            url=wishes.url or edge.url,
-            image=wishes.image or edge.image,
+            listeners=options.listeners,
+            pods=options.pods,
+            seconds=options.seconds,
+            ramp_s=options.ramp_s,
+            streams=options.streams,
+            seed=options.seed,
+            wire=options.wire,
+            url=options.url or edge.url,
+            image=options.image or edge.image,
             pull_policy=edge.pull_policy,
             pull_secrets=edge.pull_secrets,
-            token_secret=wishes.token_secret,
+            token_secret=options.token_secret,
         )
         facts = {"context": cluster.context, "namespace": cluster.namespace, "edges_ready": edge.ready, **asdict(plan)}
         console.print(
             f"{plan.listeners} listeners from {plan.pods} pods to {plan.url} ({edge.ready} edges ready), "
             f"{plan.streams} streams, {plan.wire}; job {plan.name}"
         )
-        with stopping() as stop:
+        with stop_on_signals() as stop:
             pods = _measure(cluster, plan, stop, console)
             interrupted = stop.is_set()
     except ValueError as error:
@@ -87,10 +99,10 @@ def run_loadtest(wishes: Wishes) -> int:
     except ClusterError as error:
         console.print(str(error), style="red")
         return 1
-    report = Report(plan.listeners, pods, plan.pods, facts, wishes.limits, interrupted)
-    # Where nobody looks (a file, a pipe) lines need not fit a window.
+    report = Report(plan.listeners, pods, plan.pods, facts, options.limits, interrupted)
+    # In a file or pipe, lines need not fit a window.
     show(report, Console(highlight=False, width=None if sys.stdout.isatty() else 160))
-    folder = wishes.output or Path(plan.name)
+    folder = options.output or Path(plan.name)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.json").write_text(json.dumps(report.to_json(), indent=1) + "\n")
     from services.loadtest.plot import draw  # noqa: PLC0415 - matplotlib takes a second to import
@@ -103,14 +115,14 @@ def run_loadtest(wishes: Wishes) -> int:
 
 
 @contextmanager
-def stopping() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set in place of ending the process: what was made is taken away first."""
+def stop_on_signals() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set instead of ending the process, so that the Job is deleted first."""
     event = threading.Event()
 
-    def ask(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal's signature
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal's signature
         event.set()
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield event
     finally:
@@ -119,107 +131,122 @@ def stopping() -> Iterator[threading.Event]:
 
 
 def _measure(cluster: LoadCluster, plan: LoadPlan, stop: threading.Event, console: Console) -> list[PodOutput]:
-    """From the Job's making to its going; what its pods said."""
+    """Create the Job, follow it and delete it; returns the output of its pods."""
     try:
         cluster.create(job(plan))
         _follow(cluster, plan, stop, console)
         if stop.is_set():
-            console.print("Interrupted: collecting what there is, and taking the job away.")
+            console.print("Interrupted: collecting the figures so far, then deleting the job.")
         return [read_output(cluster.log(pod.name), pod.index) for pod in cluster.pods(plan.name)]
     finally:
-        _take_away(cluster, plan, console)
+        _delete(cluster, plan, console)
 
 
-def _take_away(cluster: LoadCluster, plan: LoadPlan, console: Console) -> None:
-    """Delete the Job; that it cannot be is no reason to lose what was measured, or the error that came before."""
+def _delete(cluster: LoadCluster, plan: LoadPlan, console: Console) -> None:
+    """Delete the Job; a failure is printed, so that neither the figures nor an earlier error are lost."""
     try:
         cluster.delete(plan.name)
     except ClusterError as error:
         console.print(
-            f"{error} If there is a job {plan.name}, it ends by its deadline and goes ten minutes later.", style="red"
+            f"{error} If job {plan.name} exists, it ends at its deadline and is deleted ten minutes later.", style="red"
         )
     else:
-        console.print(f"Job {plan.name} and its pods are taken away.")
+        console.print(f"Job {plan.name} and its pods are deleted.")
 
 
 def _follow(cluster: LoadCluster, plan: LoadPlan, stop: threading.Event, console: Console) -> None:
     """Return when every pod has ended, or `stop` is set.
 
     Raises:
-        ClusterError: pods do not start, or the cluster does not answer any more.
+        ClusterError: pods do not start or do not end, or the cluster stops answering.
     """
-    columns = (
-        TextColumn("{task.description:>8}"),
-        BarColumn(40),
-        TextColumn("{task.fields[words]}"),
-        TimeElapsedColumn(),
-    )
-    deadline_s = time.monotonic() + STARTING_S + plan.total_s + 60
-    starting_s = time.monotonic() + STARTING_S
+    start_deadline_s = time.monotonic() + START_TIMEOUT_S
+    end_deadline_s = start_deadline_s + plan.total_s + END_MARGIN_S
     unanswered = 0
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bars, ThreadPoolExecutor(8) as some:
-        tasks = {
-            name: bars.add_task(name, total=1.0, words="waiting")
-            for name in ("all", *([f"pod {n}" for n in range(plan.pods)] if 1 < plan.pods <= MAX_BARS else []))
-        }
-        said_s = 0.0
+    with _Display(plan.pods, console) as display, ThreadPoolExecutor(8) as pool:
         while not stop.is_set():
             try:
                 states = cluster.pods(plan.name)
                 unanswered = 0
             except ClusterError:
-                # An API server that restarts is no reason to throw a measurement away.
                 unanswered += 1
-                if unanswered > 30:
+                if unanswered > MAX_UNANSWERED:
                     raise
-                stop.wait(LOOK_S)
+                stop.wait(POLL_S)
                 continue
-            tails = list(some.map(lambda state: _tail(cluster, state), states))
-            for state, tail in zip(states, tails, strict=True):
-                if f"pod {state.index}" in tasks:
-                    words = state.trouble or (tail.words if tail.moments else state.phase)
-                    bars.update(tasks[f"pod {state.index}"], completed=_share(state, tail), words=words)
-            done = sum(_share(state, tail) for state, tail in zip(states, tails, strict=True)) / plan.pods
-            listening = sum(tail.moments[-1]["listening"] for tail in tails if tail.moments)
-            missing = sum(tail.moments[-1]["missing"] for tail in tails if tail.moments)
-            words = f"{listening} listening, {missing} chunks missing"
-            bars.update(tasks["all"], completed=done, words=words)
-            if not console.is_terminal and time.monotonic() - said_s >= 5.0:
-                said_s = time.monotonic()
-                console.print(f"{done:4.0%}  {words}")
-            if len(states) == plan.pods and all(state.phase in {"Succeeded", "Failed"} for state in states):
+            outputs = list(pool.map(lambda state: _newest_line(cluster, state), states))
+            display.show(states, outputs)
+            if len(states) == plan.pods and all(state.phase in _ENDED for state in states):
                 return
             waiting = [state for state in states if state.phase == "Pending"]
-            if time.monotonic() > starting_s and (waiting or len(states) < plan.pods):
-                trouble = waiting[0].trouble if waiting else "the job makes no pods: see its events"
-                raise ClusterError(f"{len(waiting)} of {plan.pods} pods did not start in {STARTING_S} s: {trouble}")
-            if time.monotonic() > deadline_s:
+            if time.monotonic() > start_deadline_s and (waiting or len(states) < plan.pods):
+                trouble = waiting[0].trouble if waiting else "the job creates no pods: see its events"
+                raise ClusterError(
+                    f"{len(waiting)} of {plan.pods} pods did not start in {START_TIMEOUT_S} s: {trouble}"
+                )
+            if time.monotonic() > end_deadline_s:
                 raise ClusterError("The pods did not end in time; their figures are lost.")
-            stop.wait(LOOK_S)
+            stop.wait(POLL_S)
 
 
-def _tail(cluster: LoadCluster, state: PodState) -> PodOutput:
-    """A pod's newest line."""
+class _Display:
+    """Shows the progress of the pods: bars on a terminal, lines elsewhere."""
+
+    def __init__(self, pods: int, console: Console) -> None:
+        self._pods = pods
+        self._console = console
+        self._bars = Progress(
+            TextColumn("{task.description:>8}"),
+            BarColumn(40),
+            TextColumn("{task.fields[status]}"),
+            TimeElapsedColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        names = ["all", *([f"pod {number}" for number in range(pods)] if 1 < pods <= MAX_BARS else [])]
+        self._tasks = {name: self._bars.add_task(name, total=1.0, status="waiting") for name in names}
+        self._printed_s = -math.inf
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def show(self, states: Sequence[PodState], outputs: Sequence[PodOutput]) -> None:
+        shares = [1.0 if state.phase in _ENDED else output.share for state, output in zip(states, outputs, strict=True)]
+        for state, output, share in zip(states, outputs, shares, strict=True):
+            if f"pod {state.index}" in self._tasks:
+                status = state.trouble or (output.status if output.progress else state.phase)
+                self._bars.update(self._tasks[f"pod {state.index}"], completed=share, status=status)
+        newest = [output.progress[-1] for output in outputs if output.progress]
+        listening, missing = (sum(line[name] for line in newest) for name in ("listening", "missing"))
+        status = f"{listening} listening, {missing} chunks missing"
+        done = sum(shares) / self._pods
+        self._bars.update(self._tasks["all"], completed=done, status=status)
+        if not self._console.is_terminal and time.monotonic() - self._printed_s >= LINE_EVERY_S:
+            self._printed_s = time.monotonic()
+            self._console.print(f"{done:4.0%}  {status}")
+
+
+def _newest_line(cluster: LoadCluster, state: PodState) -> PodOutput:
     return read_output([] if state.phase == "Pending" else cluster.log(state.name, last_lines=2), state.index)
 
 
-def _share(state: PodState, tail: PodOutput) -> float:
-    return 1.0 if state.phase in {"Succeeded", "Failed"} else tail.share
-
-
 def show(report: Report, console: Console) -> None:
-    """Print the tables."""
+    """Print a table of the pods, one of the limits, and the errors."""
     table = Table(*HEADINGS, box=None, pad_edge=False, header_style="bold")
     rows = report.rows()
     for row in rows if len(rows) <= MAX_BARS + 1 else rows[-1:]:
         table.add_row(*row)
     console.print(table)
     console.print()
-    limits = Table("limit", "seen", "allowed", "", box=None, pad_edge=False, header_style="bold")
+    limits = Table("limit", "observed", "allowed", "", box=None, pad_edge=False, header_style="bold")
     for check in report.checks:
-        seen = "nothing" if check.seen is None else f"{check.seen:.4g} {check.unit}"
+        observed = "nothing" if check.observed is None else f"{check.observed:.4g} {check.unit}"
         allowed = f"{'at least' if check.at_least else 'at most'} {check.limit:g}"
-        limits.add_row(check.name, seen, allowed, "[green]kept[/]" if check.kept else "[bold red]NOT kept[/]")
+        limits.add_row(check.name, observed, allowed, "[green]kept[/]" if check.kept else "[bold red]NOT kept[/]")
     console.print(limits)
-    for sentence, count in report.total.errors.most_common():
-        console.print(f"{count} listeners: {sentence}", markup=False)
+    for message, count in report.total.errors.most_common():
+        console.print(f"{count} listeners: {message}", markup=False)

@@ -1,7 +1,7 @@
-"""What a server sends over a WebSocket, without keeping it: heads of messages, payloads skipped. Pure.
+"""Reads a server's WebSocket frames: keeps the heads of messages and skips long payloads. Pure.
 
-A listener of a load test wants to know which chunk came and when. Everything else (18 KB of sound, ten times a second
-and listener) is counted and forgotten; a parser that hands out whole messages would spend the core on copying.
+A load test needs to know which chunk arrived and when. The sound (18 KB, ten times a second for each listener) is
+counted and skipped: a parser that returns whole messages would spend most of a core on copying.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Final
 
 HEAD_BYTES: Final = 64
-"""Of a long message this much is kept: a chunk's number is in it in every format."""
+"""Bytes of a long message that are kept; they hold the chunk's number in every format."""
 WHOLE_BYTES: Final = 4096
-"""A message up to this length is kept whole: `hello`, `status`, `error` and closing frames."""
+"""Messages up to this length are kept whole: `hello`, `status`, `error` and close frames."""
 MAX_PAYLOAD_BYTES: Final = 1 << 20
-"""No edge sends more."""
+"""Longer messages are an error; edges send none."""
 
 TEXT: Final = 1
 BINARY: Final = 2
@@ -24,17 +24,17 @@ PONG: Final = 10
 
 
 class FrameError(ValueError):
-    """What came is not what an edge sends."""
+    """The bytes are not what an edge sends."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A frame that has come whole.
+    """A frame that has arrived completely.
 
     Attributes:
         opcode: TEXT, BINARY, CLOSE, PING or PONG.
         length: bytes of payload.
-        head: the payload up to WHOLE_BYTES, of a longer one the first HEAD_BYTES.
+        head: the payload; of one longer than WHOLE_BYTES the first HEAD_BYTES.
     """
 
     opcode: int
@@ -43,9 +43,9 @@ class Message:
 
 
 class FrameReader:
-    """Reads frames out of a stream of bytes, in whatever pieces it comes.
+    """Reads frames out of a stream of bytes that arrives in pieces of any size.
 
-    Servers do not mask their frames, and edges do not split messages; either is an error.
+    Masked frames are an error, because servers do not mask; so are fragments, because edges send none.
     """
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class FrameReader:
         found: list[Message] = []
         while at < size:
             if self._length < 0:
-                at += self._take_header(view[at : at + 10])
+                at += self._read_header(view[at : at + 10])
                 if self._length < 0:
                     continue
             if self._keep:
@@ -87,8 +87,8 @@ class FrameReader:
                 self._length = -1
         return found
 
-    def _take_header(self, view: memoryview) -> int:
-        """Take what the header still needs; returns how many bytes that were."""
+    def _read_header(self, view: memoryview) -> int:
+        """Read the bytes that the header still lacks; returns their number."""
         header = self._header
         taken = 0
         while taken < len(view):

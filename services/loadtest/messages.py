@@ -1,4 +1,4 @@
-"""What a listener of a load test says, and what it reads of a message. Pure."""
+"""Messages of a load test's listener: those it sends, and the little that it reads. Pure."""
 
 from __future__ import annotations
 
@@ -22,17 +22,25 @@ assert _HEADER.size == FRAME_HEADER_BYTES  # noqa: S101 - two readers of one lay
 
 @dataclass(frozen=True, slots=True)
 class Audio:
-    """A chunk's number and its listener's tier; -1 where the message does not begin with it."""
+    """An audio message.
+
+    Attributes:
+        chunk_id: number of the chunk.
+        tier: index of the listener's buffer tier; -1 in JSON, whose head does not hold it.
+    """
 
     chunk_id: int
     tier: int
 
 
 def read(message: Message) -> Audio | dict[str, Any]:
-    """What a TEXT or BINARY message says.
+    """Read a TEXT or BINARY message.
+
+    Returns:
+        The audio message, or any other message as a JSON object.
 
     Raises:
-        FrameError: it is neither audio nor a JSON object.
+        FrameError: the message is neither.
     """
     if message.opcode == BINARY:
         if len(message.head) < _HEADER.size:
@@ -47,14 +55,20 @@ def read(message: Message) -> Audio | dict[str, Any]:
     try:
         value = json.loads(message.head)
     except ValueError as error:
-        raise FrameError(f"got a text message of {message.length} bytes that is no JSON: {error}") from error
+        raise FrameError(f"got a text message of {message.length} bytes that is not JSON: {error}") from error
     if not isinstance(value, dict):
-        raise FrameError("got a text message that is no JSON object")
+        raise FrameError("got a text message that is not a JSON object")
     return value
 
 
 def start(spec: StreamSpec, *, resume: str | None = None, next_id: int | None = None) -> bytes:
-    """The first message of a connection; goes on from `next_id` where there is a token."""
+    """The first message of a connection.
+
+    Args:
+        spec: the stream.
+        resume: token of an earlier connection; None: start afresh.
+        next_id: with a token, the first chunk that is missing.
+    """
     params: dict[str, Any] = spec.to_params()
     if resume is not None:
         params["resume"] = resume
@@ -64,5 +78,5 @@ def start(spec: StreamSpec, *, resume: str | None = None, next_id: int | None = 
 
 
 def stop() -> bytes:
-    """The end."""
+    """The last message of a connection."""
     return b'{"type":"control","action":"stop"}'

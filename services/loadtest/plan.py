@@ -1,4 +1,4 @@
-"""Who listens where, and the Job that makes them do it. Pure."""
+"""The Job of a load test: which pod runs which listeners. Pure."""
 
 from __future__ import annotations
 
@@ -9,14 +9,20 @@ from typing import Any, Final
 from services.loadtest.messages import Wire
 
 APP: Final = "auralis-loadtest"
-STARTING_S: Final = 300
-"""Pods may wait so long for a node and an image."""
+START_TIMEOUT_S: Final = 300
+"""How long pods may wait for a node and an image."""
 KEPT_S: Final = 600
-"""A finished Job that nobody took away goes by itself after this."""
+"""Kubernetes deletes a finished Job after this time, if the command did not."""
+END_MARGIN_S: Final = 60
+"""Time beyond the plan after which pods count as stuck."""
+BASE_MEMORY_MIB: Final = 96
+"""Memory of a pod without listeners."""
+MEMORY_PER_LISTENER_MIB: Final = 0.15
+"""Memory of one listener; the limit of a pod is twice its request."""
 
 
 def share(total: int, of: int, index: int) -> tuple[int, int]:
-    """What number `index` of `of` gets of `total`: the first one's number, and how many."""
+    """The share of process `index` of `of` in `total` listeners: its first listener's number, and how many."""
     first = total * index // of
     return first, total * (index + 1) // of - first
 
@@ -27,12 +33,16 @@ class LoadPlan:
 
     Attributes:
         name: of the Job, unique in its namespace.
-        listeners, pods: over how many pods they are spread.
-        seconds, ramp_s, streams, seed, wire: see services/loadtest/listeners.py.
-        url: of the edges, as the pods reach it.
-        image, pull_policy: whose `python -m services.loadtest.listeners` is run: an edge's image has it.
+        listeners: of all pods together.
+        pods: number of pods that share them.
+        seconds, ramp_s, streams, seed, wire: see `ListenerOptions`.
+        url: address of the edges inside the cluster.
+        image, pull_policy, pull_secrets: image with `services.loadtest` in it, such as an edge's.
         token_secret: a Secret with a JWT under the key `token`; empty: none.
-        node_selector: where the pods may run.
+        node_selector: (label, value) pairs of the nodes where pods may run.
+
+    Raises:
+        ValueError: a number is out of range.
     """
 
     name: str
@@ -51,7 +61,7 @@ class LoadPlan:
     node_selector: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be."""
+        """Check the numbers."""
         if not 1 <= self.pods <= self.listeners:
             raise ValueError(f"pods: got {self.pods}, expected 1 to {self.listeners}, one listener each at least")
         if self.seconds <= 0 or self.ramp_s < 0 or self.streams < 1:
@@ -59,13 +69,13 @@ class LoadPlan:
 
     @property
     def total_s(self) -> float:
-        """From a pod's first listener to its result."""
+        """Seconds from a pod's first listener to its result."""
         return self.ramp_s + self.seconds
 
 
 def job(plan: LoadPlan) -> dict[str, Any]:
-    """An indexed Job: each pod knows by its index which listeners are its own."""
-    memory_mib = 96 + math.ceil(plan.listeners / plan.pods * 0.15)
+    """An indexed Job: a pod's index decides which listeners it runs."""
+    memory_mib = BASE_MEMORY_MIB + math.ceil(plan.listeners / plan.pods * MEMORY_PER_LISTENER_MIB)
     labels = {"app.kubernetes.io/name": APP, "app.kubernetes.io/instance": plan.name}
     environment: list[dict[str, Any]] = []
     if plan.token_secret:
@@ -88,7 +98,7 @@ def job(plan: LoadPlan) -> dict[str, Any]:
             "parallelism": plan.pods,
             # A second attempt would be another test.
             "backoffLimit": 0,
-            "activeDeadlineSeconds": math.ceil(STARTING_S + plan.total_s + 60),
+            "activeDeadlineSeconds": math.ceil(START_TIMEOUT_S + plan.total_s + END_MARGIN_S),
             "ttlSecondsAfterFinished": KEPT_S,
             "template": {
                 "metadata": {"labels": labels},
@@ -99,7 +109,7 @@ def job(plan: LoadPlan) -> dict[str, Any]:
                     "terminationGracePeriodSeconds": 5,
                     "nodeSelector": dict(plan.node_selector),
                     "imagePullSecrets": [{"name": name} for name in plan.pull_secrets],
-                    # Not all on one node, where there are several.
+                    # Spread over nodes, if there are several.
                     "topologySpreadConstraints": [
                         {
                             "maxSkew": 1,
@@ -116,7 +126,7 @@ def job(plan: LoadPlan) -> dict[str, Any]:
                     },
                     "containers": [
                         {
-                            "name": "drain",
+                            "name": "listeners",
                             "image": plan.image,
                             "imagePullPolicy": plan.pull_policy,
                             "command": command,

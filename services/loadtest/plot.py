@@ -1,4 +1,4 @@
-"""A report as a picture (matplotlib)."""
+"""A report as a picture, by matplotlib (shell)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,16 @@ from services.loadtest.report import Report
 from services.loadtest.tally import Histogram
 
 _SHARES = [number / 200 for number in range(1, 200)]
+"""Points of a distribution's curve."""
 
 
 def draw(report: Report, path: Path) -> None:
-    """Write the picture to `path`: listeners and chunks over time, first audio and jitter as distributions."""
+    """Draw listeners and chunks over time, and the distributions of first audio and jitter.
+
+    Args:
+        report: the figures.
+        path: file to write; its suffix decides the format.
+    """
     figure = Figure(figsize=(11, 7), layout="constrained")
     over_time, amounts = figure.add_subplot(2, 2, 1), figure.add_subplot(2, 2, 2)
     rows = report.timeline()

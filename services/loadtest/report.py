@@ -1,4 +1,4 @@
-"""Lines of JSON from many pods into one report: sums, percentiles, a verdict. Pure."""
+"""The report of a load test from the lines of its pods: sums, percentiles, a verdict. Pure."""
 
 from __future__ import annotations
 
@@ -9,16 +9,20 @@ from typing import Any, Final
 
 from services.loadtest.tally import Tally
 
+FRESH_LINE_S: Final = 3.0
+"""How long a pod counts as listening after its newest line of progress."""
+
 
 @dataclass(frozen=True)
 class Limits:
-    """What a report must keep to; loadtests/README.md says why.
+    """Limits of a load test; loadtests/README.md says why these.
 
     Attributes:
-        gap_rate: missing chunks of all that should have come.
-        first_audio_p95_ms, jitter_p99_ms: over all listeners; jitter is lateness against the best of the last seconds.
-        underrun_rate: underruns of all chunks.
-        heard_share: listeners that had sound at all, of those begun.
+        gap_rate: greatest share of missing chunks, of all that were due.
+        first_audio_p95_ms: greatest time to the first chunk, for 95 % of listeners.
+        jitter_p99_ms: greatest lateness against the least delay of the last seconds, for 99 % of chunks.
+        underrun_rate: most underruns, as a share of all chunks that were due.
+        heard_share: least share of listeners that received audio.
     """
 
     gap_rate: float = 0.0001
@@ -30,40 +34,41 @@ class Limits:
 
 @dataclass
 class PodOutput:
-    """What one pod has said.
+    """The output of one pod.
 
     Attributes:
-        tally: its sums, once it has ended.
-        own: seconds, CPU seconds and the loop's lateness of the pod itself.
-        moments: its lines of progress.
-        early: it was ended before its time.
+        index: of the pod.
+        tally: its figures; None before its end.
+        own: figures of the process: "seconds", "cpu_s", and "late_ms", the lateness of its event loop.
+        progress: its lines of progress.
+        early: it was stopped before its time.
     """
 
     index: int
     tally: Tally | None = None
     own: Mapping[str, float] = field(default_factory=dict)
-    moments: list[dict[str, Any]] = field(default_factory=list)
+    progress: list[dict[str, Any]] = field(default_factory=list)
     early: bool = False
 
     @property
     def share(self) -> float:
-        """How far it is, 0 to 1."""
+        """Share of the test that is done, 0 to 1."""
         if self.tally is not None:
             return 1.0
-        return float(self.moments[-1]["share"]) if self.moments else 0.0
+        return float(self.progress[-1]["share"]) if self.progress else 0.0
 
     @property
-    def words(self) -> str:
-        """How it stands."""
-        last = self.moments[-1] if self.moments else {}
+    def status(self) -> str:
+        """The newest line of progress in words."""
+        last = self.progress[-1] if self.progress else {}
         return f"{last.get('listening', 0)} listening, {last.get('missing', 0)} chunks missing"
 
 
 def read_output(lines: Iterable[str], index: int) -> PodOutput:
-    """Read a pod's log; lines that are not ours are skipped.
+    """Read a pod's log; other lines are skipped.
 
     Raises:
-        ValueError: the result has another form: it comes from another version.
+        ValueError: the result comes from another version.
     """
     pod = PodOutput(index)
     for line in lines:
@@ -74,7 +79,7 @@ def read_output(lines: Iterable[str], index: int) -> PodOutput:
         if not isinstance(value, dict):
             continue
         if value.get("kind") == "progress":
-            pod.moments.append(value)
+            pod.progress.append(value)
         elif value.get("kind") == "result":
             try:
                 pod.tally = Tally.from_json(value["tally"])
@@ -90,42 +95,43 @@ def read_output(lines: Iterable[str], index: int) -> PodOutput:
 
 @dataclass(frozen=True)
 class Check:
-    """A limit, and what was seen."""
+    """A limit and the observed value; None if nothing was observed."""
 
     name: str
-    seen: float | None
+    observed: float | None
     limit: float
     unit: str
     at_least: bool = False
 
     @property
     def kept(self) -> bool:
-        """Whether the limit was kept; what was not seen at all was not."""
-        if self.seen is None:
+        """Whether the limit was kept; without an observed value it was not."""
+        if self.observed is None:
             return False
-        return self.seen >= self.limit if self.at_least else self.seen <= self.limit
+        return self.observed >= self.limit if self.at_least else self.observed <= self.limit
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object."""
-        words = {"limit": f"{'>=' if self.at_least else '<='} {self.limit:g}", "kept": self.kept}
         return {
             "name": self.name,
-            "seen": None if self.seen is None else round(self.seen, 6),
+            "seen": None if self.observed is None else round(self.observed, 6),
             "unit": self.unit,
-            **words,
+            "limit": f"{'>=' if self.at_least else '<='} {self.limit:g}",
+            "kept": self.kept,
         }
 
 
 @dataclass(frozen=True)
 class Report:
-    """Everything about a load test.
+    """The result of a load test.
 
     Attributes:
-        wanted: listeners that were asked for.
-        pods: what each said; those that said nothing are missing.
-        expected_pods: how many there should be.
-        facts: what the reader wants to know besides: cluster, image, plan.
-        interrupted: it was ended by Ctrl-C.
+        wanted: number of listeners in the plan.
+        pods: outputs of the pods; silent pods are missing.
+        expected_pods: number of pods in the plan.
+        facts: cluster, image and plan, for the reader.
+        limits: of the test.
+        interrupted: the test was stopped by Ctrl-C.
     """
 
     wanted: int
@@ -137,7 +143,7 @@ class Report:
 
     @property
     def total(self) -> Tally:
-        """All pods' sums."""
+        """The figures of all pods together."""
         total = Tally()
         for pod in self.pods:
             if pod.tally is not None:
@@ -146,7 +152,7 @@ class Report:
 
     @property
     def checks(self) -> list[Check]:
-        """Every limit."""
+        """All limits with their observed values."""
         total, limits = self.total, self.limits
         due = total.chunks + total.missing
         done = sum(pod.tally is not None for pod in self.pods)
@@ -161,13 +167,13 @@ class Report:
 
     @property
     def kept(self) -> bool:
-        """Whether the test was whole and every limit was kept."""
+        """Whether the test ran to its end and every limit was kept."""
         return not self.interrupted and all(check.kept for check in self.checks)
 
     def rows(self) -> list[tuple[str, ...]]:
-        """A row for each pod and one for all: as in HEADINGS."""
+        """A row for each pod and one for all of them; columns as in `HEADINGS`."""
         rows = [
-            _row(str(pod.index), pod.tally, pod.own) if pod.tally or not pod.moments else _row_so_far(pod)
+            _row(str(pod.index), pod.tally, pod.own) if pod.tally or not pod.progress else _unfinished_row(pod)
             for pod in self.pods
         ]
         own = {
@@ -178,8 +184,8 @@ class Report:
         return [*rows, _row("all", self.total, own)]
 
     def timeline(self) -> list[dict[str, float]]:
-        """A row for each second since the first line; see `timeline` below."""
-        return timeline([pod.moments for pod in self.pods])
+        """A row for each second; see the function `timeline`."""
+        return timeline([pod.progress for pod in self.pods])
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object."""
@@ -231,9 +237,9 @@ def _row(name: str, tally: Tally | None, own: Mapping[str, float]) -> tuple[str,
     )
 
 
-def _row_so_far(pod: PodOutput) -> tuple[str, ...]:
-    """A pod that has not come to its end: what its newest line of progress tells."""
-    last = pod.moments[-1]
+def _unfinished_row(pod: PodOutput) -> tuple[str, ...]:
+    """The row of a pod without a result: the counts of its newest line of progress."""
+    last = pod.progress[-1]
     counts = (f"{last['heard']} so far", *(str(last[name]) for name in ("chunks", "missing", "underruns")))
     return (str(pod.index), *counts, *[""] * (len(HEADINGS) - 1 - len(counts)))
 
@@ -247,28 +253,33 @@ def _rounded(value_ms: float | None) -> float | None:
 
 
 def timeline(pods: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, float]]:
-    """Lines of progress of several pods as one row a second: listening, chunks_per_s, missing, megabytes_per_s.
+    """Add the pods' lines of progress up, second by second.
 
-    A pod counts with its newest line of at most three seconds ago: its clock and its seconds are not the others'.
+    Args:
+        pods: lines of progress of each pod. Their clocks and seconds differ, so that each pod counts with its newest
+            line; its `listening` only if that line is at most `FRESH_LINE_S` old.
+
+    Returns:
+        A row for each second since the first line: second, listening, chunks_per_s, missing, megabytes_per_s.
     """
     times = [line["unix_s"] for pod in pods for line in pod]
     if not times:
         return []
     first_s = min(times)
     rows: list[dict[str, float]] = []
-    at = [0] * len(pods)
+    read = [0] * len(pods)
     before = {"chunks": 0, "bytes": 0}
     for second in range(int(max(times) - first_s) + 1):
         now_s = first_s + second
         sums = {"listening": 0, "chunks": 0, "missing": 0, "bytes": 0}
         for number, pod in enumerate(pods):
-            while at[number] < len(pod) and pod[at[number]]["unix_s"] <= now_s:
-                at[number] += 1
-            if not at[number]:
+            while read[number] < len(pod) and pod[read[number]]["unix_s"] <= now_s:
+                read[number] += 1
+            if not read[number]:
                 continue
-            line = pod[at[number] - 1]
+            line = pod[read[number] - 1]
             for name in sums:
-                if name != "listening" or now_s - line["unix_s"] <= 3.0:
+                if name != "listening" or now_s - line["unix_s"] <= FRESH_LINE_S:
                     sums[name] += line[name]
         rows.append(
             {

@@ -1,6 +1,6 @@
-"""What many listeners heard, counted together in little memory. Pure.
+"""Figures of many listeners, counted together in little memory. Pure.
 
-A listener of `services.client` keeps its own histograms; thousands in one process share these.
+A listener of `services.client` has histograms of its own; thousands in one process share one of each.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from typing import Any, Final
 from services.contract.timebase import TICK_S
 
 _LEAST_MS: Final = 0.1
+"""Upper bound of the first bin."""
 _STEP: Final = math.log(1.02)
+"""Width of a bin, in the logarithm: 2 %."""
 WINDOW_S: Final = 10.0
-"""Jitter is told against the earliest arrival of the last one to two windows."""
+"""Jitter is lateness against the least delay of this window and the one before."""
 STARTING_S: Final = 2.0
-"""So long a listener's buffer may still be filling: its chunks come early then, which is no jitter."""
+"""How long after its first chunk a listener's jitter is not counted: chunks come early while its buffer fills."""
 MAX_ERRORS: Final = 20
-"""Different sentences that are kept; further ones count as `other`."""
+"""Different error messages that are counted; overflow: later ones count as `other`."""
 
 
 class Histogram:
@@ -30,11 +32,11 @@ class Histogram:
         self.counts = Counter(counts or {})
 
     def add(self, value_ms: float) -> None:
-        """Count one."""
+        """Count one duration."""
         self.counts[0 if value_ms <= _LEAST_MS else 1 + int(math.log(value_ms / _LEAST_MS) / _STEP)] += 1
 
     def percentile_ms(self, share: float) -> float | None:
-        """What `share` (0 to 1) of all values do not exceed, to 2 %; None without values."""
+        """The value that `share` (0 to 1) of all values do not exceed, within 2 %; None without values."""
         wanted = share * self.counts.total()
         seen = 0
         for index in sorted(self.counts):
@@ -44,43 +46,55 @@ class Histogram:
         return None
 
     def figures_ms(self) -> dict[str, float | None]:
-        """Percentiles for a person."""
+        """Percentiles by name, rounded for people; None without values."""
         shares = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
         found = {name: self.percentile_ms(share) for name, share in shares.items()}
         return {name: None if value is None else round(value, 1) for name, value in found.items()}
 
     def to_json(self) -> dict[str, int]:
-        """Bins that are not empty: number of the bin -> how many; `percentile_ms` knows what a bin is worth."""
+        """Index of each bin that is not empty -> count."""
         return {str(index): count for index, count in sorted(self.counts.items())}
 
     @classmethod
     def from_json(cls, value: Mapping[str, int]) -> Histogram:
-        """What `to_json` made."""
+        """The inverse of `to_json`."""
         return cls({int(index): count for index, count in value.items()})
 
 
 @dataclass(slots=True)
-class Place:
-    """Where one listener is in its stream.
+class Position:
+    """One listener's position in its stream. Times are monotonic seconds.
+
+    A chunk's delay is its arrival minus its number times a tick; only differences of delays mean anything.
 
     Attributes:
-        began_s: when its first attempt to connect began, monotonic.
-        last_id: the newest chunk that came; None before the first.
+        began_s: when the first attempt to connect began.
+        last_id: the newest chunk that arrived; None before the first.
+        first_chunk_s: when the first chunk arrived.
+        playout_delay_s: delay at which a player without a further buffer plays chunks; an underrun raises it.
+        tier: buffer tier of the last chunk; -1 if unknown.
+        least_delay_s: least delay in the current window.
+        previous_least_delay_s: least delay in the window before.
+        window_ends_s: when the current window ends.
     """
 
     began_s: float
     last_id: int | None = None
-    first_s: float = 0.0
-    zero_s: float = 0.0
+    first_chunk_s: float = 0.0
+    playout_delay_s: float = 0.0
     tier: int = -1
-    least_s: float = math.inf
-    least_before_s: float = math.inf
+    least_delay_s: float = math.inf
+    previous_least_delay_s: float = math.inf
     window_ends_s: float = 0.0
 
     @property
     def next_id(self) -> int | None:
-        """The first chunk that is not here yet."""
+        """The first chunk that has not arrived; None before the first."""
         return None if self.last_id is None else self.last_id + 1
+
+    def forget_delays(self) -> None:
+        """Start measuring jitter afresh: from now on all chunks are earlier or later than before."""
+        self.least_delay_s = self.previous_least_delay_s = math.inf
 
 
 @dataclass(slots=True)
@@ -88,13 +102,22 @@ class Tally:
     """Sums over all listeners of a process.
 
     Attributes:
-        listeners: that were begun; heard: that had a first chunk; listening: that are connected now.
-        chunks: received, without repeats. missing: ids that never came. repeats: that came twice.
-        underruns: times that a player which started with the first chunk would have run dry.
-        gaps: places where ids were missing.
-        reconnects, recovered: broken connections; those that went on without gap or repeat.
-        refused: attempts that an edge turned away. skips: times that an edge said a listener was too slow.
-        bytes: received. errors: what ended a listener, and how often.
+        listeners: listeners that were started.
+        heard: listeners that received a chunk.
+        listening: listeners that are connected now.
+        chunks: chunks that arrived, without repeats.
+        missing: chunks that never arrived.
+        gaps: places in a stream where chunks are missing.
+        repeats: chunks that arrived twice.
+        underruns: times when a player that started with the first chunk would have run dry.
+        reconnects: connections that were opened again after a loss.
+        recovered: those that resumed without gap or repeat.
+        refused: attempts that an edge refused.
+        skips: times when an edge skipped chunks because the listener was too slow.
+        bytes: bytes that arrived.
+        first_audio_ms: from the first attempt to connect to the first chunk.
+        jitter_ms: lateness of chunks against the least delay of the last seconds.
+        errors: message -> listeners that it ended.
     """
 
     listeners: int = 0
@@ -114,14 +137,15 @@ class Tally:
     jitter_ms: Histogram = field(default_factory=Histogram)
     errors: Counter[str] = field(default_factory=Counter)
 
-    def chunk(self, place: Place, chunk_id: int, tier: int, now_s: float) -> None:
-        """A chunk came to the listener at `place`."""
-        last = place.last_id
+    def chunk(self, position: Position, chunk_id: int, tier: int, now_s: float) -> None:
+        """A chunk arrived at the listener at `position`."""
+        last = position.last_id
+        delay_s = now_s - chunk_id * TICK_S
         if last is None:
             self.heard += 1
-            self.first_audio_ms.add((now_s - place.began_s) * 1000)
-            place.first_s = now_s
-            place.zero_s = now_s - chunk_id * TICK_S
+            self.first_audio_ms.add((now_s - position.began_s) * 1000)
+            position.first_chunk_s = now_s
+            position.playout_delay_s = delay_s
         elif chunk_id <= last:
             self.repeats += 1
             return
@@ -129,47 +153,46 @@ class Tally:
             self.gaps += 1
             self.missing += chunk_id - last - 1
         self.chunks += 1
-        place.last_id = chunk_id
-        delay_s = now_s - chunk_id * TICK_S
-        if delay_s > place.zero_s:
-            if last is not None:
-                self.underruns += 1
-            place.zero_s = delay_s
-        if tier != place.tier:
-            # A new tier moves all arrivals at once.
-            place.tier = tier
-            place.least_s = place.least_before_s = math.inf
-        if now_s >= place.window_ends_s:
-            place.least_before_s, place.least_s = place.least_s, delay_s
-            place.window_ends_s = now_s + WINDOW_S
-        place.least_s = min(place.least_s, delay_s)
-        if now_s - place.first_s > STARTING_S:
-            self.jitter_ms.add((delay_s - min(place.least_s, place.least_before_s)) * 1000)
+        position.last_id = chunk_id
+        if delay_s > position.playout_delay_s:
+            self.underruns += 1
+            position.playout_delay_s = delay_s
+        if tier != position.tier:
+            # Another tier sends all chunks earlier or later.
+            position.tier = tier
+            position.forget_delays()
+        if now_s >= position.window_ends_s:
+            position.previous_least_delay_s, position.least_delay_s = position.least_delay_s, delay_s
+            position.window_ends_s = now_s + WINDOW_S
+        position.least_delay_s = min(position.least_delay_s, delay_s)
+        if now_s - position.first_chunk_s > STARTING_S:
+            least_delay_s = min(position.least_delay_s, position.previous_least_delay_s)
+            self.jitter_ms.add((delay_s - least_delay_s) * 1000)
 
-    def splice(self, place: Place, chunk_id: int) -> None:
-        """Chunks from `chunk_id` on come again, as another revision or stream: neither repeats nor a gap."""
-        if place.last_id is not None and chunk_id <= place.last_id:
-            place.last_id = chunk_id - 1
-        place.least_s = place.least_before_s = math.inf
+    def splice(self, position: Position, chunk_id: int) -> None:
+        """The edge sends chunks from `chunk_id` on again, as other music: neither repeats nor a gap."""
+        if position.last_id is not None and chunk_id <= position.last_id:
+            position.last_id = chunk_id - 1
+        position.forget_delays()
 
-    def reconnected(self, place: Place, *, recovered: bool | None) -> None:
-        """A broken connection is there again; `recovered` is what the edge says of it."""
+    def reconnected(self, position: Position, *, recovered: bool | None) -> None:
+        """A listener connected again after a loss; `recovered`: the edge resumed its stream, None if it did not say."""
         self.reconnects += 1
         self.recovered += recovered is True
-        place.least_s = place.least_before_s = math.inf
+        position.forget_delays()
 
-    def failed(self, sentence: str) -> None:
+    def failed(self, message: str) -> None:
         """A listener gave up."""
-        known = sentence in self.errors or len(self.errors) < MAX_ERRORS
-        self.errors[sentence if known else "other"] += 1
+        counted = message in self.errors or len(self.errors) < MAX_ERRORS
+        self.errors[message if counted else "other"] += 1
 
-    def moment(self) -> dict[str, int]:
-        """What changes from second to second, for a line of progress."""
+    def progress(self) -> dict[str, int]:
+        """The counts of a line of progress."""
         names = ("listening", "heard", "chunks", "missing", "underruns", "reconnects", "refused", "bytes")
         return {name: getattr(self, name) for name in names}
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, for `from_json`."""
+        """All figures, for `from_json`."""
         values: dict[str, Any] = {name: getattr(self, name) for name in COUNTS}
         values["first_audio_bins"] = self.first_audio_ms.to_json()
         values["jitter_bins"] = self.jitter_ms.to_json()
@@ -178,7 +201,11 @@ class Tally:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Tally:
-        """What `to_json` made."""
+        """The inverse of `to_json`.
+
+        Raises:
+            KeyError: a figure is missing.
+        """
         return cls(
             **{name: int(value[name]) for name in COUNTS},
             first_audio_ms=Histogram.from_json(value["first_audio_bins"]),
@@ -187,7 +214,7 @@ class Tally:
         )
 
     def add(self, other: Tally) -> None:
-        """Take in what another process counted."""
+        """Add the figures of another process."""
         for name in COUNTS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.first_audio_ms.counts.update(other.first_audio_ms.counts)
@@ -199,3 +226,4 @@ COUNTS: Final = (
     "listeners", "heard", "listening", "chunks", "missing", "gaps", "repeats", "underruns", "reconnects", "recovered",
     "refused", "skips", "bytes",
 )  # fmt: skip
+"""Attributes of a tally that are plain sums."""

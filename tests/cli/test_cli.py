@@ -44,7 +44,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_up_imports_no_torch() -> None:
-    # The parent of the services must be there at once, and small.
+    # The parent of the services must start quickly and stay small.
     source = "import sys; import services.local.up.run; sys.exit('torch' in sys.modules or 'litestar' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, timeout=60, check=False)
     assert done.returncode == 0
@@ -63,7 +63,7 @@ def test_up_imports_no_torch() -> None:
         (("soak", "--hours", "1", "--minutes", "5"), "--hours: got 1 and --minutes 5, expected one of the two"),
     ],
 )
-def test_a_value_that_cannot_be_used_is_named_with_what_can(arguments: tuple[str, ...], said: str) -> None:
+def test_an_unusable_value_is_named_with_the_values_that_are_usable(arguments: tuple[str, ...], said: str) -> None:
     status, text = run(*arguments)
     assert status == 2
     assert said in text
@@ -79,14 +79,14 @@ def test_the_spec_is_read_from_the_options() -> None:
     assert cli._read_spec(values) == StreamSpec("D#", "aeolian", 60, 8, "drift", 0)
 
 
-def test_listening_where_nothing_plays_is_one_sentence() -> None:
+def test_listening_without_an_edge_fails_with_one_sentence() -> None:
     status, text = run("listen", "ws://127.0.0.1:9/ws", "--seconds", "1")
     assert status == 1
     assert text.count("\n") == 1
     assert "auralis up" in text
 
 
-def test_rendering_into_a_folder_that_does_not_exist_is_one_sentence(tmp_path: Path) -> None:
+def test_rendering_into_a_missing_folder_fails_with_one_sentence(tmp_path: Path) -> None:
     status, text = run("render", str(tmp_path / "no" / "out.wav"))
     assert status == 1
     assert "does not exist" in text
@@ -101,7 +101,7 @@ FINDINGS = {
 
 
 @pytest.mark.parametrize(("level", "status"), [("ok", 0), ("warn", 0), ("fail", 1)])
-def test_the_doctor_fails_only_where_auralis_would_not_run(
+def test_the_doctor_fails_only_if_auralis_would_not_run(
     level: str, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("services.local.doctor.run.examine", lambda: iter(FINDINGS[level]))
@@ -112,7 +112,7 @@ def test_the_doctor_fails_only_where_auralis_would_not_run(
     assert body["findings"][0]["name"] == FINDINGS[level][0].name
 
 
-def test_the_doctor_tells_cost_and_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_doctor_shows_cost_and_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.local.doctor.run.examine", lambda: iter(FINDINGS["warn"]))
     _, text = run("doctor")
     assert "✓ Disk" in text
@@ -121,7 +121,7 @@ def test_the_doctor_tells_cost_and_remedy(monkeypatch: pytest.MonkeyPatch) -> No
     assert "Install one." in text
 
 
-def test_the_doctor_examines_this_machine_without_falling_ill(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_every_check_of_the_doctor_runs_on_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("AURALIS_KERNEL_CACHE", str(tmp_path / "kernels"))
     # Importing torch is tested where it is used; here it would only take time.
@@ -136,7 +136,7 @@ def test_the_doctor_examines_this_machine_without_falling_ill(monkeypatch: pytes
     assert code == (1 if findings.worst([Finding("", each["level"], "") for each in body["findings"]]) == "fail" else 0)
 
 
-def test_the_doctor_goes_on_where_settings_are_bad(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_doctor_continues_after_unusable_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("AURALIS_PORT", "eighty")
     code, text = run("doctor", "--json")
@@ -146,7 +146,7 @@ def test_the_doctor_goes_on_where_settings_are_bad(monkeypatch: pytest.MonkeyPat
     assert "GPU driver" in observed
 
 
-def test_a_package_that_is_missing_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_fails_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing() -> None:
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
@@ -157,7 +157,7 @@ def test_a_package_that_is_missing_is_a_sentence(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("service", ["edge", "synthesis", "telemetry"])
-def test_a_service_with_bad_settings_names_all_of_them_and_nothing_else(service: str, tmp_path: Path) -> None:
+def test_a_service_with_unusable_settings_names_all_of_them_and_nothing_else(service: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "services.cli", service],
         env={**os.environ, "PYTHONPATH": str(REPO), "AURALIS_PORT": "abc", "WS_MAX_CONNECTIONS": "-1"},

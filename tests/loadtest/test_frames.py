@@ -12,7 +12,7 @@ def wire(opcode: Opcode, data: bytes, *, mask: bool = False) -> bytes:
     return Frame(opcode, data).serialize(mask=mask)
 
 
-def test_a_short_message_is_kept_whole_and_a_long_one_by_its_head() -> None:
+def test_a_short_message_is_kept_whole_and_of_a_long_one_the_head() -> None:
     reader = FrameReader()
     long = bytes(range(256)) * 70
     found = reader.feed(wire(Opcode.TEXT, b'{"type":"hello"}') + wire(Opcode.BINARY, long))
@@ -20,28 +20,28 @@ def test_a_short_message_is_kept_whole_and_a_long_one_by_its_head() -> None:
 
 
 @pytest.mark.parametrize("length", [0, 1, 125, 126, 4096, 4097, 65535, 65536, 100_000])
-def test_every_length_of_the_header_is_read(length: int) -> None:
+def test_every_length_of_a_header_is_read(length: int) -> None:
     (message,) = FrameReader().feed(wire(Opcode.BINARY, bytes(length)))
     assert message.length == length
     assert len(message.head) == (length if length <= 4096 else HEAD_BYTES)
 
 
 def test_pieces_of_any_size_give_the_same_messages() -> None:
-    chance = random.Random(7)
-    texts = [bytes([number]) * chance.choice([0, 3, 125, 126, 300, 17_660, 70_000]) for number in range(40)]
+    rng = random.Random(7)
+    texts = [bytes([number]) * rng.choice([0, 3, 125, 126, 300, 17_660, 70_000]) for number in range(40)]
     whole = b"".join(wire(Opcode.BINARY, text) for text in texts)
     expected = FrameReader().feed(whole)
     assert [message.length for message in expected] == [len(text) for text in texts]
     for longest in (1, 2, 5, 1000, 50_000):
         reader, found, at = FrameReader(), [], 0
         while at < len(whole):
-            step = chance.randint(1, longest)
+            step = rng.randint(1, longest)
             found += reader.feed(memoryview(whole)[at : at + step])
             at += step
         assert found == expected
 
 
-def test_a_message_counts_when_its_last_byte_is_there() -> None:
+def test_a_message_is_complete_with_its_last_byte() -> None:
     reader = FrameReader()
     whole = wire(Opcode.BINARY, bytes(5000))
     assert reader.feed(whole[:-1]) == []
@@ -62,6 +62,6 @@ def test_control_frames_are_told_apart() -> None:
         (b"\x82\x7f" + (1 << 40).to_bytes(8), "1099511627776 bytes"),
     ],
 )
-def test_what_no_edge_sends_is_an_error(data: bytes, said: str) -> None:
+def test_bytes_that_no_edge_sends_are_an_error(data: bytes, said: str) -> None:
     with pytest.raises(FrameError, match=said):
         FrameReader().feed(data)

@@ -1,4 +1,4 @@
-"""The drain and the real edge, with a tiny renderer and a bus in memory."""
+"""The listeners and the real edge, with a tiny renderer and a bus in memory."""
 
 from __future__ import annotations
 
@@ -10,17 +10,28 @@ import urllib.request
 
 import pytest
 
-from services.loadtest.listeners import Options, run
+from services.loadtest import listeners
+from services.loadtest.listener import ListenerOptions
+from services.loadtest.listeners import run
 from services.loadtest.messages import Wire
 from services.loadtest.tally import Tally
 from services.local.ports import free_ports
 from services.runtime.bus.memory import MemoryBroker
 from tests.edge.support import running_edge
+from tests.support.waiting import until
 
 
-def options(url: str, **changes: object) -> Options:
+def options(url: str, **changes: object) -> ListenerOptions:
     values = {"listeners": 12, "seconds": 2.0, "ramp_s": 0.3, "streams": 3}
-    return Options(url=url, **(values | changes))  # type: ignore[arg-type]
+    return ListenerOptions(url=url, **(values | changes))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def tally(monkeypatch: pytest.MonkeyPatch) -> Tally:
+    """The figures of the next run, readable while it lasts."""
+    tally = Tally()
+    monkeypatch.setattr(listeners, "Tally", lambda: tally)
+    return tally
 
 
 def no_fault(tally: Tally) -> bool:
@@ -28,7 +39,9 @@ def no_fault(tally: Tally) -> bool:
 
 
 @pytest.mark.parametrize("wire", ["pcm", "json"])
-async def test_everybody_hears_everything(broker: MemoryBroker, wire: Wire, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_all_listeners_hear_all_chunks(
+    broker: MemoryBroker, wire: Wire, capsys: pytest.CaptureFixture[str]
+) -> None:
     async with running_edge(broker) as edge:
         tally = await run(options((await edge.ready()).ws, wire=wire), index=2)
     assert (tally.listeners, tally.heard) == (12, 12)
@@ -43,17 +56,17 @@ async def test_everybody_hears_everything(broker: MemoryBroker, wire: Wire, caps
     assert lines[-2]["listening"] == 12
 
 
-async def test_listeners_are_spread_over_streams(broker: MemoryBroker) -> None:
+async def test_listeners_are_spread_over_streams(broker: MemoryBroker, tally: Tally) -> None:
     async with running_edge(broker) as edge:
         load = asyncio.create_task(run(options((await edge.ready()).ws, streams=5, seed=70)))
-        await asyncio.sleep(1.5)
+        await until(lambda: tally.heard == 12)
         body = await asyncio.to_thread(urllib.request.urlopen, f"{edge.http}/api/streams", None, 5)
         await load
     heard = [stream["stream_id"].rpartition("-")[2] for stream in json.load(body)["streams"]]
     assert sorted(heard) == ["70", "71", "72", "73", "74"]
 
 
-async def test_listeners_who_are_sent_away_go_on_without_a_gap(broker: MemoryBroker) -> None:
+async def test_listeners_of_a_drained_edge_resume_without_a_gap(broker: MemoryBroker, tally: Tally) -> None:
     (port,) = free_ports(1)
     secret = "the same on both edges"  # noqa: S105 - of this test only
     async with running_edge(broker, secret=secret) as first, running_edge(broker, secret=secret) as second:
@@ -72,40 +85,41 @@ async def test_listeners_who_are_sent_away_go_on_without_a_gap(broker: MemoryBro
                 writer.close()
 
         async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            there = await asyncio.open_connection("127.0.0.1", current.port)
-            await asyncio.gather(pipe(reader, there[1]), pipe(there[0], writer))
+            edge_reader, edge_writer = await asyncio.open_connection("127.0.0.1", current.port)
+            await asyncio.gather(pipe(reader, edge_writer), pipe(edge_reader, writer))
 
-        # As a Service does: one address, and behind it whoever is ready.
+        # Like a Kubernetes Service: one address, with the current edge behind it.
         server = await asyncio.start_server(forward, "127.0.0.1", port)
         load = asyncio.create_task(run(options(f"ws://127.0.0.1:{port}/ws", listeners=6, seconds=4.0)))
-        await asyncio.sleep(1.5)
+        await until(lambda: tally.heard == 6)
         current = second
         await first.service.drain()
-        tally = await load
+        await load
         server.close()
     assert (tally.reconnects, tally.recovered) == (6, 6)
     assert no_fault(tally)
     assert tally.underruns == 0
 
 
-async def test_those_who_find_no_place_are_counted_and_try_again(broker: MemoryBroker) -> None:
+async def test_refused_listeners_are_counted_and_try_again(broker: MemoryBroker) -> None:
     async with running_edge(broker, max_connections=4) as edge:
         tally = await run(options((await edge.ready()).ws, listeners=6))
     assert tally.heard == 4
     assert tally.refused >= 2
 
 
-async def test_where_nobody_answers_there_is_a_result_all_the_same() -> None:
+async def test_a_run_without_an_edge_still_has_a_result() -> None:
     tally = await run(options(f"ws://127.0.0.1:{free_ports(1)[0]}/ws", listeners=2, seconds=0.5))
     assert (tally.listeners, tally.heard) == (2, 0)
 
 
-async def test_sigterm_ends_it_early_with_a_result(broker: MemoryBroker, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_sigterm_ends_the_run_early_with_a_result(
+    broker: MemoryBroker, tally: Tally, capsys: pytest.CaptureFixture[str]
+) -> None:
     async with running_edge(broker) as edge:
         load = asyncio.create_task(run(options((await edge.ready()).ws, seconds=60.0)))
-        await asyncio.sleep(1.0)
+        await until(lambda: tally.heard == 12)
         os.kill(os.getpid(), signal.SIGTERM)
         async with asyncio.timeout(5):
-            tally = await load
-    assert tally.heard == 12
+            await load
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["early"] is True

@@ -18,19 +18,19 @@ def plan(**changes: Any) -> LoadPlan:
 
 
 @pytest.mark.parametrize(("total", "of"), [(1, 1), (7, 3), (5000, 4), (10, 10), (11, 10)])
-def test_shares_are_even_and_leave_nobody_out(total: int, of: int) -> None:
+def test_shares_are_even_and_leave_no_listener_out(total: int, of: int) -> None:
     shares = [share(total, of, index) for index in range(of)]
     assert [number for first, count in shares for number in range(first, first + count)] == list(range(total))
     assert max(count for _, count in shares) - min(count for _, count in shares) <= 1
 
 
 @pytest.mark.parametrize("kube", KUBE_VERSIONS)
-def test_the_job_is_what_kubernetes_takes(kube: str) -> None:
+def test_the_job_matches_kubernetes_schema(kube: str) -> None:
     made = job(plan(token_secret="listener", pull_secrets=("registry",), node_selector=(("pool", "load"),)))
     assert problems(made, kube) == []
 
 
-def test_the_command_of_the_job_is_what_the_drain_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_of_the_job_is_valid_for_the_listeners(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = job(plan(wire="opus", seed=40))["spec"]
     (container,) = spec["template"]["spec"]["containers"]
     assert container["command"][:3] == ["python", "-m", "services.loadtest.listeners"]
@@ -45,7 +45,7 @@ def test_the_command_of_the_job_is_what_the_drain_reads(monkeypatch: pytest.Monk
     assert (options.streams, options.seed, options.wire) == (16, 40, "opus")
 
 
-def test_the_job_ends_by_itself_and_is_not_tried_again() -> None:
+def test_the_job_ends_by_itself_and_is_not_repeated() -> None:
     spec = job(plan())["spec"]
     assert spec["backoffLimit"] == 0
     assert spec["activeDeadlineSeconds"] > plan().total_s
@@ -67,6 +67,6 @@ def test_pods_are_restricted() -> None:
     ("changes", "said"),
     [({"pods": 0}, "pods: got 0"), ({"listeners": 2}, "expected 1 to 2"), ({"seconds": 0.0}, "seconds")],
 )
-def test_what_cannot_be_is_refused(changes: dict[str, Any], said: str) -> None:
+def test_numbers_out_of_range_are_errors(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         plan(**changes)

@@ -11,18 +11,18 @@ from rich.console import Console
 from services.loadtest.command import show
 from services.loadtest.plot import draw
 from services.loadtest.report import HEADINGS, Limits, PodOutput, Report, read_output, timeline
-from services.loadtest.tally import Place, Tally
+from services.loadtest.tally import Position, Tally
 
 
 def tally(listeners: int, *, chunks: int = 100, missing: int = 0, late_s: float = 0.002) -> Tally:
-    """Listeners whose buffers fill to half a second, and of whose chunks every tenth is late."""
+    """Listeners whose buffers fill to half a second; every tenth chunk is late."""
     made = Tally(listeners=listeners)
     for _ in range(listeners):
-        place = Place(began_s=99.9)
+        position = Position(began_s=99.9)
         for number in range(chunks):
             due_s = 100 + number / 10 - min(number, 10) * 0.05
             chunk_id = number if number < chunks // 2 else number + missing
-            made.chunk(place, chunk_id, 1, due_s + (late_s if number % 10 == 5 else 0.0))
+            made.chunk(position, chunk_id, 1, due_s + (late_s if number % 10 == 5 else 0.0))
     return made
 
 
@@ -51,16 +51,16 @@ def kept(found: Report) -> dict[str, bool]:
     return {check.name: check.kept for check in found.checks}
 
 
-def test_a_log_is_read_with_what_others_wrote_into_it() -> None:
+def test_a_log_is_read_and_lines_of_others_are_skipped() -> None:
     noise = ["Traceback (most recent call last):", "", "3", '{"level": "info"}']
     pod = read_output([*noise, *lines(3, tally(5))], 3)
     assert pod.tally is not None
-    assert (pod.tally.heard, len(pod.moments), pod.share) == (5, 10, 1.0)
+    assert (pod.tally.heard, len(pod.progress), pod.share) == (5, 10, 1.0)
     assert read_output(lines(3, None), 3).share == 1.0
     assert read_output(lines(3, None)[:4], 3).share == pytest.approx(0.4)
 
 
-def test_a_result_of_another_version_is_refused_with_a_sentence() -> None:
+def test_a_result_of_another_version_is_an_error_with_a_sentence() -> None:
     text = lines(3, tally(1))[-1]
     value = json.loads(text)
     value["tally"].pop("listeners")
@@ -84,29 +84,29 @@ def test_a_good_run_keeps_every_limit() -> None:
         (PodOutput(1, tally(5, late_s=0.7)), {"jitter p99", "underrun rate"}),
     ],
 )
-def test_each_fault_breaks_its_own_limit(pod: PodOutput, broken: set[str]) -> None:
+def test_each_fault_exceeds_its_own_limit(pod: PodOutput, broken: set[str]) -> None:
     found = report(read_output(lines(0, tally(5)), 0), pod)
     assert not found.kept
     assert {name for name, good in kept(found).items() if not good} == broken
 
 
-def test_a_run_in_which_nothing_was_heard_keeps_nothing() -> None:
+def test_a_run_without_any_audio_keeps_no_limit() -> None:
     found = report(PodOutput(0, Tally(listeners=5)), PodOutput(1, Tally(listeners=5)))
     assert {name for name, good in kept(found).items() if good} == {"pods with a result"}
 
 
-def test_an_interrupted_run_is_never_good() -> None:
+def test_an_interrupted_run_keeps_no_verdict() -> None:
     good = [read_output(lines(index, tally(5)), index) for index in range(2)]
     assert not report(*good, interrupted=True).kept
 
 
-def test_limits_can_be_moved() -> None:
+def test_limits_can_be_changed() -> None:
     found = report(PodOutput(0, tally(10, missing=3)), expected_pods=1, limits=Limits(gap_rate=0.1))
     assert found.kept, kept(found)
 
 
-def test_pods_with_other_clocks_add_up_second_by_second() -> None:
-    pods = [read_output(lines(index, None), index).moments for index in range(2)]
+def test_pods_with_different_clocks_add_up_second_by_second() -> None:
+    pods = [read_output(lines(index, None), index).progress for index in range(2)]
     rows = timeline(pods)
     assert len(rows) == 10
     assert [row["listening"] for row in rows[1:9]] == [10] * 8
@@ -115,8 +115,11 @@ def test_pods_with_other_clocks_add_up_second_by_second() -> None:
     assert timeline([[], []]) == []
 
 
-def test_a_pod_that_has_ended_listens_no_more_but_its_chunks_count() -> None:
-    short, long = read_output(lines(0, None, seconds=3), 0).moments, read_output(lines(1, None, seconds=12), 1).moments
+def test_a_pod_that_has_ended_does_not_listen_but_its_chunks_count() -> None:
+    short, long = (
+        read_output(lines(0, None, seconds=3), 0).progress,
+        read_output(lines(1, None, seconds=12), 1).progress,
+    )
     rows = timeline([short, long])
     assert rows[-1]["listening"] == 5
     assert all(row["chunks_per_s"] >= 0 for row in rows)
@@ -133,7 +136,7 @@ def test_the_tables_have_a_row_for_each_pod_and_the_verdict() -> None:
     assert "NOT kept" in said
 
 
-def test_a_pod_that_was_ended_early_shows_how_far_it_came() -> None:
+def test_a_pod_that_was_stopped_early_shows_its_last_counts() -> None:
     found = report(read_output(lines(0, None), 0), PodOutput(1), interrupted=True)
     rows = found.rows()
     assert rows[0][:5] == ("0", "5 so far", "500", "0", "0")
@@ -141,7 +144,7 @@ def test_a_pod_that_was_ended_early_shows_how_far_it_came() -> None:
     assert {len(row) for row in rows} == {len(HEADINGS)}
 
 
-def test_a_picture_is_drawn_even_of_nothing(tmp_path: Path) -> None:
+def test_a_picture_is_drawn_even_without_figures(tmp_path: Path) -> None:
     for number, pods in enumerate(([read_output(lines(0, tally(5)), 0)], [PodOutput(0)])):
         path = tmp_path / f"{number}.png"
         draw(report(*pods), path)

@@ -1,4 +1,4 @@
-"""The scripts and manifests in loadtests/: what can be told without a load."""
+"""The scripts and manifests in loadtests/, without running a load."""
 
 from __future__ import annotations
 
@@ -48,24 +48,24 @@ def load(path: Path) -> dict[str, Any]:
 
 def test_there_are_scripts_and_manifests() -> None:
     assert {path.stem for path in SCRIPTS} == {"listen", "churn", "steer", "slow"}
-    assert {path.stem for path in JOBS} == {"drain", "k6", "testrun"}
+    assert {path.stem for path in JOBS} == {"listeners", "k6", "testrun"}
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
-def test_k6_takes_the_script_and_the_readme_explains_each_threshold(script: Path) -> None:
+def test_k6_accepts_the_script_and_the_readme_explains_each_threshold(script: Path) -> None:
     thresholds = {name for name, rules in inspect(script)["thresholds"].items() if rules}
     assert {"auralis_first_audio", "auralis_gap_rate", "auralis_refused_rate", "auralis_chunks"} <= thresholds
     explained = set(re.findall(r"^\| `(\w+)`", README, re.MULTILINE))
     assert thresholds <= explained, "README.md does not say what it means"
 
 
-def test_the_readme_explains_no_threshold_that_is_not_there() -> None:
+def test_the_readme_explains_no_threshold_that_does_not_exist() -> None:
     used = set().union(*(inspect(script)["thresholds"] for script in SCRIPTS))
     assert set(re.findall(r"^\| `(\w+)`", README, re.MULTILINE)) == used
 
 
 @pytest.mark.parametrize("path", [*SCRIPTS, *JOBS], ids=lambda path: path.name)
-def test_each_says_how_it_is_run(path: Path) -> None:
+def test_each_file_says_how_to_run_it(path: Path) -> None:
     mark = "//" if path.suffix == ".js" else "#"
     head = [line for line in path.read_text().splitlines() if line.startswith(mark)]
     shown = " ".join(head)
@@ -75,12 +75,12 @@ def test_each_says_how_it_is_run(path: Path) -> None:
 
 
 @pytest.mark.parametrize("kube", KUBE_VERSIONS)
-@pytest.mark.parametrize("name", ["drain", "k6"])
-def test_jobs_are_what_kubernetes_takes(kube: str, name: str) -> None:
+@pytest.mark.parametrize("name", ["listeners", "k6"])
+def test_jobs_match_kubernetes_schema(kube: str, name: str) -> None:
     assert problems(load(FOLDER / "jobs" / f"{name}.yaml"), kube) == []
 
 
-@pytest.mark.parametrize("name", ["drain", "k6", "testrun"])
+@pytest.mark.parametrize("name", ["listeners", "k6", "testrun"])
 def test_pods_are_restricted(name: str) -> None:
     spec = load(FOLDER / "jobs" / f"{name}.yaml")["spec"]
     if name == "testrun":
@@ -98,8 +98,8 @@ def test_pods_are_restricted(name: str) -> None:
         assert container["capabilities"] == {"drop": ["ALL"]}
 
 
-def test_the_drain_s_manifest_gives_arguments_that_it_reads() -> None:
-    spec = load(FOLDER / "jobs" / "drain.yaml")["spec"]
+def test_the_arguments_of_the_listeners_manifest_are_valid() -> None:
+    spec = load(FOLDER / "jobs" / "listeners.yaml")["spec"]
     (container,) = spec["template"]["spec"]["containers"]
     assert container["command"][:3] == ["python", "-m", "services.loadtest.listeners"]
     options, _ = read_options(container["command"][3:])
