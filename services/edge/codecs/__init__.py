@@ -1,1 +1,1 @@
-"""Encoders: Opus for listeners, Ogg Opus and MP3 for mounts."""
+"""Encoders: Opus packets for WebSocket listeners, Ogg Opus and MP3 for mounts."""

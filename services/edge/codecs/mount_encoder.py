@@ -1,7 +1,7 @@
-"""Chunks of PCM into a byte stream that any player takes: Ogg Opus and MP3, by PyAV.
+"""Pure: chunks of PCM into a byte stream that any player reads, Ogg Opus or MP3, by PyAV.
 
-One encoder serves all listeners of a stream in one format: whoever joins gets `head` and then everything from the next
-chunk on. Ogg pages and MP3 frames never straddle two results of `encode`, so every result is a place to join at.
+One encoder serves all listeners of a stream in one format: a new listener gets `head` and then everything from the next
+chunk on. No Ogg page and no MP3 frame is divided between two results of `encode`, so a player can start at each result.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ MEDIA_TYPES: Final[dict[MountFormat, str]] = {"opus": "audio/ogg", "mp3": "audio
 OPUS_RATE_HZ: Final = 48_000
 OPUS_BITRATE: Final = 128_000
 MP3_BITRATE: Final = 192_000
+"""Bits a second, for both channels together."""
 
 
 class _Sink:
-    """What the muxer writes, kept until it is taken."""
+    """A file that keeps what the muxer writes until it is taken."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
@@ -41,27 +42,27 @@ class _Sink:
 
 
 class MountEncoder:
-    """Encodes one stream in one format, chunk by chunk and without an end.
+    """Encodes one endless stream in one format, chunk by chunk.
 
     Not safe for concurrent calls; different encoders may run in different threads.
 
     Args:
         format_: "opus" (48 kHz, 20 ms packets, one Ogg page a chunk) or "mp3" (44.1 kHz).
-        title: shown by players that read tags.
+        title: players that read tags show it.
 
     Attributes:
-        head: what a joining listener must get first.
+        head: what a new listener must get first; empty for MP3.
     """
 
     def __init__(self, format_: MountFormat, *, title: str) -> None:
         self._sink = _Sink()
         if format_ == "opus":
-            # Pages of one chunk: a listener waits at most that long for the first sound after joining.
+            # One page a chunk, so that a new listener waits at most that long for its first sound.
             options = {"page_duration": str(CHUNK_MS * 1000), "flush_packets": "1"}
             codec, rate_hz, bitrate = "libopus", OPUS_RATE_HZ, OPUS_BITRATE
             codec_options = {"application": "audio", "frame_duration": "20", "packet_loss": EXPECTED_LOSS}
         else:
-            # No length header and no tag before the frames: an endless stream has neither.
+            # No header with the length and no tag before the frames, because an endless stream has neither.
             options = {"write_xing": "0", "id3v2_version": "0", "flush_packets": "1"}
             codec, rate_hz, bitrate = "libmp3lame", SAMPLE_RATE_HZ, MP3_BITRATE
             codec_options = {}
@@ -78,14 +79,14 @@ class MountEncoder:
             layout="stereo",
             rate=rate_hz,
             frame_size=context.frame_size,
-            # By default a thread for each processor, which live until the garbage collector finds this object.
+            # The default is one thread per processor, until the garbage collector finds this object.
             threads=1,
         )
         self._frames = 0
         self.head = self._sink.take()
 
     def encode(self, pcm: bytes | memoryview) -> bytes:
-        """The next 100 ms; may be empty for the first chunks, while the codec looks ahead.
+        """Encode the next 100 ms; the result may be empty for the first chunks, while the codec looks ahead.
 
         Args:
             pcm: 17,640 bytes of s16le stereo at 44.1 kHz.
@@ -106,7 +107,7 @@ class MountEncoder:
         return self._sink.take()
 
     def finish(self) -> bytes:
-        """The end of a file: what the codec still holds back. Nothing can be encoded after it."""
+        """The rest of a file, which the codec still holds back; nothing can be encoded afterwards."""
         for last in (*self._resampler.resample(None), None):
             for packet in self._stream.encode(last):
                 self._container.mux(packet)
@@ -114,6 +115,6 @@ class MountEncoder:
         return self._sink.take()
 
     def close(self) -> None:
-        """Free the codec; what it still holds back is dropped, because nobody waits for it."""
+        """Free the codec and drop what it still holds back."""
         self._container.close()
         self._sink.take()

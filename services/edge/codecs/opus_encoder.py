@@ -1,4 +1,4 @@
-"""A stream's chunks as Opus packets: five of 20 ms for each chunk, at 48 kHz. Pure but for the codec."""
+"""Pure: chunks as Opus packets, five of 20 ms for each chunk, at 48 kHz."""
 
 from __future__ import annotations
 
@@ -14,21 +14,27 @@ from services.edge.stream.mixing import Pcm
 from services.runtime.polyphase import Polyphase
 
 OPUS_BITRATE: Final = 128_000
+"""Bits a second, for both channels together."""
 COMPLEXITY: Final = 6
-"""Of 10. At 128 kbit/s the rest is not heard, and costs a third of the time."""
+"""From 0 to 10. At 128 kbit/s the steps above 6 make no audible difference and cost a third of the time."""
 EXPECTED_LOSS: Final = "20"
-"""Percent. Nothing is lost here, but an encoder that is told so lets no packet lean on what was long before it: a
-decoder that begins 80 ms early is then exact from its first sample on, for one more byte in a hundred."""
+"""Percent of lost packets that the encoder prepares for. TCP loses none, but the setting makes packets depend only on a
+short past: a decoder that starts 80 ms early is exact from then on. It costs 1 % of the bytes."""
 _PACKET_FRAMES: Final = OPUS_RATE_HZ * OPUS_PACKET_MS // 1000
 _FULL_SCALE: Final = np.float32(1 / 32768)
 
 
 class OpusChunk:
-    """A chunk's packets, as payloads that are made once for all listeners.
+    """The packets of a chunk, packed once for all listeners.
+
+    Args:
+        packets: of the chunk.
+        before: packets of the chunk before it, from the same encoder.
+        first: whether the encoder's run begins with this chunk.
 
     Attributes:
-        payload: for whoever had the chunk before from the same encoder; None for the first of a run.
-        beginning: the same with pre-roll, for whoever begins here.
+        payload: for listeners that got the chunk before from the same encoder; None if there was none.
+        beginning: `payload` with pre-roll, for listeners whose decoder starts here.
     """
 
     __slots__ = ("beginning", "payload")
@@ -39,7 +45,7 @@ class OpusChunk:
 
 
 class OpusEncoder:
-    """Encodes one unbroken run of chunks.
+    """Encodes one continuous run of chunks.
 
     Not safe for concurrent calls; different encoders may run in different threads.
     """
@@ -61,7 +67,7 @@ class OpusEncoder:
         self._frames = 0
 
     def encode(self, pcm: Pcm) -> tuple[bytes, ...]:
-        """The next 100 ms as five packets. Their sound is 7 ms late: the resampler's and the codec's delay.
+        """Encode the next 100 ms as five packets; resampler and codec delay their sound by 7 ms.
 
         Args:
             pcm: 17,640 bytes of s16le stereo at 44.1 kHz.

@@ -1,8 +1,9 @@
-"""A stream's line for those who listen in Opus (shell): encodes each chunk once, in a thread, before it is due.
+"""The timeline of a stream for its Opus listeners (shell): each chunk is encoded once, in a thread, before it is due.
 
-To a listener it is a line like the ring itself; a chunk is there once it is encoded. What is asked for and is not there
-is remembered, and `work` has it encoded: forward from the newest on, or a run of its own for somebody who resumes
-further back. Where two runs meet, the first frame of the later one carries pre-roll for everybody.
+Listeners read it like the ring, but a chunk exists only when it is encoded. A chunk that a listener asks for too early
+is remembered, and `work` has it encoded: usually by the main run, which continues from its last chunk; for a listener
+that resumes further back by a second run. Where the second run meets the main run, the main run's chunk carries
+pre-roll for every listener.
 """
 
 from __future__ import annotations
@@ -17,54 +18,73 @@ from services.edge.codecs.opus_encoder import OpusChunk, OpusEncoder
 from services.edge.stream.ring import Chunk, Ring
 
 JOB_CHUNKS: Final = 3
-"""Encoded in one go: the first sound of somebody who joins should not wait for a whole buffer."""
+"""Chunks of a run's first job. Few, because a new listener's first sound must not wait for a whole buffer."""
 MAX_JOB_CHUNKS: Final = 24
-"""Encoded in one go where more and more waits. Each job costs a turn of the loop: one whose turns take longer than a
-job's chunks last, because a crowd comes in, would never catch up, and would look at everybody one by one for ever."""
+"""Chunks of a job at most. A run doubles its jobs while chunks are waiting: each job costs an iteration of the event
+loop, and while a crowd connects, an iteration can take longer than a small job's chunks last."""
 WARM_UP_CHUNKS: Final = 2
-"""Encoded before a run's first chunk, so that codec and resampler have settled when it comes."""
+"""Chunks that a run encodes before its first one and drops, so that codec and resampler have settled."""
 BACK_CHUNKS: Final = 10
-"""A run further back begins so much earlier than asked: those who move here come one after the other."""
+"""How much earlier than asked a second run begins, because several listeners resume one after the other."""
 _SILENCE: Final = bytes(CHUNK_BYTES)
 
 
 class _Run:
-    """One encoder's unbroken work."""
+    """One encoder and the continuous chunks that it encodes.
+
+    Args:
+        start: tick of the first chunk.
+        until: first tick that another run has encoded; None: there is none.
+
+    Attributes:
+        next: tick of the next chunk.
+        until: as above.
+        last: the chunk that was encoded last.
+        job_chunks: chunks of the next job at most.
+    """
 
     def __init__(self, start: int, *, until: int | None = None) -> None:
         self.next = start
         self.until = until
-        """The first tick that another run has; None: it goes on for ever."""
         self.last: Chunk | None = None
-        self.encoder: OpusEncoder | None = None
-        self.before: tuple[bytes, ...] = ()
-        self.first = True
-        self.most = JOB_CHUNKS
-        """Chunks of the next job."""
+        self.job_chunks = JOB_CHUNKS
+        self._encoder: OpusEncoder | None = None
+        self._before: tuple[bytes, ...] = ()
+        self._first = True
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has met the other run."""
+        return self.next == self.until
 
     def encode(self, warm_up: list[Chunk], chunks: list[Chunk]) -> list[OpusChunk]:
-        """In a thread: the packets of `chunks`, which continue what was encoded before."""
-        if self.encoder is None:
-            self.encoder = OpusEncoder()
-            # Without a past the sound begins out of silence, for the ear as for the codec.
+        """Encode `chunks`, which follow the last ones; runs in a thread.
+
+        Args:
+            warm_up: chunks before the run's first one; may be empty, and is not used later.
+            chunks: what to encode.
+        """
+        if self._encoder is None:
+            self._encoder = OpusEncoder()
+            # Without chunks before it, the music begins out of silence.
             for pcm in [chunk.pcm for chunk in warm_up] or [_SILENCE]:
-                self.before = self.encoder.encode(pcm)
-        made = []
+                self._before = self._encoder.encode(pcm)
+        encoded = []
         for chunk in chunks:
-            packets = self.encoder.encode(chunk.pcm)
-            made.append(OpusChunk(packets, self.before, first=self.first))
-            self.before, self.first = packets, False
-        return made
+            packets = self._encoder.encode(chunk.pcm)
+            encoded.append(OpusChunk(packets, self._before, first=self._first))
+            self._before, self._first = packets, False
+        return encoded
 
 
 class OpusTimeline:
-    """See the module's text.
+    """Encoded chunks of one ring.
 
     Args:
         ring: the stream's chunks.
-        pool: where encoders run.
-        on_done: called in the loop whenever chunks have been encoded.
-        on_failed: called with the error when the codec has failed; the run is begun anew.
+        pool: threads that encode.
+        on_done: called in the event loop after each job.
+        on_failed: called with the error when the codec has failed; encoding then begins anew.
     """
 
     def __init__(
@@ -82,11 +102,11 @@ class OpusTimeline:
 
     @property
     def origin(self) -> int | None:
-        """The first tick that there is, encoded or not."""
+        """The first tick of the ring, encoded or not; None if it is empty."""
         return self._ring.origin
 
     def chunk(self, tick: int) -> Chunk | None:
-        """The chunk of `tick` if it is encoded; otherwise it soon will be."""
+        """The chunk of `tick` if it is encoded; otherwise None, and `work` will have it encoded."""
         chunk = self._ring.chunk(tick)
         if chunk is None or chunk.opus is not None:
             return chunk
@@ -95,22 +115,15 @@ class OpusTimeline:
         return None
 
     def work(self) -> None:
-        """Have encoded what is there and was not encoded yet; returns at once."""
+        """Start a job if chunks are to be encoded; returns immediately."""
         if self._busy or self._closed:
             return
-        run = self._choose()
-        if run is None:
+        run = self._choose_run()
+        chunks = [] if run is None else self._next_chunks(run)
+        if run is None or not chunks:
             return
-        chunks: list[Chunk] = []
-        while len(chunks) < run.most and run.next + len(chunks) != run.until:
-            chunk = self._ring.chunk(run.next + len(chunks))
-            if chunk is None:
-                break
-            chunks.append(chunk)
-        if not chunks:
-            return
-        run.most = min(2 * run.most, MAX_JOB_CHUNKS) if len(chunks) == run.most else JOB_CHUNKS
-        warm_up = []
+        run.job_chunks = min(2 * run.job_chunks, MAX_JOB_CHUNKS) if len(chunks) == run.job_chunks else JOB_CHUNKS
+        warm_up: list[Chunk] = []
         if run.last is None:
             before = (self._ring.chunk(run.next - back) for back in range(WARM_UP_CHUNKS, 0, -1))
             warm_up = [chunk for chunk in before if chunk is not None]
@@ -119,41 +132,53 @@ class OpusTimeline:
         job.add_done_callback(lambda done: self._done(run, chunks, done))
 
     def close(self) -> None:
-        """Encode no more; what is encoded stays."""
+        """Encode no more; encoded chunks remain."""
         self._closed = True
 
-    def _choose(self) -> _Run | None:
-        """The run to go on with: what somebody waits for comes first."""
-        main = self._main
-        if main is not None and main.last is not None and self._ring.chunk(main.next - 1) is not main.last:
-            # The line has begun anew, or has forgotten what was encoded last.
-            main = self._main = None
-            self._back = None
+    def _next_chunks(self, run: _Run) -> list[Chunk]:
+        """The chunks of the run's next job, as far as the ring has them."""
+        chunks: list[Chunk] = []
+        while len(chunks) < run.job_chunks and run.next + len(chunks) != run.until:
+            chunk = self._ring.chunk(run.next + len(chunks))
+            if chunk is None:
+                break
+            chunks.append(chunk)
+        return chunks
+
+    def _choose_run(self) -> _Run | None:
+        """The run that encodes next: first the one that a listener waits for."""
+        if self._main is not None and not self._continues(self._main):
+            self._main = self._back = None
         missing, self._missing = self._missing, None
         if missing is not None and self._is_encoded(missing):
-            # It was being encoded when it was asked for.
-            missing = None
-        if main is None:
+            missing = None  # encoded since it was asked for
+        if self._main is None:
             if missing is None:
                 return None
-            main = self._main = _Run(missing)
-        if missing is not None and missing < main.next:
-            first = self._first_encoded_after(missing, main.next)
-            if self._back is None or not self._back.next <= missing < (self._back.until or 0):
-                start = max(missing - BACK_CHUNKS, self._ring.origin or 0)
-                while start < missing and self._is_encoded(start):
-                    start += 1
-                self._back = _Run(start, until=first)
+            self._main = _Run(missing)
+        if missing is not None and missing < self._main.next:
+            self._cover(missing, self._main)
         if self._back is not None:
-            if self._back.next < (self._back.until or 0) and self._ring.chunk(self._back.next) is not None:
+            if not self._back.finished and self._ring.chunk(self._back.next) is not None:
                 return self._back
             self._back = None
-        return main
+        return self._main
 
-    def _first_encoded_after(self, tick: int, end: int) -> int:
-        while tick < end and not self._is_encoded(tick):
-            tick += 1
-        return tick
+    def _continues(self, run: _Run) -> bool:
+        """Whether the ring still has the chunk that `run` encoded last; it has not after a restart."""
+        return run.last is None or self._ring.chunk(run.next - 1) is run.last
+
+    def _cover(self, missing: int, main: _Run) -> None:
+        """Have a second run encode `missing`, which lies before the main run."""
+        if self._back is not None and self._back.next <= missing < (self._back.until or 0):
+            return
+        until = missing
+        while until < main.next and not self._is_encoded(until):
+            until += 1
+        start = max(missing - BACK_CHUNKS, self._ring.origin or 0)
+        while start < missing and self._is_encoded(start):
+            start += 1
+        self._back = _Run(start, until=until)
 
     def _is_encoded(self, tick: int) -> bool:
         chunk = self._ring.chunk(tick)

@@ -21,7 +21,7 @@ def tone(chunk: int, hz: float = 440.0) -> bytes:
 
 
 def decode(data: bytes) -> np.ndarray:
-    """float [channels, frames], and the rate."""
+    """float32 [channels, frames] at 44.1 kHz."""
     with av.open(io.BytesIO(data)) as container:
         stream = container.streams.audio[0]
         resampler = av.AudioResampler(format="fltp", layout="stereo", rate=SAMPLE_RATE_HZ)
@@ -30,7 +30,7 @@ def decode(data: bytes) -> np.ndarray:
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-def test_the_tone_comes_back_with_its_pitch_level_and_length(format_: MountFormat) -> None:
+def test_a_tone_keeps_its_pitch_level_and_length(format_: MountFormat) -> None:
     encoder = MountEncoder(format_, title="test")
     data = encoder.head + b"".join(encoder.encode(tone(index)) for index in range(30))
     encoder.close()
@@ -43,27 +43,27 @@ def test_the_tone_comes_back_with_its_pitch_level_and_length(format_: MountForma
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-def test_a_listener_can_join_after_any_chunk(format_: MountFormat) -> None:
+def test_a_player_can_start_after_any_chunk(format_: MountFormat) -> None:
     encoder = MountEncoder(format_, title="test")
     parts = [encoder.encode(tone(index)) for index in range(40)]
     encoder.close()
-    for joined_at in (7, 20):
-        samples = decode(encoder.head + b"".join(parts[joined_at:]))
-        # The first packets after a join may be spent on the codec's overlap.
-        assert samples.shape[1] / SAMPLE_RATE_HZ > (40 - joined_at) * 0.1 - 0.35
+    for start in (7, 20):
+        samples = decode(encoder.head + b"".join(parts[start:]))
+        # The first packets after a start may be lost in the codec's overlap.
+        assert samples.shape[1] / SAMPLE_RATE_HZ > (40 - start) * 0.1 - 0.35
         late = samples[0, -SAMPLE_RATE_HZ // 2 :]
         assert np.sqrt(np.mean(late**2)) == pytest.approx(8000 / 32768 / np.sqrt(2), rel=0.1)
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-def test_every_chunk_brings_sound_out_soon(format_: MountFormat) -> None:
+def test_every_chunk_gives_a_part_after_the_first_three(format_: MountFormat) -> None:
     encoder = MountEncoder(format_, title="test")
     sizes = [len(encoder.encode(tone(index))) for index in range(20)]
     encoder.close()
     assert all(size > 0 for size in sizes[3:])
 
 
-def test_the_joints_between_chunks_are_not_heard() -> None:
+def test_the_joints_between_chunks_are_inaudible() -> None:
     encoder = MountEncoder("opus", title="test")
     data = encoder.head + b"".join(encoder.encode(tone(index)) for index in range(30))
     encoder.close()
@@ -83,7 +83,7 @@ def test_half_a_chunk_is_refused() -> None:
 
 def test_encoders_start_no_threads_that_outlive_them() -> None:
     process = psutil.Process()
-    # What decoders of other tests have left ends now, and not in between.
+    # Threads of other tests' decoders end now and not between the two counts.
     gc.collect()
     before = process.num_threads()
     encoders = [MountEncoder(format_, title="x") for format_ in ("opus", "mp3") for _ in range(5)]
