@@ -1,4 +1,4 @@
-"""`uvicorn services.main:app`: the edge under a server of your choice, configured by the environment.
+"""`uvicorn services.main:app`: the edge under any ASGI server, configured by the environment (shell).
 
 With `--workers N` every worker is a whole edge. Without NATS it starts all the same: `/readyz` says what is missing,
 and listeners get their music as soon as it comes back. `python -m services.edge` is the better way where you can

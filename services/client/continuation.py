@@ -1,4 +1,4 @@
-"""How a sound would have gone on where its real continuation is missing. Pure."""
+"""Extends a sound whose real continuation is missing. Pure."""
 
 from __future__ import annotations
 

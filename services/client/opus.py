@@ -1,4 +1,4 @@
-"""Opus frames into chunks of 44.1 kHz PCM, over joins and moves without a click. Pure but for the codec."""
+"""Opus frames to chunks of 44.1 kHz PCM, across joins and moves without a click. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A player's buffer: fed with chunks, asked for frames by a sound card whose clock is its own. Pure."""
+"""A player's buffer between chunks from the network and a sound card with a clock of its own. Pure."""
 
 from __future__ import annotations
 

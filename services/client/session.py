@@ -1,4 +1,4 @@
-"""What is said on a connection, without the connection: messages in, events out."""
+"""The protocol of a connection, without the connection: messages in, events out. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a listener can tell of its chunks: gaps, repeats, jitter, and when a player would have run dry. Pure."""
+"""Statistics of received chunks: gaps, repeats, jitter, and when a player would have run dry. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A rendered block on the bus: a fixed binary header, chord names, and one second of PCM.
+"""A rendered block on the bus: a fixed binary header, chord names, one second of PCM. Pure.
 
 Layout, little-endian:
 

@@ -1,4 +1,4 @@
-"""Errors of the contract. Each carries what was seen, what was expected and what to do."""
+"""Errors of the contract: what was seen, what was expected, what to do. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A render job: what an edge asks a synthesis worker for. One job is one block of one stream."""
+"""A render job: one block of one stream, asked of a synthesis worker by an edge. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading versioned JSON messages strictly: shared by every JSON message between services."""
+"""Strict reading of versioned JSON messages between services. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a synthesis worker says of itself once a second, so that edges know whom to ask and when to refuse."""
+"""What a synthesis worker announces once a second: its revision, state and capacity. Pure."""
 
 from __future__ import annotations
 

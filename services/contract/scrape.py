@@ -1,4 +1,4 @@
-"""Scatter-gather of metrics over the bus: telemetry asks on `auralis.scrape`, each instance answers once.
+"""Scatter-gather of metrics over the bus: telemetry asks, each instance answers once. Pure.
 
 Layout of an answer: one line of JSON (`v`, `service`, `instance`), a newline, then the Prometheus text exposition.
 """

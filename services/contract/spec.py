@@ -1,4 +1,4 @@
-"""The stream spec: the six values that decide every sample of a stream.
+"""The stream spec: the six values that decide every sample of a stream. Pure.
 
 Equal specs are equal music everywhere. The canonical text of a spec (`StreamSpec.stream_id`, for example
 `cs-dorian-70-50-drift-0`) is its address: it is used in subjects, metrics and URLs, and a spec can be read back

@@ -1,4 +1,4 @@
-"""Names on the bus: subjects, JetStream streams, consumers.
+"""Names on the bus: subjects, JetStream streams, consumers. Pure.
 
 One place, so that NATS permissions can be checked against it.
 """

@@ -1,4 +1,4 @@
-"""Time and audio format: a tick is 100 ms since the Unix epoch and is one chunk of sound.
+"""Time and audio format: a tick is 100 ms since the Unix epoch and one chunk of sound. Pure.
 
 Ticks, blocks and sections are integers counted from the epoch, so that every service that knows
 the time agrees on the address of every chunk without talking to anyone.

@@ -1,4 +1,4 @@
-"""Messages of `/ws`: what a client may say, what the edge says, close codes, the binary frame.
+"""Messages of `/ws` in both directions, close codes, and the binary frame. Pure.
 
 A client without a subprotocol gets `audio` and `error` messages only, as JSON. One that asks for events
 (`params.events: true`, or any subprotocol of ours) also gets `hello`, `status` and `splice`.

@@ -1,4 +1,4 @@
-"""Reusable buffers for chunks of audio, so that a steady stream allocates nothing."""
+"""Reusable buffers for audio, so that a steady stream allocates nothing. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A service's clock: monotonic, anchored to wall time, slewed towards it but never stepped."""
+"""A service's clock: monotonic, anchored to wall time, slewed towards it and never stepped (shell)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Python's garbage collector, tuned for a process that must not pause."""
+"""Python's garbage collector, tuned for a process that must not pause (shell: Prometheus, a clock)."""
 
 from __future__ import annotations
 

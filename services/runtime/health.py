@@ -1,4 +1,4 @@
-"""Readiness as a set of named conditions."""
+"""Readiness as a set of named conditions. Pure."""
 
 from __future__ import annotations
 

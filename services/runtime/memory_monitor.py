@@ -1,4 +1,4 @@
-"""Watches this process's memory in a thread of its own."""
+"""Watches this process's memory in a thread of its own (shell: psutil)."""
 
 from __future__ import annotations
 

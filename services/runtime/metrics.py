@@ -1,4 +1,4 @@
-"""Prometheus metrics that the services share: the listed ten, and what every process says of itself."""
+"""Prometheus metrics that the services share (shell: Prometheus, psutil)."""
 
 from __future__ import annotations
 

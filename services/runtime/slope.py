@@ -1,4 +1,4 @@
-"""Whether a memory curve leaks: a robust slope with an interval, as a pure function of samples.
+"""Whether memory leaks: a robust slope of samples, with an interval. Pure.
 
 Resident memory is a sawtooth: it rises between collections and falls. A leak raises the teeth's feet. So samples are
 cut into equal spans of time, the least of each span is taken, and a line is laid through those with the Theil-Sen

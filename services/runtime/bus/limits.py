@@ -1,4 +1,4 @@
-"""Bounds that both adapters hold. Each names what happens when it is reached."""
+"""Bounds that both adapters of the bus hold, and what happens at each. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The port: what Auralis needs of a message bus.
+"""The port: what Auralis needs of a message bus. Pure.
 
 Callbacks are plain functions and must not block: they run inside the connection's read loop.
 """

@@ -1,4 +1,4 @@
-"""The internal port: `/metrics /healthz /readyz /drain`, answered from the service's own loop."""
+"""The internal port: `/metrics /healthz /readyz /drain`, answered from the service's own loop (shell)."""
 
 from __future__ import annotations
 

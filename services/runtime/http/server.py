@@ -1,4 +1,4 @@
-"""An HTTP server inside a service's own loop: it binds first, then says so, and leaves signals alone."""
+"""An HTTP server in the service's own loop, on a port that is bound first (shell: asyncio, uvicorn)."""
 
 from __future__ import annotations
 

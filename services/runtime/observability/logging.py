@@ -1,4 +1,4 @@
-"""Logs: one line an event, for people or as JSON, and the same for uvicorn, litestar and nats."""
+"""Logs: one line an event, as text or JSON, also for uvicorn, litestar and nats (shell)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Traces of blocks with OpenTelemetry: ask, fetch, render, publish, arrive, write. Off unless AURALIS_TRACES says so.
+"""Traces of blocks with OpenTelemetry, switched on by AURALIS_TRACES (shell: OpenTelemetry).
 
 A block's trace needs nothing handed over between services: its id is a hash of stream and block, as music is a function
 of them. So every service finds the same trace, and the same share of blocks is traced everywhere. Spans are told after

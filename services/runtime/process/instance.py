@@ -1,4 +1,4 @@
-"""The name of this process in the fleet."""
+"""The name of this process in the fleet (shell: environment, host name, process id)."""
 
 from __future__ import annotations
 

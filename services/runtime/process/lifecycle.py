@@ -1,4 +1,4 @@
-"""From start to exit: loop, signals, drain, and an exit code with a sentence."""
+"""From start to exit: loop, signals, drain, and an exit code with a sentence (shell)."""
 
 from __future__ import annotations
 

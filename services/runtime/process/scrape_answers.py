@@ -1,4 +1,4 @@
-"""Every instance's side of the scrape over the bus: telemetry asks, each instance answers with its exposition."""
+"""An instance's side of the scrape over the bus: it answers with its exposition (shell: asyncio)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every service's process has, started and stopped in one order (shell)."""
+"""The parts that every service's process has, started and stopped in one order (shell)."""
 
 from __future__ import annotations
 

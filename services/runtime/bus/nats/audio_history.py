@@ -1,4 +1,4 @@
-"""The recent past of a stream, out of what AUDIO keeps."""
+"""The recent blocks of a stream, read from AUDIO (shell: asyncio)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bus over NATS and JetStream: the port's calls, each handed to the part that does it."""
+"""The bus over NATS and JetStream: each call of the port goes to the part that does it (shell: nats)."""
 
 from __future__ import annotations
 

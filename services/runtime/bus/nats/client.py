@@ -1,4 +1,4 @@
-"""nats-py's client, what it leaves undone when it closes, and closing it for certain."""
+"""nats-py's client, with a close that always ends (shell: asyncio, nats)."""
 
 from __future__ import annotations
 

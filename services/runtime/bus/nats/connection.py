@@ -1,4 +1,4 @@
-"""The connection's life: one task connects, watches, and begins again with a fresh client when it is lost, for ever.
+"""A connection that comes back: one task connects, watches and starts again (shell: asyncio, nats).
 
 There is one path for the first connection and for every later one, because nats-py's own reconnection gives up for good
 on several errors that a server may send.

@@ -1,4 +1,4 @@
-"""Counters that all connections share, in a key-value bucket."""
+"""Counters that all connections share, in a key-value bucket (shell: asyncio)."""
 
 from __future__ import annotations
 

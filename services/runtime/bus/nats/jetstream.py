@@ -1,4 +1,4 @@
-"""JetStream's API: make streams and keep them there, publish into them, read what they keep."""
+"""JetStream's API: make and keep streams, publish into them, read them (shell: asyncio, nats)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs out of a JetStream work queue: pull requests, the jobs that answer them, and their acknowledgements."""
+"""Jobs of a JetStream work queue: pull requests, jobs, acknowledgements (shell: asyncio, nats)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Core messages: publishing within a bound, subscriptions that outlive connections, questions and their answers."""
+"""Core messages: bounded publishing, lasting subscriptions, requests with many answers (shell: asyncio, nats)."""
 
 from __future__ import annotations
 

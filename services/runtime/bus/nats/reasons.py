@@ -1,4 +1,4 @@
-"""Why the bus cannot be reached, in words for people: what was seen, which setting to look at, and no password."""
+"""Why the bus cannot be reached, as a sentence that names the setting and no password (shell: nats)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The work queue RENDER: asking for blocks, and the consumers through which workers get at what was asked."""
+"""The work queue RENDER: publishing asks, and the consumers that workers pull from (shell: the connection)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How JetStream keeps what we give it: streams, buckets and consumers, in the words of its API."""
+"""Configurations of streams, buckets and consumers, in the words of JetStream's API. Pure."""
 
 from __future__ import annotations
 
