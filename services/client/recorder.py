@@ -1,10 +1,12 @@
-"""Writing what was heard: a WAV file, or raw samples for a pipe (shell)."""
+"""Writing received sound: WAV files, or raw samples for a pipe (shell: files, a thread)."""
 
 from __future__ import annotations
 
-import struct
+import itertools
 import threading
+import wave
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self
@@ -12,48 +14,41 @@ from typing import BinaryIO, Final, Self
 from services.contract.timebase import CHANNELS, CHUNK_BYTES, FRAME_BYTES, SAMPLE_BYTES, SAMPLE_RATE_HZ
 
 MAX_GAP_CHUNKS: Final = 100
-"""A gap up to 10 s is kept as silence, so that the recording keeps its time; a longer one is cut out."""
+"""A gap of up to 10 s is kept as silence, so that the recording keeps its time; a longer one is cut out."""
 MAX_WAITING_CHUNKS: Final = 50
-"""What waits for a slow pipe: 5 s; beyond it the oldest chunk is dropped, and counted."""
-_WAV_HEADER_BYTES: Final = 44
-_MAX_WAV_DATA_BYTES: Final = 2**32 - 1 - _WAV_HEADER_BYTES
-
-
-def wav_header(data_bytes: int) -> bytes:
-    """The 44 bytes before s16le stereo at 44.1 kHz."""
-    size = min(data_bytes, _MAX_WAV_DATA_BYTES)
-    return struct.pack(
-        "<4sI4s4sIHHIIHH4sI",
-        b"RIFF",
-        size + _WAV_HEADER_BYTES - 8,
-        b"WAVE",
-        b"fmt ",
-        16,
-        1,
-        CHANNELS,
-        SAMPLE_RATE_HZ,
-        SAMPLE_RATE_HZ * FRAME_BYTES,
-        FRAME_BYTES,
-        8 * SAMPLE_BYTES,
-        b"data",
-        size,
-    )
+"""Chunks that wait for a slow pipe, 5 s; of more the oldest is dropped and counted."""
+MAX_WAV_BYTES: Final = (2**32 - 1 - 36) // FRAME_BYTES * FRAME_BYTES
+"""Most bytes of samples in one WAV file, 6 h 45 min: with 36 bytes of header they are told in 32 bits."""
 
 
 class WavRecorder:
-    """A WAV file that can be played at any moment while it grows.
+    """A recording that can be played while it grows: after each chunk the header tells the real length.
+
+    Past `max_bytes` of samples it goes on, without a gap, in a next file: `out.wav`, `out-2.wav`, `out-3.wav`, … A next
+    file never overwrites one that is there; its number is left out.
 
     Args:
-        path: is written anew.
+        path: the first file; overwritten where it exists.
+        max_bytes: of samples in one file, a multiple of a frame's 4 bytes.
+        on_next_file: called with the path of each further file.
+
+    Attributes:
+        paths: files written so far.
+        silent_chunks: chunks of silence in place of missing ones.
+
+    Raises:
+        OSError: a file cannot be written.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("wb")
-        self._file.write(wav_header(0))
-        self._data_bytes = 0
-        self._next_id: int | None = None
+    def __init__(
+        self, path: Path, *, max_bytes: int = MAX_WAV_BYTES, on_next_file: Callable[[Path], object] | None = None
+    ) -> None:
+        self.paths = [path]
         self.silent_chunks = 0
-        """Chunks of silence that stand for missing ones."""
+        self._max_bytes = max_bytes
+        self._on_next_file = on_next_file
+        self._next_id: int | None = None
+        self._file = _WavFile(path)
 
     def __enter__(self) -> Self:
         """The recorder itself."""
@@ -62,11 +57,19 @@ class WavRecorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Complete the file."""
+        """Close the file."""
         self.close()
 
     def write(self, chunk_id: int, pcm: bytes) -> None:
-        """Append a chunk; ids that are missing before it become silence."""
+        """Append a chunk; missing chunks before it become silence.
+
+        Args:
+            chunk_id: greater than the one before.
+            pcm: int16 frames of two channels at 44.1 kHz.
+
+        Raises:
+            OSError: the disk is full, or a next file cannot be made.
+        """
         if self._next_id is not None and 0 < chunk_id - self._next_id <= MAX_GAP_CHUNKS:
             missing = chunk_id - self._next_id
             self.silent_chunks += missing
@@ -75,24 +78,67 @@ class WavRecorder:
         self._append(pcm)
 
     def close(self) -> None:
-        """Complete the file; idempotent."""
-        if not self._file.closed:
-            self._file.seek(0)
-            self._file.write(wav_header(self._data_bytes))
-            self._file.close()
+        """Close the file; idempotent."""
+        self._file.close()
 
     def _append(self, pcm: bytes) -> None:
-        self._file.write(pcm)
-        self._data_bytes += len(pcm)
+        while len(pcm) > (fits := self._max_bytes - self._file.bytes):
+            self._file.append(pcm[:fits])
+            pcm = pcm[fits:]
+            self._begin_next_file()
+        self._file.append(pcm)
+
+    def _begin_next_file(self) -> None:
+        first = self.paths[0]
+        numbered = (first.with_stem(f"{first.stem}-{number}") for number in itertools.count(len(self.paths) + 1))
+        path = next(path for path in numbered if path not in self.paths and not path.exists())
+        self._file.close()
+        self._file = _WavFile(path)
+        self.paths.append(path)
+        if self._on_next_file is not None:
+            self._on_next_file(path)
+
+
+class _WavFile:
+    """One file, complete after every `append`.
+
+    Attributes:
+        bytes: of samples so far.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.bytes = 0
+        self._file = path.open("wb")
+        self._wave = wave.open(self._file, "wb")  # noqa: SIM115 - closed by `close`
+        self._wave.setnchannels(CHANNELS)
+        self._wave.setsampwidth(SAMPLE_BYTES)
+        self._wave.setframerate(SAMPLE_RATE_HZ)
+        # Writes the header: an empty file cannot be opened.
+        self.append(b"")
+
+    def append(self, pcm: bytes) -> None:
+        # `writeframesraw` would leave the header as it was until the file is closed.
+        self._wave.writeframes(pcm)
+        self._file.flush()
+        self.bytes += len(pcm)
+
+    def close(self) -> None:
+        """Idempotent."""
+        self._wave.close()
+        self._file.close()
 
 
 class PipeWriter:
-    """Writes raw samples from a thread: a player that pauses must not hold up the connection.
+    """Writes raw samples from a thread, so that a player that pauses does not hold up the connection.
 
-    Overflow: of more than `MAX_WAITING_CHUNKS` the oldest is dropped, and counted.
+    Overflow: of more than `MAX_WAITING_CHUNKS` the oldest is dropped and counted.
 
     Args:
         pipe: for example `sys.stdout.buffer`.
+
+    Attributes:
+        dropped_chunks: chunks that were dropped.
+        broken: the reader of the pipe has gone, or the pipe is closed.
     """
 
     def __init__(self, pipe: BinaryIO) -> None:
@@ -102,7 +148,6 @@ class PipeWriter:
         self._closing = False
         self.dropped_chunks = 0
         self.broken = False
-        """Whoever read has gone."""
         self._thread = threading.Thread(target=self._work, name="pipe", daemon=True)
         self._thread.start()
 

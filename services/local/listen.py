@@ -71,7 +71,7 @@ def run_listen(
         url: ws://HOST:PORT/ws of an edge.
         spec: the stream.
         seconds: of sound; None: until it is stopped.
-        output: a WAV file; "-": raw PCM on standard output; None: discard the sound.
+        output: a WAV file (past 6 h 45 min also `NAME-2.wav`, …); "-": raw PCM on standard output; None: discard it.
         format_: format on the wire.
         token: a JWT for edges that require one.
         as_json: print the figures as one JSON object.
@@ -119,9 +119,13 @@ async def _run(client: Client, seconds: float | None, output: str | None) -> tup
         finally:
             await asyncio.to_thread(writer.close, STOPPED_FLUSH_S if stopping.is_set() else FLUSH_S)
         return summary, {"dropped_chunks": writer.dropped_chunks}
-    with WavRecorder(Path(output)) as recorder:
+    with WavRecorder(Path(output), on_next_file=_show_next_file) as recorder:
         summary = await hear(_FileSink(recorder))
     return summary, {"silent_chunks": recorder.silent_chunks}
+
+
+def _show_next_file(path: Path) -> None:
+    sys.stderr.write(f"The WAV file is as long as WAV files can be (6 h 45 min); the recording goes on in {path}.\n")
 
 
 async def _http_body(host: str, port: int, path: str) -> bytes | None:

@@ -1,10 +1,16 @@
 import io
 import os
+import shutil
+import struct
+import subprocess
 import threading
 import wave
+from collections.abc import Callable
 from pathlib import Path
 
-from services.client.recorder import MAX_GAP_CHUNKS, MAX_WAITING_CHUNKS, PipeWriter, WavRecorder, wav_header
+import pytest
+
+from services.client.recorder import MAX_GAP_CHUNKS, MAX_WAITING_CHUNKS, MAX_WAV_BYTES, PipeWriter, WavRecorder
 from services.contract.timebase import CHUNK_BYTES, CHUNK_FRAMES
 
 PCM = b"\x01\x02" * (CHUNK_BYTES // 2)
@@ -39,9 +45,88 @@ def test_a_gap_of_hours_does_not_fill_the_disk(tmp_path: Path) -> None:
     assert path.stat().st_size == 44 + 2 * CHUNK_BYTES
 
 
-def test_the_header_of_a_recording_beyond_4_gib_is_full_and_not_broken() -> None:
-    assert wav_header(2**33)[40:44] == (2**32 - 45).to_bytes(4, "little")
-    assert wav_header(2**33)[4:8] == (2**32 - 9).to_bytes(4, "little")
+def seconds_by_wave(path: Path) -> float:
+    with wave.open(str(path)) as file:
+        return file.getnframes() / file.getframerate()
+
+
+def seconds_by_ffprobe(path: Path) -> float:
+    if shutil.which("ffprobe") is None:
+        pytest.skip("ffprobe is not installed")
+    shown = subprocess.run(
+        ["ffprobe", "-v", "error", "-show_entries", "stream=duration", "-of", "csv=p=0", str(path)],  # noqa: S607 - the one on PATH
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return float(shown.stdout) if shown.stdout.strip() not in ("", "N/A") else 0.0
+
+
+@pytest.mark.parametrize("read_seconds", [seconds_by_wave, seconds_by_ffprobe])
+def test_a_growing_recording_has_its_length_after_every_chunk(
+    read_seconds: Callable[[Path], float], tmp_path: Path
+) -> None:
+    path = tmp_path / "out.wav"
+    with WavRecorder(path) as recorder:
+        assert seconds_by_wave(path) == 0
+        for n in range(3):
+            recorder.write(n, PCM)
+            assert read_seconds(path) == pytest.approx(0.1 * (n + 1))
+            assert path.stat().st_size == 44 + (n + 1) * CHUNK_BYTES
+
+
+def frames(path: Path) -> bytes:
+    with wave.open(str(path)) as file:
+        return file.readframes(file.getnframes())
+
+
+def test_past_the_longest_file_a_recording_goes_on_in_the_next_without_a_gap(tmp_path: Path) -> None:
+    told: list[Path] = []
+    chunks = [bytes([n]) * CHUNK_BYTES for n in range(7)]
+    # Two and a half chunks: a chunk is parted between two files.
+    with WavRecorder(tmp_path / "out.wav", max_bytes=CHUNK_BYTES * 5 // 2, on_next_file=told.append) as recorder:
+        for n, pcm in enumerate(chunks):
+            recorder.write(n, pcm)
+        paths = [tmp_path / name for name in ("out.wav", "out-2.wav", "out-3.wav")]
+        assert recorder.paths == paths
+        assert told == paths[1:]
+        # The last one too can be read while it grows.
+        assert b"".join(map(frames, paths)) == b"".join(chunks)
+    assert [len(frames(path)) for path in paths[:2]] == [CHUNK_BYTES * 5 // 2] * 2
+
+
+def test_a_gap_longer_than_a_file_is_parted_too(tmp_path: Path) -> None:
+    with WavRecorder(tmp_path / "out.wav", max_bytes=CHUNK_BYTES * 2) as recorder:
+        recorder.write(0, PCM)
+        recorder.write(6, PCM)
+    assert b"".join(map(frames, recorder.paths)) == PCM + bytes(5 * CHUNK_BYTES) + PCM
+    assert len(recorder.paths) == 4
+
+
+def test_a_next_file_overwrites_nothing(tmp_path: Path) -> None:
+    (tmp_path / "out-2.wav").write_bytes(b"of somebody else")
+    with WavRecorder(tmp_path / "out.wav", max_bytes=CHUNK_BYTES) as recorder:
+        for n in range(3):
+            recorder.write(n, PCM)
+    assert [path.name for path in recorder.paths] == ["out.wav", "out-3.wav", "out-4.wav"]
+    assert (tmp_path / "out-2.wav").read_bytes() == b"of somebody else"
+
+
+def declare(data_bytes: int) -> bytes:
+    """The header of a WAV file of so many bytes of samples."""
+    header = io.BytesIO()
+    file = wave.open(header, "wb")  # noqa: SIM115 - see below
+    file.setparams((2, 2, 44100, data_bytes // 4, "NONE", "not compressed"))
+    try:
+        file.writeframesraw(b"1234")
+        return header.getvalue()[:44]
+    finally:
+        # Closing would look for the samples that are not there.
+        file._file = None  # type: ignore[attr-defined]
+
+
+def test_the_longest_file_is_the_longest_that_a_header_can_tell() -> None:
+    assert int.from_bytes(declare(MAX_WAV_BYTES)[40:44], "little") == MAX_WAV_BYTES
+    with pytest.raises(struct.error):
+        declare(MAX_WAV_BYTES + 4)
 
 
 class Stopped(io.BytesIO):
