@@ -1,4 +1,4 @@
-"""The chart as Helm renders it, and what Kubernetes would say to it."""
+"""The chart as Helm renders it, and the schemas of Kubernetes."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 CHART = ROOT / "charts" / "auralis"
 SCHEMAS = Path(__file__).parent / "schemas"
 KUBE_VERSIONS = ("1.30", "1.37")
-"""The oldest that the chart takes, and the newest there is a schema of here."""
+"""The oldest version that the chart supports, and the newest with a schema here."""
 PROFILES = ("", "minimal", "cpu-only", "gpu-production")
-"""The empty one is values.yaml alone."""
-PARTS = ("synthesis", "edge", "telemetry", "nats")
+"""The empty name is values.yaml alone."""
+COMPONENTS = ("synthesis", "edge", "telemetry", "nats")
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""The same as safe_load, in C where it was built."""
+"""SafeLoader, in C if it was built."""
 
 Object = dict[str, Any]
 
 
 class RenderError(Exception):
-    """Helm refused; the message is what it said."""
+    """Helm refused; the message is its standard error."""
 
 
 def tool(name: str) -> str:
@@ -52,7 +52,7 @@ def run(*command: str, **options: Any) -> subprocess.CompletedProcess[str]:
 
 @dataclass(frozen=True)
 class Rendered:
-    """What one set of values makes."""
+    """The objects of one set of values."""
 
     objects: tuple[Object, ...]
 
@@ -68,7 +68,7 @@ class Rendered:
         return any(each["metadata"]["name"] == name for each in self.all(kind))
 
     def pods(self) -> Iterator[tuple[str, Object, Object]]:
-        """(name, metadata, spec) of the pods that the objects stand for."""
+        """(name, metadata, spec) of the pods of all workloads."""
         for each in self.objects:
             if each["kind"] in ("Deployment", "StatefulSet"):
                 template = each["spec"]["template"]
@@ -76,12 +76,12 @@ class Rendered:
             elif each["kind"] == "Pod":
                 yield each["metadata"]["name"], each["metadata"], each["spec"]
 
-    def pod(self, part: str) -> tuple[Object, Object]:
-        """Metadata and spec of a part's pod."""
+    def pod(self, component: str) -> tuple[Object, Object]:
+        """Metadata and spec of a component's pod."""
         for _, metadata, spec in self.pods():
-            if metadata["labels"]["app.kubernetes.io/component"] == part:
+            if metadata["labels"]["app.kubernetes.io/component"] == component:
                 return metadata, spec
-        raise AssertionError(f"no pod of {part}")
+        raise AssertionError(f"no pod of {component}")
 
     def secrets(self) -> dict[str, set[str]]:
         return {each["metadata"]["name"]: set(each.get("data", {})) for each in self.all("Secret")}
@@ -116,7 +116,7 @@ def _render(values: str, profile: str, kube: str, release: str, namespace: str) 
 
 
 def refusal(values: Mapping[str, Any], profile: str = "") -> str:
-    """What Helm says to values that it must refuse."""
+    """The message with which Helm refuses these values."""
     with pytest.raises(RenderError) as caught:
         render(values, profile=profile)
     return str(caught.value)
@@ -137,7 +137,7 @@ def _validator(kube: str, kind: str) -> jsonschema.Draft7Validator:
 
 
 def problems(each: Object, kube: str) -> list[str]:
-    """What is wrong with an object, by the schema of Kubernetes, or of the add-on whose kind it is."""
+    """Violations of the schema of Kubernetes or of an add-on."""
     validator = _validator(kube, f"{each['apiVersion']}/{each['kind']}")
     return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(each)]
 
@@ -148,7 +148,7 @@ def main_container(spec: Object) -> Object:
 
 
 def environment(container: Object, rendered: Rendered) -> dict[str, str]:
-    """The environment of a container as text; values from Secrets are stood in for."""
+    """The environment of a container as text; values from Secrets are replaced by stand-ins."""
     values = {}
     for each in container.get("env", []):
         source = each.get("valueFrom", {})
@@ -186,7 +186,7 @@ def matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
 
 
 def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Values laid over each other, as several -f do."""
+    """Merge values as Helm merges several -f; later ones win."""
     result: dict[str, Any] = {}
     for layer in layers:
         for name, value in layer.items():

@@ -1,4 +1,4 @@
-"""Every alert fires when it should, keeps quiet when it should, and stops when things are well again."""
+"""Every alert fires when it should, stays silent when it should, and recovers."""
 
 from __future__ import annotations
 
@@ -28,12 +28,13 @@ class Case:
     """An alert's life: series by the minute; `values` as promtool writes them ("0+60x10 600x5").
 
     Attributes:
-        bad: series that make it fire, good again after `fires_at` minutes where they say so.
-        well: series that look alike and must not.
-        fires_at: minutes; a minute before it must not fire yet, where `not_yet_at` is None.
-        well_at: minutes; it must have stopped.
-        labels: of the alert, besides its severity.
-        description: what it says.
+        bad: series that fire it.
+        well: similar series that must not fire it.
+        not_yet_at: minutes; it must not fire yet.
+        fires_at: minutes; it must fire.
+        well_at: minutes; it must have recovered.
+        labels: of the alert, without its severity.
+        description: the expected annotation.
     """
 
     bad: dict[str, str]
@@ -125,7 +126,7 @@ CASES = {
     ),
     "EdgeSilent": Case(
         bad={of("auralis_loudness_min_dbfs"): "-20x5 -120x5 -20x30", of("auralis_render_demand_streams"): "3x60"},
-        # Nobody listens: nothing is silent.
+        # Without listeners no stream is silent.
         well={of("auralis_loudness_min_dbfs"): "-120x60", of("auralis_render_demand_streams"): "0x60"},
         not_yet_at=5,
         fires_at=8,
@@ -145,7 +146,7 @@ CASES = {
             of("auralis_ready_renderers"): "2x5 0x5 2x30",
             of("auralis_ready_renderers", instance="edge-2"): "2x5 0x5 1x30",
         },
-        # One edge that has just started hears nobody yet.
+        # One edge has just started and has seen no worker yet.
         well={of("auralis_ready_renderers"): "0x60", of("auralis_ready_renderers", instance="edge-2"): "2x60"},
         not_yet_at=6,
         fires_at=8,
@@ -192,7 +193,7 @@ CASES = {
             of("auralis_memory_growth_bytes_per_hour", 'kind="gpu"'): "0x150",
             of("auralis_memory_leak"): "0x30 1x60 0x60",
         },
-        # It grows, and the process is not sure yet: a sawtooth of the garbage collector.
+        # Memory grows, but the process sees a sawtooth of the garbage collector and no leak.
         well={
             of("auralis_memory_growth_bytes_per_hour", 'kind="resident"'): f"{60 * 2**20}x200",
             of("auralis_memory_leak"): "0x200",
@@ -204,7 +205,7 @@ CASES = {
     ),
     "InstanceSilent": Case(
         bad={of("up", 'job="auralis"'): "1x5 0x5 1x30"},
-        # What was scaled down has gone from the list; telemetry's memory of it is no alarm in Kubernetes.
+        # A removed pod is no target any more; telemetry still remembers it, which is no alert in Kubernetes.
         well={
             'up{job="other",namespace="music",instance="edge-1"}': "0x60",
             'auralis_fleet_instances{fleet_service="edge",state="silent",namespace="music"}': "3x60",
@@ -245,11 +246,11 @@ OTHER_WAYS = {
     "NatsReconnecting": {of("auralis_bus_reconnects_total"): "0x2 0+1x60", of("auralis_bus_connected"): "1x60"},
     "DeliveryBudgetBurning": histogram("chunk_delivery_jitter_ms", "50.0", "100.0", slow=(100, 600), fast=(600, 5)),
 }
-"""The other half of an `or`: series that make the alert fire by it, within 20 minutes or 7 hours (the slow burn)."""
+"""Series that fire an alert by the other side of its `or`, within 20 minutes or 7 hours (the slow burn)."""
 
 
 def told(*phases: tuple[float, int], each: float = 600.0) -> str:
-    """A counter by the minute: for so many minutes it rises by such a share of `each`, and then by the next."""
+    """A counter by the minute. In each phase (share, minutes) it rises by share * `each` per minute."""
     values = [0.0]
     for share, minutes in phases:
         values += [values[-1] + share * each * minute for minute in range(1, minutes + 1)]
@@ -257,7 +258,7 @@ def told(*phases: tuple[float, int], each: float = 600.0) -> str:
 
 
 def late(*phases: tuple[float, int], name: str = "chunk_delivery_jitter_ms", limit: str = "50.0") -> dict[str, str]:
-    """A histogram of which such a share lies above the limit, and below twice of it, for so many minutes each."""
+    """A histogram; in each phase (share, minutes) that share lies between the limit and twice the limit."""
     every = told((1, sum(minutes for _, minutes in phases)))
     above = f"{2 * float(limit):g}" + (".0" if limit == "50.0" else "")
     return {
@@ -273,7 +274,7 @@ def slow(share: float) -> dict[str, str]:
 
 
 def rate(name: str, a_minute: float, more: str = "", **beside: float) -> dict[str, str]:
-    """A counter that rises by so much a minute, beside gauges that stay."""
+    """A counter that rises by `a_minute`, and constant gauges."""
     return {of(name, more): told((1, 30), each=a_minute)} | {
         of(gauge): f"{level}x30" for gauge, level in beside.items()
     }
@@ -285,7 +286,7 @@ BRINKS: dict[str, tuple[list[dict[str, str]], list[dict[str, str]]]] = {
         [late((0, 390), (0.15, 65)), late((0.065, 450))],
         [
             late((0, 390), (0.138, 65)),
-            # Much in the short window and too little in the long one, and the other way around.
+            # Enough in the short window and too little in the long one, then the reverse.
             late((0, 390), (1, 5)),
             late((0, 390), (1, 12), (0.1, 8)),
             late((0.055, 450)),
@@ -351,7 +352,7 @@ BRINKS: dict[str, tuple[list[dict[str, str]], list[dict[str, str]]]] = {
         [{of("auralis_clock_offset_seconds"): "0.45x30"}, {of("auralis_clock_offset_seconds"): "-0.45x30"}],
     ),
 }
-"""Series a little above an alert's limits, and a little below them: a limit that is moved makes a test fail."""
+"""Series just above an alert's limits, and just below them: a moved limit fails a test."""
 
 
 def promtool(path: Path, tests: list[dict[str, Any]], *, every: str = "1m") -> None:
@@ -377,7 +378,7 @@ def test_every_alert_is_tested_firing_not_firing_and_recovering() -> None:
 def test_the_share_of_late_chunks_is_recorded_over_each_window(tmp_path: Path) -> None:
     records = [rule["record"] for rule in RULES if "record" in rule]
     assert len(records) == 4
-    # Of 600 chunks a minute 30 are late.
+    # 30 of 600 chunks per minute are late.
     values = {
         'chunk_delivery_jitter_ms_bucket{le="50.0"}': "0+570x400",
         "chunk_delivery_jitter_ms_count": "0+600x400",
@@ -393,7 +394,7 @@ def test_the_share_of_late_chunks_is_recorded_over_each_window(tmp_path: Path) -
     promtool(tmp_path, [{"interval": "1m", "input_series": series(values), "promql_expr_test": expected}])
 
 
-def test_alerts_fire_say_what_is_wrong_and_recover(tmp_path: Path) -> None:
+def test_alerts_fire_with_a_description_and_recover(tmp_path: Path) -> None:
     tests = []
     for name, case in CASES.items():
         rule = ALERTS[name]
@@ -419,7 +420,7 @@ def test_alerts_fire_say_what_is_wrong_and_recover(tmp_path: Path) -> None:
     promtool(tmp_path, tests)
 
 
-def test_alerts_fire_by_their_other_condition_too(tmp_path: Path) -> None:
+def test_alerts_fire_by_the_other_side_of_an_or(tmp_path: Path) -> None:
     promtool(
         tmp_path,
         [
@@ -440,7 +441,7 @@ def test_alerts_fire_by_their_other_condition_too(tmp_path: Path) -> None:
     )
 
 
-def test_alerts_fire_a_little_above_their_limits_and_not_a_little_below(tmp_path: Path) -> None:
+def test_alerts_fire_just_above_their_limits_and_not_just_below(tmp_path: Path) -> None:
     assert set(BRINKS) == set(ALERTS)
     hours: list[dict[str, Any]] = []
     minutes: list[dict[str, Any]] = []
@@ -462,13 +463,13 @@ def test_alerts_fire_a_little_above_their_limits_and_not_a_little_below(tmp_path
                 }
             )
     promtool(tmp_path, minutes)
-    # Judged less often: seven hours by the minute take seconds.
+    # A longer evaluation interval: seven hours by the minute take seconds.
     assert all(int(each["promql_expr_test"][0]["eval_time"][:-1]) % 5 == 0 for each in hours)
     promtool(tmp_path, hours, every="5m")
 
 
 def test_a_wrong_expectation_is_found(tmp_path: Path) -> None:
-    """promtool reads our tests at all."""
+    """promtool reads the tests."""
     rule = {"eval_time": "8m", "alertname": "StreamsDegraded", "exp_alerts": []}
     with pytest.raises(AssertionError, match="StreamsDegraded"):
         promtool(
@@ -485,7 +486,7 @@ def exposed() -> set[str]:
     metrics.describe_process(service="edge", clock_offset_s=lambda: 0.0)
     metrics.buffer_underruns_total.labels(client_id="client_0")
     families = list(metrics.registry.collect())
-    # A family without a child yet has no sample, but a name.
+    # A family without children has a name and no sample.
     counters = {f"{family.name}_total" for family in families if family.type == "counter"}
     names = {family.name for family in families} | {sample.name for family in families for sample in family.samples}
     return names | counters
@@ -496,7 +497,7 @@ SERIES = re.compile(
 )
 
 
-def test_rules_ask_for_series_that_exist() -> None:
+def test_rules_query_series_that_exist() -> None:
     names = exposed() | {"up"} | {rule["record"] for rule in RULES if "record" in rule}
     asked = {word for rule in RULES for word in SERIES.findall(re.sub(r'"[^"]*"', "", rule["expr"]))}
     assert asked - names == set()
@@ -506,7 +507,7 @@ def test_rules_ask_for_series_that_exist() -> None:
 RUNBOOKS = CHART.parent.parent / "docs" / "runbooks"
 
 
-def test_every_alert_has_a_runbook_that_says_what_it_means_how_to_see_it_and_what_to_do() -> None:
+def test_every_alert_has_a_runbook_with_meaning_queries_and_steps() -> None:
     for name, rule in ALERTS.items():
         assert rule["annotations"]["runbook_url"] == f"docs/runbooks/{name}.md"
         page = (RUNBOOKS / f"{name}.md").read_text()
@@ -518,7 +519,7 @@ def test_every_alert_has_a_runbook_that_says_what_it_means_how_to_see_it_and_wha
     assert {page.stem for page in RUNBOOKS.glob("*.md")} - {"README"} == set(ALERTS)
 
 
-def test_runbooks_ask_for_series_that_exist() -> None:
+def test_runbooks_query_series_that_exist() -> None:
     names = exposed() | {"up", "ALERTS"} | {rule["record"] for rule in RULES if "record" in rule}
     for page in RUNBOOKS.glob("*.md"):
         for query in re.findall(r"```promql\n(.*?)```", page.read_text(), re.DOTALL):
@@ -527,13 +528,13 @@ def test_runbooks_ask_for_series_that_exist() -> None:
             assert asked - names == set(), page.name
 
 
-def test_the_dashboard_counts_our_alerts_and_nobody_elses() -> None:
+def test_the_dashboard_counts_the_alerts_of_auralis_alone() -> None:
     text = (CHART / "files" / "dashboards" / "auralis.json").read_text()
     lists = set(re.findall(r'alertname=~\\"([^"\\]+)', text))
     assert [set(each.split("|")) for each in lists] == [set(ALERTS)]
 
 
-def test_every_alert_has_a_severity_and_words() -> None:
+def test_every_alert_has_a_severity_a_summary_and_a_description() -> None:
     for name, rule in ALERTS.items():
         assert "$value" in rule["annotations"]["description"], name
         assert rule["labels"]["severity"] in ("warning", "critical"), name
@@ -566,7 +567,7 @@ def test_prometheus_takes_the_file() -> None:
 
 
 @pytest.mark.parametrize("kind", ["PodMonitor", "ServiceMonitor"])
-def test_monitors_scrape_each_part_once_and_telemetry_for_itself(kind: str) -> None:
+def test_monitors_scrape_each_component_once_and_of_telemetry_its_own_series(kind: str) -> None:
     times = {"interval": "7s", "scrapeTimeout": "5s"}
     rendered = render({"monitoring": {"monitors": kind, **times, "labels": {"release": "prometheus"}}})
     found = {each["metadata"]["name"]: each for each in rendered.all(kind)}
@@ -574,7 +575,7 @@ def test_monitors_scrape_each_part_once_and_telemetry_for_itself(kind: str) -> N
     for name, each in found.items():
         (endpoint,) = each["spec"]["podMetricsEndpoints" if kind == "PodMonitor" else "endpoints"]
         assert endpoint["interval"] == "7s"
-        # Else every pod's metrics would come a second time, through telemetry.
+        # Without it telemetry would answer with the series of every pod a second time.
         assert endpoint.get("params") == ({"scope": ["self"]} if name == "auralis-telemetry" else None)
         assert {each["targetLabel"] for each in endpoint["relabelings"]} == {"service", "instance"}
         assert each["metadata"]["labels"]["release"] == "prometheus"
@@ -582,14 +583,14 @@ def test_monitors_scrape_each_part_once_and_telemetry_for_itself(kind: str) -> N
 
 
 @pytest.mark.parametrize("monitors", ["PodMonitor", "ServiceMonitor"])
-def test_silent_processes_are_known_by_their_job_whatever_the_release_is_called(monitors: str) -> None:
+def test_instance_silent_selects_the_jobs_of_a_release_with_any_name(monitors: str) -> None:
     values = merge(tree("monitoring.monitors", monitors), tree("fullnameOverride", "radio"))
     rendered = render(values, release="radio", namespace="radio")
     (pattern,) = re.findall(r'up\{job=~"([^"]+)"\}', ALERTS["InstanceSilent"]["expr"])
     found = rendered.all(monitors)
     assert len(found) == 3
     for each in found:
-        part = each["metadata"]["labels"]["app.kubernetes.io/component"]
-        target = rendered.one("Service", f"radio-{part}-internal") if monitors == "ServiceMonitor" else None
-        labels = target["metadata"]["labels"] if target else rendered.pod(part)[0]["labels"]
+        component = each["metadata"]["labels"]["app.kubernetes.io/component"]
+        target = rendered.one("Service", f"radio-{component}-internal") if monitors == "ServiceMonitor" else None
+        labels = target["metadata"]["labels"] if target else rendered.pod(component)[0]["labels"]
         assert re.fullmatch(pattern, labels[each["spec"]["jobLabel"]])

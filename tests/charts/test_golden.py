@@ -80,7 +80,7 @@ def changed(each: dict[str, Any], path: tuple[Any, ...], value: Any) -> dict[str
     return result
 
 
-def test_any_changed_value_is_told_with_its_place() -> None:
+def test_any_changed_value_is_reported_with_its_path() -> None:
     random = ("checksum/", "Secret")
     for each in render(VARIANTS["everything"]).objects:
         before = canonical([each], "0")
@@ -98,7 +98,7 @@ def test_any_changed_value_is_told_with_its_place() -> None:
     ]
 
 
-def test_order_absence_and_new_objects_are_told() -> None:
+def test_changes_of_order_and_of_objects_are_reported() -> None:
     def form(*names: str) -> dict[str, Any]:
         return canonical(
             [{"kind": "Pod", "metadata": {"name": "a"}, "env": [{"name": n, "value": n} for n in names]}], "0"

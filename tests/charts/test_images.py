@@ -1,4 +1,4 @@
-"""Dockerfile, compose.yaml and k8s/: what can be told without building or applying them."""
+"""Dockerfile, compose.yaml and k8s/, checked without building or applying them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def stages() -> dict[str, list[str]]:
 
 
 def lineage(target: str) -> list[str]:
-    """Instructions that make up an image, those of the stages that it is built on first."""
+    """Instructions of an image, beginning with those of the stages that it is built on."""
     instructions = stages()[target]
     base = instructions[0].split()[1]
     return (lineage(base) if base in stages() else []) + instructions
@@ -80,18 +80,18 @@ def test_gigabytes_are_not_copied_from_stage_to_stage() -> None:
     (sys.platform, platform.machine()) != ("linux", "x86_64"), reason="constraints.txt is of Linux on x86-64"
 )
 def test_constraints_say_which_image_has_a_package() -> None:
-    """An unmarked one would come in any version; a wrong mark would install everything anew."""
+    """An unmarked package would be installed in any version; a wrong mark would invalidate the layers."""
     marked = runpy.run_path(str(ROOT / "scripts" / "pin_images.py"))["images"]()
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line]
     found = {line.partition("==")[0]: set(line.partition("#")[2].split()) for line in lines}
     wrong = {name: marks for name, marks in found.items() if marks != marked.get(canonicalize_name(name), set())}
     assert wrong == {}, "run scripts/pin --mark > constraints.new && mv constraints.new constraints.txt"
-    # What is installed on other systems only is not pinned.
+    # Packages for other systems are not pinned.
     assert {"numpy", "torch", "litestar", "kubernetes", "nats-py"} <= {name for name, marks in found.items() if marks}
 
 
 def imported(path: Path, found: set[Path] | None = None) -> set[Path]:
-    """A module of ours, and all of ours that it imports, directly or not; packages with their `__init__`."""
+    """A module of services/ and all modules there that it imports, directly or not, with each `__init__`."""
     found = set() if found is None else found
     if path in found:
         return found
@@ -106,8 +106,8 @@ def imported(path: Path, found: set[Path] | None = None) -> set[Path]:
     return found
 
 
-def test_kernels_are_compiled_from_what_makes_them_and_from_nothing_else() -> None:
-    """One more, and a change in it would compile for minutes; one less, and nothing is compiled at all."""
+def test_the_stage_of_kernels_copies_their_sources_alone() -> None:
+    """A superfluous file would compile kernels for minutes when it changes; without a needed one the build fails."""
     copied = {
         path
         for line in stages()["kernels"]
@@ -118,20 +118,20 @@ def test_kernels_are_compiled_from_what_makes_them_and_from_nothing_else() -> No
     needed = imported(ROOT / "services" / "synthesis" / "kernels" / "build.py")
     assert len(needed) > 5
     assert needed <= copied
-    # The rest of a folder that is copied whole.
+    # Other modules of a folder that is copied as a whole.
     assert {path.parent.name for path in copied - needed} <= {"dsp"}
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_an_image_has_nothing_that_installs(target: str) -> None:
+def test_an_image_holds_no_installer(target: str) -> None:
     last = [line for line in lineage(target) if re.match(r"RUN .*\bpip\b", line)][-1]
-    # `python3` would be the environment of its own, which has no pip to begin with.
+    # `python3` would be the virtual environment, which never has pip.
     assert re.search(r"(RUN|&&) pip uninstall -q -y\b", last)
     assert last.endswith(" pip && rm -rf /usr/local/lib/python3*/ensurepip")
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_an_image_says_what_it_is(target: str) -> None:
+def test_an_image_has_the_standard_labels(target: str) -> None:
     labels = dict(
         word.split("=", 1)
         for line in lineage(target)
@@ -143,13 +143,13 @@ def test_an_image_says_what_it_is(target: str) -> None:
     assert labels["org.opencontainers.image.title"] == f"auralis-{target}"
 
 
-def test_images_of_edge_and_telemetry_take_no_torch() -> None:
+def test_images_of_edge_and_telemetry_hold_no_torch() -> None:
     for target in ("edge", "telemetry"):
         text = " ".join(lineage(target) + lineage(f"{target}-dependencies"))
         assert "synthesis" not in text
 
 
-def test_what_the_image_sets_are_settings() -> None:
+def test_variables_of_an_image_are_known_settings() -> None:
     values: dict[str, str] = {}
     for target in TARGETS:
         for line in lineage(target):
@@ -163,13 +163,13 @@ def test_what_the_image_sets_are_settings() -> None:
 @pytest.mark.parametrize(
     "page", ["charts/auralis/README.md", "charts/auralis/profiles/gpu-production.yaml", "k8s/gpu-operator.yaml"]
 )
-def test_who_has_gpus_is_told_to_build_the_image_for_them(page: str) -> None:
-    """The chart asks for GPUs by default, and the image that is built by default could use none."""
+def test_pages_about_gpus_say_how_to_build_their_image(page: str) -> None:
+    """The chart requests GPUs by default, but the default image cannot use them."""
     flavours = set(re.findall(r"\bTORCH=(\w+) scripts/images", (ROOT / page).read_text()))
     assert flavours == {"cu130"}
 
 
-def test_no_index_or_registry_is_written_down() -> None:
+def test_no_file_names_a_package_index_or_registry() -> None:
     for path in [*OURS, ROOT / ".dockerignore"]:
         found = re.findall(r"https?://[^\s'\"]+", path.read_text())
         inside = re.compile(r"127\.0\.0\.1|\.svc\b|://nats:")
@@ -178,7 +178,7 @@ def test_no_index_or_registry_is_written_down() -> None:
     assert arguments == [("TORCH_INDEX", "")], "an address may only come from outside"
 
 
-def test_the_build_gets_what_it_copies_and_little_else() -> None:
+def test_the_build_context_holds_little_more_than_what_is_copied() -> None:
     lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
     assert lines[0] == "*"
     kept = {line.removeprefix("!") for line in lines if line.startswith("!")}
@@ -208,15 +208,15 @@ def test_compose_starts_the_services_with_settings_that_exist() -> None:
         assert each["build"]["target"] == target
         assert each["image"] == main_container(render().pod(target)[1])["image"]
         assert set(each["environment"]) <= known
-        # As docker would fill them in where nobody set anything.
+        # Docker fills in these defaults.
         values = {name: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value) for name, value in each["environment"].items()}
         assert load_settings(values, dotenv=None).warnings == ()
         assert each["read_only"] is True
         assert each["cap_drop"] == ["ALL"]
-        assert all(port.startswith("127.0.0.1:") for port in each.get("ports", [])), "nobody else is let in unasked"
+        assert all(port.startswith("127.0.0.1:") for port in each.get("ports", [])), "ports are open on loopback alone"
 
 
-def test_add_ons_say_how_they_are_applied() -> None:
+def test_files_of_add_ons_begin_with_the_commands_to_apply_them() -> None:
     assert K8S
     for path in K8S:
         head = "".join(line for line in path.read_text().splitlines(keepends=True) if line.startswith("#"))
@@ -227,14 +227,14 @@ def test_add_ons_say_how_they_are_applied() -> None:
         list(yaml.safe_load_all(path.read_text()))
 
 
-def test_upgrades_that_are_shown_keep_what_was_set_and_take_new_defaults() -> None:
+def test_documented_upgrades_keep_set_values_and_take_new_defaults() -> None:
     """`--reuse-values` would hide the defaults of a newer chart from its templates, which fail without them."""
     pages = [*K8S, *(ROOT / "docs").glob("*.md"), ROOT / "charts" / "auralis" / "templates" / "NOTES.txt"]
     flags = {flag for path in pages for flag in re.findall(r"--[\w-]*reuse-values", path.read_text())}
     assert flags == {"--reset-then-reuse-values"}
 
 
-def test_flags_that_the_add_ons_and_the_readme_show_are_taken_by_the_chart() -> None:
+def test_the_chart_accepts_flags_that_add_ons_and_the_readme_show() -> None:
     texts = [path.read_text() for path in [*K8S, *(ROOT / "charts" / "auralis" / "profiles").glob("*.yaml")]]
     shown = {flag for text in texts for flag in re.findall(r"--set '?([\w.]+)=([\w.{}-]+)", text)}
     assert len(shown) > 10
@@ -246,20 +246,20 @@ def test_flags_that_the_add_ons_and_the_readme_show_are_taken_by_the_chart() -> 
 
 
 @pytest.mark.parametrize("kube", KUBE_VERSIONS)
-def test_objects_to_apply_are_ones_that_kubernetes_or_an_add_on_knows(kube: str) -> None:
-    # The others are values of charts, and kind's own configuration.
+def test_objects_in_k8s_match_the_schemas(kube: str) -> None:
+    # The other files are values of charts, and the configuration of kind.
     documents = [each for path in K8S for each in yaml.safe_load_all(path.read_text())]
     objects = [each for each in documents if "kind" in each and each["kind"] != "Cluster"]
     assert {each["kind"] for each in objects} == {"ConfigMap", "Gateway", "Namespace"}
     assert [problems(each, kube) for each in objects] == [[]] * len(objects)
 
 
-def test_the_namespace_takes_only_restricted_pods() -> None:
+def test_the_namespace_enforces_the_restricted_standard() -> None:
     namespace = yaml.safe_load((ROOT / "k8s" / "namespace.yaml").read_text())
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
 
 
-def test_gpu_slices_make_the_resource_that_the_chart_asks_for() -> None:
+def test_gpu_slices_provide_the_resource_that_the_chart_requests() -> None:
     slices = yaml.safe_load((ROOT / "k8s" / "gpu-slices.yaml").read_text())
     operator = yaml.safe_load((ROOT / "k8s" / "gpu-operator.yaml").read_text())
     assert operator["devicePlugin"]["config"]["name"] == slices["metadata"]["name"]

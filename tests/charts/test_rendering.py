@@ -1,4 +1,4 @@
-"""Everything that the chart can make is something that Kubernetes takes."""
+"""Rendered objects: schemas, names, selectors, references, placement, images."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import yaml
 
 from tests.charts.support import (
     CHART,
+    COMPONENTS,
     EVERYTHING,
     KUBE_VERSIONS,
-    PARTS,
     PROFILES,
     ROOT,
     VARIANTS,
@@ -44,8 +44,8 @@ def sources(values: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 
 @pytest.mark.parametrize("kube", KUBE_VERSIONS)
 @pytest.mark.parametrize(("variant", "profile"), CASES)
-def test_every_object_is_one_that_kubernetes_or_an_add_on_knows(variant: str, profile: str, kube: str) -> None:
-    # No template asks for the version, so one rendering stands for all.
+def test_every_object_matches_its_schema(variant: str, profile: str, kube: str) -> None:
+    # No template depends on the version of Kubernetes.
     for each in render(VARIANTS[variant], profile=profile).objects:
         assert problems(each, kube) == [], f"{each['kind']} {each['metadata']['name']}"
 
@@ -68,7 +68,7 @@ def test_the_schemas_find_a_misspelt_field_and_a_wrong_type() -> None:
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_helm_lint_is_strict_and_content(profile: str) -> None:
+def test_helm_lint_finds_nothing(profile: str) -> None:
     files = ["-f", str(CHART / "profiles" / f"{profile}.yaml")] if profile else []
     done = run(tool("helm"), "lint", "--strict", "--kube-version", KUBE_VERSIONS[-1], str(CHART), *files)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -97,33 +97,33 @@ def test_two_releases_in_a_cluster_share_no_name() -> None:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_selectors_find_the_pods_of_their_part_and_no_others(variant: str) -> None:
+def test_selectors_find_the_pods_of_their_component_and_no_others(variant: str) -> None:
     rendered = render(VARIANTS[variant])
     pods = {metadata["labels"]["app.kubernetes.io/component"]: metadata["labels"] for _, metadata, _ in rendered.pods()}
 
     def found(selector: dict[str, Any]) -> list[str]:
-        return [part for part, labels in pods.items() if matches(selector, labels)]
+        return [component for component, labels in pods.items() if matches(selector, labels)]
 
     for each in rendered.objects:
-        part = each["metadata"]["labels"]["app.kubernetes.io/component"]
+        component = each["metadata"]["labels"]["app.kubernetes.io/component"]
         spec = each.get("spec", {})
         match each["kind"]:
             case "Deployment" | "StatefulSet" | "PodDisruptionBudget":
-                assert found(spec["selector"]) == [part]
+                assert found(spec["selector"]) == [component]
             case "Service":
-                assert found({"matchLabels": spec["selector"]}) == [part]
+                assert found({"matchLabels": spec["selector"]}) == [component]
             case "PodMonitor":
-                assert found(spec["selector"]) == [part]
+                assert found(spec["selector"]) == [component]
             case "ServiceMonitor":
                 services = [s for s in rendered.all("Service") if matches(spec["selector"], s["metadata"]["labels"])]
-                assert [s["metadata"]["name"] for s in services] == [f"auralis-{part}-internal"]
-            case "NetworkPolicy" if part == "default-deny":
+                assert [s["metadata"]["name"] for s in services] == [f"auralis-{component}-internal"]
+            case "NetworkPolicy" if component == "default-deny":
                 assert sorted(found(spec["podSelector"])) == sorted(pods)
             case "NetworkPolicy":
-                assert found(spec["podSelector"]) == [part]
+                assert found(spec["podSelector"]) == [component]
 
 
-def test_names_of_other_objects_lead_somewhere() -> None:
+def test_references_to_other_objects_resolve() -> None:
     rendered = render(EVERYTHING)
     ingress = rendered.one("Ingress", "auralis-edge")
     backend = ingress["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]
@@ -145,7 +145,7 @@ def test_names_of_other_objects_lead_somewhere() -> None:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_ports_that_objects_name_are_ports_of_containers(variant: str) -> None:
+def test_named_ports_are_ports_of_containers(variant: str) -> None:
     rendered = render(VARIANTS[variant])
     ports = {
         metadata["labels"]["app.kubernetes.io/component"]: {
@@ -154,18 +154,18 @@ def test_ports_that_objects_name_are_ports_of_containers(variant: str) -> None:
         for _, metadata, spec in rendered.pods()
     }
     for each in rendered.all("Service"):
-        part = each["metadata"]["labels"]["app.kubernetes.io/component"]
-        assert all(port["targetPort"] in ports[part] for port in each["spec"]["ports"])
+        component = each["metadata"]["labels"]["app.kubernetes.io/component"]
+        assert all(port["targetPort"] in ports[component] for port in each["spec"]["ports"])
     for each in rendered.all("PodMonitor"):
-        part = each["metadata"]["labels"]["app.kubernetes.io/component"]
-        assert all(endpoint["port"] in ports[part] for endpoint in each["spec"]["podMetricsEndpoints"])
+        component = each["metadata"]["labels"]["app.kubernetes.io/component"]
+        assert all(endpoint["port"] in ports[component] for endpoint in each["spec"]["podMetricsEndpoints"])
     for each in rendered.all("NetworkPolicy"):
-        part = each["metadata"]["labels"]["app.kubernetes.io/component"]
+        component = each["metadata"]["labels"]["app.kubernetes.io/component"]
         for rule in each["spec"].get("ingress", []):
-            assert all(port["port"] in ports[part] for port in rule["ports"])
+            assert all(port["port"] in ports[component] for port in rule["ports"])
 
 
-def test_listeners_come_in_with_time_outs_that_suit_a_stream() -> None:
+def test_time_outs_for_listeners_suit_a_stream() -> None:
     expected = {
         "nginx": ("nginx.ingress.kubernetes.io/proxy-read-timeout", "3600"),
         "haproxy": ("haproxy.org/timeout-tunnel", "3600s"),
@@ -184,8 +184,8 @@ def test_listeners_come_in_with_time_outs_that_suit_a_stream() -> None:
     assert route["spec"]["rules"][0]["timeouts"] == {"request": "0s", "backendRequest": "0s"}
 
 
-@pytest.mark.parametrize("part", PARTS)
-def test_a_part_can_be_named_and_placed_as_wished(part: str) -> None:
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_a_component_takes_its_placement_and_account_from_values(component: str) -> None:
     wish = {
         "nodeSelector": {"disk": "fast"},
         "tolerations": [{"key": "music", "operator": "Exists"}],
@@ -195,8 +195,8 @@ def test_a_part_can_be_named_and_placed_as_wished(part: str) -> None:
         "podAnnotations": {"note": "mine"},
         "serviceAccount": {"create": False, "name": "theirs"},
     }
-    rendered = render({part: wish})
-    metadata, spec = rendered.pod(part)
+    rendered = render({component: wish})
+    metadata, spec = rendered.pod(component)
     assert spec["nodeSelector"] == {"disk": "fast"}
     assert {"key": "music", "operator": "Exists"} in spec["tolerations"]
     assert spec["affinity"] == {"nodeAffinity": {}}
@@ -204,14 +204,14 @@ def test_a_part_can_be_named_and_placed_as_wished(part: str) -> None:
     assert metadata["labels"]["colour"] == "blue"
     assert metadata["annotations"]["note"] == "mine"
     assert spec["serviceAccountName"] == "theirs"
-    assert not rendered.has("ServiceAccount", f"auralis-{part}")
+    assert not rendered.has("ServiceAccount", f"auralis-{component}")
 
 
-@pytest.mark.parametrize("part", ["synthesis", "edge", "telemetry"])
-def test_a_service_takes_further_variables_and_volumes(part: str) -> None:
+@pytest.mark.parametrize("component", ["synthesis", "edge", "telemetry"])
+def test_a_service_takes_additional_variables_and_volumes(component: str) -> None:
     rendered = render(
         {
-            part: {
+            component: {
                 "extraEnv": [{"name": "MINE", "value": "1"}],
                 "extraEnvFrom": [{"secretRef": {"name": "more"}}],
                 "extraVolumes": [{"name": "more", "emptyDir": {}}],
@@ -219,7 +219,7 @@ def test_a_service_takes_further_variables_and_volumes(part: str) -> None:
             }
         }
     )
-    _, spec = rendered.pod(part)
+    _, spec = rendered.pod(component)
     container = spec["containers"][0]
     assert {"name": "MINE", "value": "1"} in container["env"]
     assert container["envFrom"] == [{"secretRef": {"name": "more"}}]
@@ -227,16 +227,16 @@ def test_a_service_takes_further_variables_and_volumes(part: str) -> None:
     assert {"name": "more", "mountPath": "/more"} in container["volumeMounts"]
 
 
-def test_what_helm_test_runs_may_run_where_edges_may() -> None:
+def test_the_test_pod_may_run_where_edges_may() -> None:
     wish = {"nodeSelector": {"disk": "fast"}, "tolerations": [{"key": "music", "operator": "Exists"}]}
     _, spec = render({"edge": wish}).pod("test")
     assert spec["nodeSelector"] == wish["nodeSelector"]
     assert spec["tolerations"] == wish["tolerations"]
 
 
-def test_images_come_from_the_registry_and_tag_that_are_named() -> None:
-    def image(values: dict[str, Any], part: str = "edge") -> str:
-        text: str = render(values).pod(part)[1]["containers"][0]["image"]
+def test_images_have_the_registry_and_tag_of_the_values() -> None:
+    def image(values: dict[str, Any], component: str = "edge") -> str:
+        text: str = render(values).pod(component)[1]["containers"][0]["image"]
         return text
 
     version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
@@ -265,7 +265,7 @@ def test_a_template_makes_one_kind_of_object_in_the_folder_of_its_component(vari
         kinds.setdefault(source, set()).add(each["kind"])
         folder = source.removeprefix("auralis/templates/").rpartition("/")[0]
         component = each["metadata"]["labels"]["app.kubernetes.io/component"]
-        if component in PARTS:
+        if component in COMPONENTS:
             assert folder in (component, "monitoring"), source
     assert {source: found for source, found in kinds.items() if len(found) > 1} == {}
 
@@ -277,7 +277,7 @@ def test_each_dashboard_becomes_a_config_map_for_grafana(tmp_path: Path) -> None
     dashboards.mkdir(exist_ok=True)
     for old in dashboards.glob("*.json"):
         old.unlink()
-    # Grafana's own templates look like Helm's.
+    # Grafana's templates look like those of Helm.
     text = '{"title": "Fleet", "legend": "{{instance}}"}'
     (dashboards / "fleet.json").write_text(text)
     flags = "--set", "monitoring.dashboards.enabled=true", "--set", "monitoring.dashboards.annotations.folder=Auralis"

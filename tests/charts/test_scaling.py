@@ -1,4 +1,4 @@
-"""Who scales what on which figure, and that it is one of them at a time."""
+"""Autoscalers: one at a time, and the metrics that they scale on."""
 
 from __future__ import annotations
 
@@ -27,52 +27,54 @@ from tests.charts.support import (
 SCALED = ("synthesis", "edge")
 
 
-def scalers(rendered: Rendered, part: str) -> list[str]:
-    name = f"auralis-{part}"
+def scalers(rendered: Rendered, component: str) -> list[str]:
+    name = f"auralis-{component}"
     return [kind for kind in ("HorizontalPodAutoscaler", "ScaledObject") if rendered.has(kind, name)]
 
 
-@pytest.mark.parametrize("part", SCALED)
+@pytest.mark.parametrize("component", SCALED)
 @pytest.mark.parametrize(
     ("kind", "expected"), [("none", []), ("hpa", ["HorizontalPodAutoscaler"]), ("keda", ["ScaledObject"])]
 )
-def test_one_thing_at_most_scales_a_part(part: str, kind: str, expected: list[str]) -> None:
-    rendered = render(tree(f"{part}.autoscaling.type", kind))
-    assert scalers(rendered, part) == expected
-    replicas = rendered.one("Deployment", f"auralis-{part}")["spec"].get("replicas")
-    # An upgrade would undo what the autoscaler did.
+def test_at_most_one_autoscaler_scales_a_component(component: str, kind: str, expected: list[str]) -> None:
+    rendered = render(tree(f"{component}.autoscaling.type", kind))
+    assert scalers(rendered, component) == expected
+    replicas = rendered.one("Deployment", f"auralis-{component}")["spec"].get("replicas")
+    # An upgrade would reset the number that the autoscaler chose.
     assert (replicas is None) == bool(expected)
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_no_profile_has_two_scalers_for_a_part(profile: str) -> None:
+def test_no_profile_has_two_autoscalers_for_a_component(profile: str) -> None:
     rendered = render(profile=profile)
-    assert all(len(scalers(rendered, part)) <= 1 for part in SCALED)
+    assert all(len(scalers(rendered, component)) <= 1 for component in SCALED)
 
 
-def test_replicas_are_taken_at_their_word_zero_included() -> None:
+def test_replicas_may_be_zero() -> None:
     for number in (0, 1, 7):
         assert render(tree("edge.replicas", number)).one("Deployment", "auralis-edge")["spec"]["replicas"] == number
 
 
-def behavior(rendered: Rendered, part: str) -> dict[str, Any]:
-    if rendered.has("HorizontalPodAutoscaler", f"auralis-{part}"):
-        found: dict[str, Any] = rendered.one("HorizontalPodAutoscaler", f"auralis-{part}")["spec"]["behavior"]
+def behavior(rendered: Rendered, component: str) -> dict[str, Any]:
+    if rendered.has("HorizontalPodAutoscaler", f"auralis-{component}"):
+        found: dict[str, Any] = rendered.one("HorizontalPodAutoscaler", f"auralis-{component}")["spec"]["behavior"]
     else:
-        scaled = rendered.one("ScaledObject", f"auralis-{part}")["spec"]
+        scaled = rendered.one("ScaledObject", f"auralis-{component}")["spec"]
         found = scaled["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
     return found
 
 
-@pytest.mark.parametrize("part", SCALED)
+@pytest.mark.parametrize("component", SCALED)
 @pytest.mark.parametrize("layers", [HPA, KEDA], ids=["hpa", "keda"])
-def test_up_at_once_and_down_one_pod_in_two_minutes(layers: list[dict[str, Any]], part: str) -> None:
-    found = behavior(render(merge(*layers)), part)
+def test_scaling_is_up_immediately_and_down_one_pod_in_two_minutes(
+    layers: list[dict[str, Any]], component: str
+) -> None:
+    found = behavior(render(merge(*layers)), component)
     assert found["scaleUp"]["stabilizationWindowSeconds"] == 0
     assert {"type": "Percent", "value": 100, "periodSeconds": 15} in found["scaleUp"]["policies"]
     assert found["scaleDown"]["policies"] == [{"type": "Pods", "value": 1, "periodSeconds": 120}]
     own = {"scaleDown": {"stabilizationWindowSeconds": 5}}
-    assert behavior(render(merge(*layers, tree(f"{part}.autoscaling.behavior", own))), part) == own
+    assert behavior(render(merge(*layers, tree(f"{component}.autoscaling.behavior", own))), component) == own
 
 
 @pytest.mark.parametrize("metric", ["auralis_listeners", "active_websocket_connections"])
@@ -88,17 +90,17 @@ def test_edges_scale_on_the_listeners_of_each_pod(metric: str) -> None:
     assert (spec["minReplicas"], spec["maxReplicas"]) == (2, 20)
 
 
-def test_what_keda_cannot_read_is_not_zero() -> None:
+def test_a_failed_measurement_of_keda_is_not_zero() -> None:
     rendered = render(merge(*KEDA))
-    for part in SCALED:
-        spec = rendered.one("ScaledObject", f"auralis-{part}")["spec"]
+    for component in SCALED:
+        spec = rendered.one("ScaledObject", f"auralis-{component}")["spec"]
         assert [trigger["metadata"]["ignoreNullValues"] for trigger in spec["triggers"]] == ["false"]
         assert spec["fallback"]["failureThreshold"] == 3
         assert spec["minReplicaCount"] <= spec["fallback"]["replicas"] <= spec["maxReplicaCount"]
 
 
-def test_keda_may_ask_telemetry() -> None:
-    source = [tree(f"{part}.autoscaling.keda.source", "telemetry") for part in SCALED]
+def test_keda_may_measure_by_telemetry() -> None:
+    source = [tree(f"{component}.autoscaling.keda.source", "telemetry") for component in SCALED]
     rendered = render(merge(*KEDA, *source))
     (edge,) = rendered.one("ScaledObject", "auralis-edge")["spec"]["triggers"]
     assert edge == {
@@ -114,13 +116,13 @@ def test_keda_may_ask_telemetry() -> None:
     assert synthesis["metadata"]["targetValue"] == "0.6"
 
 
-def test_the_last_worker_ends_only_where_that_is_asked_for() -> None:
+def test_scaling_to_zero_workers_needs_allow_zero() -> None:
     asked = {"type": "keda", "minReplicas": 0, "allowZero": True}
     rendered = render(tree("synthesis.autoscaling", asked))
     assert rendered.one("ScaledObject", "auralis-synthesis")["spec"]["minReplicaCount"] == 0
 
 
-def test_edges_wait_for_workers_except_where_workers_wait_for_listeners() -> None:
+def test_edges_wait_for_workers_unless_workers_scale_from_zero() -> None:
     name = "AURALIS_WAIT_FOR_RENDERERS_SECONDS"
     from_zero = tree("synthesis.autoscaling", {"type": "keda", "minReplicas": 0, "allowZero": True})
     for values, expected in (({}, "120"), (merge(*KEDA), "120"), (from_zero, "0")):
@@ -135,17 +137,17 @@ def load_query() -> str:
 
 
 def adapter_query() -> str:
-    """The external metric of k8s/prometheus-adapter.yaml, as the adapter would ask for it."""
+    """The query of the adapter for the external metric of k8s/prometheus-adapter.yaml."""
     values = yaml.safe_load((ROOT / "k8s" / "prometheus-adapter.yaml").read_text())
     (rule,) = values["rules"]["external"]
     query: str = rule["metricsQuery"]
     for name, text in (("LabelMatchers", 'namespace="music"'), ("GroupBy", "namespace")):
         query = query.replace(f"<<.{name}>>", text)
-    return f"sum({query})"  # its label is the adapter's business
+    return f"sum({query})"  # the adapter drops the label
 
 
-def test_load_is_what_is_rendered_or_asked_for_over_what_a_worker_can(tmp_path: Path) -> None:
-    """Two edges ask for 90 and 60 streams that they partly share: 120 are rendered, by two workers of 100 each."""
+def test_load_is_rendered_or_demanded_streams_over_capacity(tmp_path: Path) -> None:
+    """Two edges ask for 90 and 60 streams, some of them shared: two workers of 100 streams each render 120."""
     edge = 'namespace="music",pod="auralis-edge-{}"'
     worker = 'namespace="music",pod="auralis-synthesis-{}"'
     running = [
@@ -156,7 +158,7 @@ def test_load_is_what_is_rendered_or_asked_for_over_what_a_worker_can(tmp_path: 
         {"series": f"auralis_render_capacity_streams{{{worker.format('a')}}}", "values": "100x40"},
         {"series": f"auralis_render_capacity_streams{{{worker.format('b')}}}", "values": "100x40"},
     ]
-    # A worker that is warming has not measured itself, and must not make the others look slow.
+    # A warming worker has not measured itself and must not lower the average.
     warming = [*running, {"series": f"auralis_render_capacity_streams{{{worker.format('c')}}}", "values": "0x40"}]
     nobody = [running[0]]
     other = [{"series": each["series"].replace("music", "elsewhere"), "values": each["values"]} for each in running]
@@ -179,7 +181,7 @@ def test_load_is_what_is_rendered_or_asked_for_over_what_a_worker_can(tmp_path: 
         case("warming, by the adapter", warming, adapter_query(), 1.2),
         case("another release, by the adapter", other, adapter_query(), None),
     ]
-    # Kept as JSON, which is YAML: queries hold every quotation mark there is.
+    # JSON, which is YAML: the queries hold both kinds of quotation marks.
     file = tmp_path / "load.yaml"
     file.write_text(json.dumps({"rule_files": [], "tests": cases}))
     done = run(tool("promtool"), "test", "rules", str(file))

@@ -1,4 +1,4 @@
-"""What an upgrade may not change: Kubernetes would refuse it, or others would lose what they refer to."""
+"""An upgrade keeps immutable fields, and the names that other objects and tools refer to."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GOLDEN = Path(__file__).parent / "golden" / "lasting.json"
 
 
 def lasting(rendered: Rendered) -> dict[str, Any]:
-    """Kind and name of each object, with those of its fields that cannot be changed later."""
+    """Kind and name of each object, with its fields that must not change."""
     found: dict[str, Any] = {}
     for each in rendered.objects:
         spec = each.get("spec", {})
@@ -51,8 +51,8 @@ def test_an_upgrade_keeps_names_selectors_and_keys() -> None:
     if os.environ.get("AURALIS_WRITE_GOLDEN"):
         GOLDEN.write_text(text_of(now))
     assert json.loads(GOLDEN.read_text()) == now, (
-        "`helm upgrade` of what runs would fail, or others would lose what they name; if it must be, raise the chart's "
-        "major version and run this test once with AURALIS_WRITE_GOLDEN=1"
+        "`helm upgrade` of a release would fail, or references to its objects would break; if it must be, raise the "
+        "chart's major version and run this test once with AURALIS_WRITE_GOLDEN=1"
     )
 
 

@@ -1,4 +1,4 @@
-"""Values are an API: strict, documented, refused with words that help."""
+"""Values: strict, documented, and refused with helpful messages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 import yaml
 
-from tests.charts.support import CHART, EXTERNAL, OFF, ON, PARTS, PROFILES, ROOT, merge, refusal, render, tree
+from tests.charts.support import CHART, COMPONENTS, EXTERNAL, OFF, ON, PROFILES, ROOT, merge, refusal, render, tree
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ from tests.charts.support import CHART, EXTERNAL, OFF, ON, PARTS, PROFILES, ROOT
         (tree("telemetry.prometheusUrl", "http://me:secret@prometheus"), ["'/telemetry/prometheusUrl'"]),
     ],
 )
-def test_a_value_that_cannot_be_is_refused_by_name(values: dict[str, Any], words: list[str]) -> None:
+def test_an_invalid_value_is_refused_by_name(values: dict[str, Any], words: list[str]) -> None:
     said = refusal(values)
     assert [word for word in words if word not in said] == [], said
 
@@ -116,11 +116,11 @@ def test_a_value_that_cannot_be_is_refused_by_name(values: dict[str, Any], words
         ),
     ],
 )
-def test_values_that_do_not_fit_together_are_refused_with_a_sentence(values: dict[str, Any], sentence: str) -> None:
+def test_contradicting_values_are_refused_with_a_sentence(values: dict[str, Any], sentence: str) -> None:
     assert sentence in refusal(values)
 
 
-def test_everything_that_does_not_fit_is_told_at_once() -> None:
+def test_all_contradictions_are_told_together() -> None:
     said = refusal(merge(tree("synthesis.gpu.sharing", "mig"), tree("edge.jwt", ON)))
     assert said.count("\n  - ") == 2
     assert "secret@" not in refusal(merge(EXTERNAL, tree("nats.url", "nats://user:secret@bus:4222")))
@@ -153,7 +153,7 @@ def test_the_schema_and_the_values_name_the_same_things() -> None:
         optional = {"requests", "limits", "claims", "scaleUp", "scaleDown", "maxSurge", "maxUnavailable"}
         yield from (f"{path}.{name} is in the schema alone" for name in names - set(value) - optional)
         yield from (f"{path}.{name} is in the values alone" for name in set(value) - names)
-        if path.startswith(tuple(f".{part}" for part in PARTS)):
+        if path.startswith(tuple(f".{name}" for name in COMPONENTS)):
             yield from (f"{path}.{name} may be null" for name in set(value) - optional - set(part.get("required", ())))
         for name in names & set(value):
             yield from compare(part["properties"][name], value[name], f"{path}.{name}")
@@ -171,21 +171,21 @@ def test_a_profile_sets_values_that_exist_and_differ(profile: str) -> None:
     assert render(profile=profile).objects != render().objects
 
 
-def test_the_readme_is_what_the_values_say() -> None:
+def test_the_readme_agrees_with_the_values() -> None:
     script = runpy.run_path(str(ROOT / "scripts" / "chart-readme"))
     text = (CHART / "values.yaml").read_text()
     assert script["undocumented"](text) == []
     assert script["readme"]() == (CHART / "README.md").read_text(), "run scripts/chart-readme"
 
 
-def test_a_value_without_a_line_would_be_found() -> None:
+def test_a_value_without_a_description_is_found() -> None:
     script = runpy.run_path(str(ROOT / "scripts" / "chart-readme"))
     text = "# -- Known.\nknown: 1\nsecret: 2\ntable:\n  # -- Inner.\n  inner: 3\n  bare: {}\n"
     assert script["undocumented"](text) == ["secret", "table.bare"]
     assert [row.path for row in script["rows"](text)] == [("known",), ("table", "inner")]
 
 
-def test_what_the_readme_names_is_there() -> None:
+def test_profiles_in_the_readme_exist() -> None:
     text = (CHART / "README.md").read_text()
     for profile in PROFILES[1:]:
         assert f"charts/auralis/profiles/{profile}.yaml" in text

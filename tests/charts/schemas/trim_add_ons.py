@@ -38,7 +38,7 @@ def _kinds(source: Path) -> Iterator[tuple[str, Any]]:
         spec = definition["spec"]
         for version in spec["versions"]:
             schema = _trim(version["schema"]["openAPIV3Schema"])
-            # Every object has it, and a definition says nothing of it.
+            # Every object has metadata, which a definition leaves out.
             schema["properties"]["metadata"] = {"type": "object"}
             schema["properties"].pop("status", None)
             yield f"{spec['group']}/{version['name']}/{spec['names']['kind']}", schema
