@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Final
+from typing import Final
 
 import prometheus_client
 import psutil
@@ -264,13 +264,3 @@ def build_version() -> str:
         return version("auralis")
     except PackageNotFoundError:
         return "unknown"
-
-
-def sample_value(metric: Any, **labels: str) -> float:
-    """The value of a counter or gauge, for tests and status pages."""
-    child = metric.labels(**labels) if labels else metric
-    for family in child.collect():
-        for sample in family.samples:
-            if not sample.name.endswith(("_created", "_bucket", "_sum")):
-                return float(sample.value)
-    raise LookupError(f"{metric}: no sample")

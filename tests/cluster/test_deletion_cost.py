@@ -9,11 +9,12 @@ import pytest
 import yaml
 from kubernetes import client, config
 
-from services.runtime.metrics import PrometheusMetrics, sample_value
+from services.runtime.metrics import PrometheusMetrics
 from services.telemetry.metrics import TelemetryMetrics
 from services.telemetry.scaling.deletion_cost import ANNOTATION
 from services.telemetry.scaling.kube import CostKeeper, KubernetesPods
 from tests.cluster.conftest import CHART, Cluster, CommandError
+from tests.support.metrics import sample_value
 
 ACCOUNT = "auralis-telemetry"
 POD = {

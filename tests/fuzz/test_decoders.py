@@ -41,8 +41,8 @@ from services.contract.websocket import (
     status,
     unpack_opus,
 )
-from services.edge.access.proxy_trust import ProxyTrust
 from services.edge.access.auth import Permit, TokenChecker, TokenError, find_token
+from services.edge.access.proxy_trust import ProxyTrust
 from services.edge.codecs.opus_encoder import OpusEncoder
 from services.edge.endpoints.query import spec_from_query
 from services.edge.endpoints.record import parse_query

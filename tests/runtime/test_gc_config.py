@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from services.runtime.gc_config import THRESHOLDS, RealTimeGCConfig
-from services.runtime.metrics import PrometheusMetrics, sample_value
+from services.runtime.metrics import PrometheusMetrics
+from tests.support.metrics import sample_value
 
 
 @pytest.fixture

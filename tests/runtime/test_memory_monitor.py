@@ -8,9 +8,10 @@ from types import SimpleNamespace
 import pytest
 
 from services.runtime.memory_monitor import MemoryMonitor, MemorySnapshot, count_objects, grown, read_memory
-from services.runtime.metrics import PrometheusMetrics, sample_value
+from services.runtime.metrics import PrometheusMetrics
 from services.runtime.observability.logging import configure_logging
 from services.runtime.settings import Settings
+from tests.support.metrics import sample_value
 
 
 class Memory:

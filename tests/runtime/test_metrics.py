@@ -14,8 +14,8 @@ from services.runtime.metrics import (
     BusMetrics,
     PrometheusMetrics,
     build_version,
-    sample_value,
 )
+from tests.support.metrics import sample_value
 
 LISTED = {
     "synthesis_latency_seconds": "histogram",

@@ -22,12 +22,13 @@ from services.contract.subjects import Lane
 from services.runtime.bus import Bus, BusError, JobSource
 from services.runtime.bus.memory import MemoryBroker, MemoryBus
 from services.runtime.bus.memory.jobs import MemoryJob
-from services.runtime.metrics import PrometheusMetrics, sample_value
+from services.runtime.metrics import PrometheusMetrics
 from services.synthesis.batching import FIRST_BATCH, MAX_BATCH
 from services.synthesis.metrics import SynthesisMetrics
 from services.synthesis.render.renderer import RenderedBatch
 from services.synthesis.score.harmony import chord_table
 from services.synthesis.worker import MAX_FAILURES, MEMORY_RETRY_S, Worker
+from tests.support.metrics import sample_value
 
 REVISION = "s1-test"
 NOW_S = 1_700_000_000.0

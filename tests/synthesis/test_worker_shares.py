@@ -16,11 +16,12 @@ from services.contract.spec import StreamSpec
 from services.contract.subjects import LANES
 from services.runtime.bus.nats import NatsBus
 from services.runtime.clock import SystemClock
-from services.runtime.metrics import PrometheusMetrics, sample_value
+from services.runtime.metrics import PrometheusMetrics
 from services.runtime.settings import NatsSettings
 from services.synthesis.metrics import SynthesisMetrics
 from services.synthesis.render.renderer import RenderedBatch
 from services.synthesis.worker import Worker
+from tests.support.metrics import sample_value
 from tests.support.nats import NatsServer
 from tests.synthesis.test_worker import FakeRenderer
 

@@ -8,12 +8,13 @@ from services.contract import subjects
 from services.contract.scrape import ScrapeAnswer
 from services.runtime.bus import Message
 from services.runtime.bus.memory import MemoryBroker, MemoryBus
-from services.runtime.metrics import PrometheusMetrics, sample_value
+from services.runtime.metrics import PrometheusMetrics
 from services.runtime.process.scrape_answers import answer_scrapes
 from services.telemetry import scrape
 from services.telemetry.fleet.fleet import Fleet
 from services.telemetry.metrics import TelemetryMetrics
 from services.telemetry.scrape import Scraper
+from tests.support.metrics import sample_value
 
 
 class Clock:

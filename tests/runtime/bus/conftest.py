@@ -14,8 +14,9 @@ from services.runtime.bus import Bus, JobSource
 from services.runtime.bus.limits import BusLimits
 from services.runtime.bus.memory import MemoryBroker, MemoryBus
 from services.runtime.bus.nats import NatsBus
-from services.runtime.metrics import BusMetrics, PrometheusMetrics, sample_value
+from services.runtime.metrics import BusMetrics, PrometheusMetrics
 from services.runtime.settings import NatsSettings
+from tests.support.metrics import sample_value
 from tests.support.nats import NatsServer
 
 # Small, so that a test reaches a bound quickly; both adapters get the same.

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from kubernetes import client
 
-from services.runtime.metrics import PrometheusMetrics, sample_value
+from services.runtime.metrics import PrometheusMetrics
 from services.telemetry.metrics import TelemetryMetrics
 from services.telemetry.scaling.kube import CostKeeper, KubernetesPods, pods_here
+from tests.support.metrics import sample_value
 
 
 class ApiServer(ThreadingHTTPServer):

@@ -9,8 +9,8 @@ import pytest
 from services.contract import subjects
 from services.runtime.bus import BusError
 from services.runtime.bus.limits import MIB, BusLimits
-from services.runtime.metrics import sample_value
 from tests.runtime.bus.nats.conftest import BLOCK, Fleet
+from tests.support.metrics import sample_value
 from tests.support.nats import NatsServer
 
 
