@@ -1,4 +1,4 @@
-"""Compose a section, and keep the ones in use."""
+"""Pure, but for what it keeps. Compose a section, and keep the ones in use."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from services.synthesis.score.writing import Sheet
 
 
 def compose_section(spec: StreamSpec, section: int) -> Section:
-    """The notes, chords and air of one section: the same for the same arguments, wherever and whenever.
+    """The notes, chords and air of one section; equal for equal arguments, on every machine.
 
-    Intensity does not matter: select notes by `threshold <= spec.intensity` afterwards.
+    It does not read the intensity: select notes by `threshold <= spec.intensity` afterwards.
 
     Args:
         spec: the stream.
@@ -52,7 +52,7 @@ def compose_section(spec: StreamSpec, section: int) -> Section:
 
 
 def prepare() -> None:
-    """Build the chord tables of all modes and presets (about a second), so that no listener waits for one."""
+    """Build the chord tables of all modes and presets (about a second), so that no block waits for one."""
     for preset in PRESETS:
         for mode in MODES:
             chord_table(mode, preset)
@@ -61,7 +61,7 @@ def prepare() -> None:
 class SectionCache:
     """Composed sections, at most `max_sections`; the least recently used one is dropped first.
 
-    Streams that differ in intensity alone share their sections. May be used from several threads.
+    Streams that differ only in intensity share their sections. Threads may share the cache.
 
     Attributes:
         hits, misses, evictions: counts since it was made.
@@ -81,7 +81,12 @@ class SectionCache:
         return len(self._sections)
 
     def get(self, spec: StreamSpec, section: int) -> Section:
-        """The section, composed if it is not at hand."""
+        """The section, composed if it is not kept.
+
+        Args:
+            spec: the stream.
+            section: its number since the epoch.
+        """
         key = (replace(spec, intensity_steps=0), section)
         with self._lock:
             found = self._sections.get(key)

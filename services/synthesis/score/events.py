@@ -1,12 +1,12 @@
-"""What the score hands to the sound: notes, chords and the air's curve of one section.
+"""Pure. A composed section: its notes, its chords and the curve of its air.
 
-A section is composed once from (key, mode, bpm, preset, seed, section number); intensity is not among them. It selects
-notes afterwards by their `threshold`, so that steering it keeps chords and beat.
+A section depends on (key, mode, bpm, preset, seed, section number), and not on intensity. Intensity selects notes
+afterwards by their `threshold`, so that steering it keeps chords and beat.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import IntEnum
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 
 class Layer(IntEnum):
-    """A group of notes with one behaviour; the preset's patch for the layer decides its sound."""
+    """A group of notes that behave alike. The preset's patch for the layer decides its sound."""
 
     DRONE = 0
     BASS = 1
@@ -30,14 +30,14 @@ class Notes:
 
     Attributes:
         onset_s: float64 [notes], from the section's start, in [0, 240).
-        duration_s: float64 [notes], key held; the patch's release follows.
-        pitch_midi: float64 [notes].
+        duration_s: float64 [notes], until the key is let go; the patch's release follows.
+        pitch_midi: float64 [notes], in the stream's key.
         gain: float32 [notes], linear, about 0 to 1.
         pan: float32 [notes], -1 (left) to 1 (right).
         brightness: float32 [notes], 0 (dull) to 1 (bright), before intensity.
-        threshold: float32 [notes], 0 to 1: sounds at intensities from `threshold` on.
-        layer: uint8 [notes], see Layer.
-        seed: uint32 [notes], for what the patch leaves to chance (start phases, detune).
+        threshold: float32 [notes], 0 to 1: the intensity from which the note sounds.
+        layer: uint8 [notes], see `Layer`.
+        seed: uint32 [notes], for what the patch leaves to chance (phases, detune).
     """
 
     onset_s: NDArray[np.float64]
@@ -52,6 +52,10 @@ class Notes:
 
     def __len__(self) -> int:
         return len(self.onset_s)
+
+    def take(self, places: NDArray[np.intp]) -> Notes:
+        """The notes at `places`, in that order."""
+        return Notes(*(getattr(self, field.name)[places] for field in fields(self)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +72,11 @@ class Section:
 
     Attributes:
         number: section number since the epoch (block // 240).
-        notes: what is played. Notes may sound past the section's end; the renderer reads the section before too.
+        notes: may sound past the section's end; the renderer reads the section before a block's own, too.
         chords: sorted by onset, the first at 0.
         air_s: float64 [points], times from the section's start, rising, the first 0 and the last 240.
-        air_level: float32 [points], level of the filtered noise, 0 to 1, linear between points; equal
-            where two sections join.
+        air_level: float32 [points], level of the filtered noise, 0 to 1, linear between points; the last level of a
+            section is the first one of the next.
     """
 
     number: int

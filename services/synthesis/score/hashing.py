@@ -1,4 +1,4 @@
-"""Chance without state: every draw is a hash of where it is used, so any section can be composed at any time, anywhere.
+"""Pure. Chance without state: every draw is a hash of where it is used, so that any section can be composed anywhere.
 
 SplitMix64 over whole numbers: the same bits on every platform and in every process, for one number or for an array.
 """
@@ -21,7 +21,7 @@ _UNIT: Final = 2.0**-53
 
 @dataclass(frozen=True, slots=True)
 class Dice:
-    """A point in the space of draws. Words (whole numbers) lead from it to other points.
+    """A point in the space of draws. Whole numbers ("words") lead from it to other points.
 
     Attributes:
         state: 64 bits.
@@ -54,7 +54,7 @@ class Dice:
         return choices[self.below(len(choices), *words)]
 
     def order(self, count: int, *words: int) -> list[int]:
-        """The numbers from 0 to `count` - 1, shuffled."""
+        """The numbers from 0 to `count` - 1, in random order."""
         point = self.at(*words)
         return sorted(range(count), key=lambda index: (point.bits(index), index))
 

@@ -1,10 +1,13 @@
-"""The plan of a section: its form, its chords in time. The layers are written on top of it."""
+"""Pure. The plan of a section: its form, and its chords in time. Layers are written by it."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from services.contract.spec import StreamSpec
 from services.contract.timebase import SECTION_S
@@ -22,7 +25,10 @@ from services.synthesis.score.presets import SCORE_PRESETS, ScorePreset
 from services.synthesis.score.theory import chord_intervals, chord_name, semitones
 
 _USUAL_BPM: Final = 70
-_SHORTEST_TICK_S: Final = 0.25
+"""Tempo for which `Melody.grid_step_s` is given."""
+_SHORTEST_GRID_STEP_S: Final = 0.25
+_ROUNDING_S: Final = 1e-9
+"""A moment this much before a chord belongs to it: bars times their length are not exact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +38,17 @@ class PlacedChord:
     Attributes:
         index: from 0.
         part: quarter of the section, 0 to 3.
-        position: where it begins in the section, 0 to 1, before it is moved to a bar line.
+        position: where it begins in the section, 0 to 1, before it is rounded to a bar.
         bar: the bar that it begins with.
         begin_s, end_s: from the section's start; `end_s` is the next chord's beginning.
-        mode: the scale in force: the home mode, or its neighbour where the section is coloured.
+        mode: whose scale it is taken from: the home mode, or a neighbour where the section is coloured.
         root: degree.
         kind: a name of `theory.KINDS`.
         classes: semitones from the tonic, 0 to 11, of all its tones, the root first.
         voicing: MIDI pitches of the pad in the key of C, rising.
         bass: semitones from the tonic to the bass note, 0 to 11.
-        breath: melody, shimmer and pulse rest.
-        away: in a borrowed colour or another key.
+        breath: whether melody, shimmer and pulse rest.
+        away: whether it is in a borrowed colour or another key.
         name: for people.
     """
 
@@ -68,9 +74,12 @@ class Plan:
     """What every layer of a section needs to know.
 
     Attributes:
-        transpose: semitones from C to the key, -6 to 5: the nearest way, so that all keys keep their register.
-        bar_s, beat_s: lengths.
-        tick_s: the melody's grid: a beat, doubled or halved to suit the preset.
+        preset: the score's half of the preset.
+        form: of the section.
+        chords: in time.
+        transpose: semitones from C to the key, -6 to 5: the shorter way, so that all keys keep their register.
+        bar_s, beat_s: lengths of a bar and a beat.
+        grid_step_s: a step of the melody's grid: a beat, doubled or halved to suit the preset.
     """
 
     preset: ScorePreset
@@ -79,11 +88,23 @@ class Plan:
     transpose: int
     bar_s: float
     beat_s: float
-    tick_s: float
+    grid_step_s: float
 
     def level(self, onset_s: float) -> float:
-        """The arc at a time of the section, about -0.3 to 0.6."""
+        """The arc at a moment of the section, about -0.3 to 0.6."""
         return self.form.arc.level(onset_s / SECTION_S)
+
+    def chord_at(self, onset_s: float) -> PlacedChord:
+        """The chord at a moment of the section."""
+        for chord in reversed(self.chords):
+            if chord.begin_s <= onset_s + _ROUNDING_S:
+                return chord
+        return self.chords[0]
+
+    def chords_at(self, onset_s: NDArray[np.float64]) -> NDArray[np.intp]:
+        """Indices of the chords at several moments of the section."""
+        begins = np.array([chord.begin_s for chord in self.chords]) - _ROUNDING_S
+        return np.searchsorted(begins, onset_s, side="right") - 1
 
 
 def plan_section(spec: StreamSpec, section: int) -> Plan:
@@ -136,16 +157,16 @@ def plan_section(spec: StreamSpec, section: int) -> Plan:
         transpose=spec.pitch_class if spec.pitch_class < 6 else spec.pitch_class - 12,
         bar_s=bar_s,
         beat_s=beat_s,
-        tick_s=_tick_s(beat_s, preset.melody.tick_s),
+        grid_step_s=_grid_step_s(beat_s, preset.melody.grid_step_s),
     )
 
 
-def _tick_s(beat_s: float, wanted_s: float) -> float:
-    """The beat, doubled or halved to be near the wanted tick: at twice the bpm phrases are about 1.4 times as fast."""
+def _grid_step_s(beat_s: float, wanted_s: float) -> float:
+    """The beat, doubled or halved until it is near `wanted_s`. At twice the bpm phrases are about 1.4 times as fast."""
     wanted_s *= math.sqrt(beat_s * _USUAL_BPM / 60)
-    tick_s = beat_s
-    while tick_s > wanted_s * math.sqrt(2):
-        tick_s /= 2
-    while tick_s < max(wanted_s / math.sqrt(2), _SHORTEST_TICK_S):
-        tick_s *= 2
-    return tick_s
+    step_s = beat_s
+    while step_s > wanted_s * math.sqrt(2):
+        step_s /= 2
+    while step_s < max(wanted_s / math.sqrt(2), _SHORTEST_GRID_STEP_S):
+        step_s *= 2
+    return step_s

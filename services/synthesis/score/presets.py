@@ -1,15 +1,15 @@
-"""The score half of each preset: what is played, how often, how high. How it sounds is the patches' business.
+"""Pure. The score's half of each preset: what is played, how often, how high. `sound.patches` says how it sounds.
 
-Pitches are MIDI numbers in the key of C; other keys move them by -6 to +5 semitones. Chord lengths are in sixteenths
-of a part (a quarter of a section, 60 s), so 4 is 15 s. Melody rhythms are in *ticks*, see `plan.Plan.tick_s`.
-Thresholds are the intensities from which something speaks.
+Pitches are MIDI numbers in the key of C; other keys move them by -6 to 5 semitones. Chord lengths are in sixteenths of
+a part (a quarter of a section, 60 s): 4 is 15 s. Melody rhythms are in *grid steps*, see `plan.Plan.grid_step_s`.
+A threshold is the intensity (0 to 1) from which something sounds; 0 or less always sounds. Gains are linear.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,10 +17,10 @@ class DroneVoice:
     """One long tone of the drone.
 
     Attributes:
-        degree: scale degree above the tonic: 0, 4 or 7, which no colour alters; without a perfect fifth, 4 becomes 7.
+        degree: 0, 4 or 7, which no colour alters; in a mode without a perfect fifth, 4 becomes 7.
         octave_midi: the tonic (in C) that the degree is counted from.
-        threshold, gain: see `Notes`.
-        lag: where in a part it is struck again, 0 to 1: voices with different lags never leave together.
+        threshold, gain: see above.
+        lag: moment of a part at which it is struck again, 0 to 1; voices with different lags never end together.
     """
 
     degree: int
@@ -36,13 +36,13 @@ class Pad:
 
     Attributes:
         kinds: chord kinds with their weights (see `theory.KINDS`).
-        low_midi, high_midi: band of the voices.
-        thresholds: one per voice, from the lowest voice up.
-        gain: linear.
-        tie: how likely a voice that stays on its note is held and not struck again.
-        doubles: thresholds of the octaves above the highest voices, from the top voice down.
+        low_midi, high_midi: lowest and highest pitch of the voices.
+        thresholds: one for each voice, from the lowest up.
+        gain: see above.
+        tie: chance that a voice which stays on its note is held over, and not struck again.
+        doubles: thresholds of octaves above the highest voices, from the top voice down.
         stagger_s: the voices of a chord enter within this time.
-        overlap_s: how long an old voice is held into the new chord.
+        overlap_s: how long a voice is held into the next chord.
     """
 
     kinds: Mapping[str, int]
@@ -58,13 +58,13 @@ class Pad:
 
 @dataclass(frozen=True, slots=True)
 class Bass:
-    """The chord's foundation.
+    """The chords' lowest notes.
 
     Attributes:
-        style: "hold" one note a chord; "answer" the root, then the fifth halfway; "step" a scale step leads into the
-            next chord.
-        threshold, gain: see `Notes`.
-        inversion: how likely a chord stands on its third or fifth.
+        style: "hold": one note for each chord; "answer": the root, then the fifth halfway; "step": one note, then a
+            step of the scale into the next chord.
+        threshold, gain: see above.
+        inversion: chance that a chord stands on its third or fifth.
     """
 
     style: Literal["hold", "answer", "step"]
@@ -75,23 +75,24 @@ class Bass:
 
 @dataclass(frozen=True, slots=True)
 class Melody:
-    """Plucked or bell phrases.
+    """Phrases.
 
     Attributes:
-        centre_midi: middle of its register (calls).
-        answer_shift: scale steps by which answers lie apart from calls.
-        reach: scale steps that a motif may span.
-        phrases: what happens on the chords of a part: c call, a answer, h the call's head, v the call varied, - rest.
-        rhythms: note lengths in ticks; the last one also says how long the phrase breathes.
-        shapes: outlines that motifs take.
-        tick_s: about how long a tick is at 70 bpm.
+        centre_midi: middle of the calls' register.
+        answer_shift: degrees by which answers lie above calls.
+        reach: degrees that a motif may span.
+        phrases: what happens on the chords of a part: c a call, a an answer, h the call's head, v the call varied,
+            - a rest. The score chooses two of them.
+        rhythms: note lengths of motifs, in grid steps; the last note's length is also the rest after the motif.
+        contours: outlines of motifs, see `melody`.
+        grid_step_s: wanted length of a grid step at 70 bpm.
         ring_s: shortest and longest time that a note is held.
-        threshold, spread: the rarest phrase speaks from `threshold`, the most frequent from `threshold + spread`.
-        gain: linear.
+        threshold, spread: the first dialogue sounds from `threshold`, the last one from nearly `threshold + spread`.
+        gain: see above.
         echoes: how many times a strong note comes back, softer.
-        echo_ticks: after how long.
-        harmony: threshold of the second voice, 1 for none.
-        rubato_s: how far onsets stray from the beat.
+        echo_grid_steps: time from a note to its echo, and from echo to echo.
+        harmony: threshold of the second voice; 1 for none.
+        rubato_s: onsets lie up to this much before or after the grid.
     """
 
     centre_midi: int
@@ -99,14 +100,14 @@ class Melody:
     reach: int
     phrases: tuple[str, ...]
     rhythms: tuple[tuple[int, ...], ...]
-    shapes: tuple[str, ...]
-    tick_s: float
+    contours: tuple[str, ...]
+    grid_step_s: float
     ring_s: tuple[float, float]
     threshold: float
     spread: float
     gain: float
     echoes: int
-    echo_ticks: int
+    echo_grid_steps: int
     harmony: float
     rubato_s: float
 
@@ -116,12 +117,12 @@ class Shimmer:
     """High chord tones.
 
     Attributes:
-        style: "sparkle" single points, "halo" long pairs, "drops" short falling groups.
-        per_minute: at intensity 1.
-        low_midi, high_midi: band.
-        ring_s: shortest and longest.
-        threshold, spread: as in `Melody`.
-        gain: linear.
+        style: "sparkle": single notes; "halo": long pairs; "drops": short falling groups.
+        per_minute: how many at intensity 1.
+        low_midi, high_midi: lowest and highest pitch.
+        ring_s: shortest and longest time that a note is held.
+        threshold, spread: the first one sounds from `threshold`, the last one from nearly `threshold + spread`.
+        gain: see above.
     """
 
     style: Literal["sparkle", "halo", "drops"]
@@ -134,20 +135,36 @@ class Shimmer:
     gain: float
 
 
-@dataclass(frozen=True, slots=True)
-class Pulse:
-    """A soft beat that grows out of the chords.
+class PulseStep(NamedTuple):
+    """A note of the pulse's pattern.
 
     Attributes:
-        steps: (eighth in the pattern, chord tone counted upwards, threshold, accent).
-        bars: length of the pattern.
-        low_midi: chord tones are counted from here.
-        hold: key held, in eighths.
-        gain: linear.
-        wander: how likely a step takes another chord tone or rests.
+        eighth: moment, in eighth notes from the pattern's start.
+        tone: of the chord, counted upwards from 0.
+        threshold: see above.
+        accent: gain relative to the pulse's, 0 to 1.
     """
 
-    steps: tuple[tuple[int, int, float, float], ...]
+    eighth: int
+    tone: int
+    threshold: float
+    accent: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """A soft beat in chord tones.
+
+    Attributes:
+        steps: the pattern; where a part has half the pulse, its first half is played.
+        bars: length of the pattern.
+        low_midi: pitch that chord tones are counted from.
+        hold: how long a note is held, in eighth notes.
+        gain: see above.
+        wander: chance that a step takes another chord tone.
+    """
+
+    steps: tuple[PulseStep, ...]
     bars: int
     low_midi: int
     hold: float
@@ -161,8 +178,8 @@ class Air:
 
     Attributes:
         level: mean, 0 to 1.
-        depth: how far gusts move it.
-        gusts: per section.
+        depth: how far gusts move it, 0 to 1.
+        gusts: number in a section.
     """
 
     level: float
@@ -172,13 +189,14 @@ class Air:
 
 @dataclass(frozen=True, slots=True)
 class ScorePreset:
-    """One character.
+    """One preset's music.
 
     Attributes:
-        chord_rhythms: chord lengths of a part; each adds up to 16.
+        chord_rhythms: chord lengths of a part, in sixteenths of it; each row adds up to 16.
         arc: how far density, register and brightness move over a section, 0 to 1.
-        colour: how likely a contrasting section visits a neighbouring mode or key.
+        colour: chance that a contrasting section visits a neighbouring mode or key.
         brightness: mean, 0 to 1.
+        drone, pad, bass, melody, shimmer, pulse, air: the layers.
     """
 
     chord_rhythms: tuple[tuple[int, ...], ...]
@@ -201,7 +219,10 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
         arc=0.6,
         colour=0.5,
         brightness=0.45,
-        drone=(DroneVoice(0, 36, 0.0, 0.50, 0.0), DroneVoice(4, 48, 0.10, 0.28, 0.5)),
+        drone=(
+            DroneVoice(degree=0, octave_midi=36, threshold=0.0, gain=0.50, lag=0.0),
+            DroneVoice(degree=4, octave_midi=48, threshold=0.10, gain=0.28, lag=0.5),
+        ),
         pad=Pad(
             kinds={"sus2": 3, "add9": 5, "ninth": 4, "seventh": 2, "seventh_sus2": 2, "sixth9": 1},
             low_midi=52,
@@ -213,33 +234,42 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
             stagger_s=1.6,
             overlap_s=1.2,
         ),
-        bass=Bass("hold", 0.15, 0.46, 0.2),
+        bass=Bass(style="hold", threshold=0.15, gain=0.46, inversion=0.2),
         melody=Melody(
             centre_midi=77,
             answer_shift=-2,
             reach=7,
             phrases=("cahv", "cav-", "cah-", "c-av"),
             rhythms=((3, 3, 2, 4), (2, 2, 4, 4), (2, 1, 1, 2, 4), (3, 1, 2, 4), (4, 2, 4), (1, 2, 1, 2, 4)),
-            shapes=("arch", "fall", "wave", "rise"),
-            tick_s=0.75,
+            contours=("arch", "fall", "wave", "rise"),
+            grid_step_s=0.75,
             ring_s=(1.8, 4.5),
             threshold=-0.16,
             spread=0.72,
             gain=0.62,
             echoes=1,
-            echo_ticks=3,
+            echo_grid_steps=3,
             harmony=0.75,
             rubato_s=0.018,
         ),
-        shimmer=Shimmer("sparkle", 13, 84, 98, (2.5, 5.0), 0.22, 0.75, 0.24),
+        shimmer=Shimmer(
+            style="sparkle",
+            per_minute=13,
+            low_midi=84,
+            high_midi=98,
+            ring_s=(2.5, 5.0),
+            threshold=0.22,
+            spread=0.75,
+            gain=0.24,
+        ),
         pulse=Pulse(
             steps=(
-                (0, 0, 0.40, 1.0),
-                (4, 1, 0.50, 0.8),
-                (2, 2, 0.65, 0.6),
-                (6, 1, 0.70, 0.6),
-                (3, 3, 0.85, 0.4),
-                (7, 2, 0.90, 0.5),
+                PulseStep(eighth=0, tone=0, threshold=0.40, accent=1.0),
+                PulseStep(eighth=4, tone=1, threshold=0.50, accent=0.8),
+                PulseStep(eighth=2, tone=2, threshold=0.65, accent=0.6),
+                PulseStep(eighth=6, tone=1, threshold=0.70, accent=0.6),
+                PulseStep(eighth=3, tone=3, threshold=0.85, accent=0.4),
+                PulseStep(eighth=7, tone=2, threshold=0.90, accent=0.5),
             ),
             bars=1,
             low_midi=54,
@@ -247,7 +277,7 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
             gain=0.26,
             wander=0.25,
         ),
-        air=Air(0.40, 0.25, 7),
+        air=Air(level=0.40, depth=0.25, gusts=7),
     ),
     # Light far up: slow bright harmonies, halos of high tones, a melody of long notes that answer themselves.
     "aurora": ScorePreset(
@@ -255,7 +285,10 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
         arc=0.9,
         colour=0.7,
         brightness=0.70,
-        drone=(DroneVoice(0, 36, 0.0, 0.38, 0.25), DroneVoice(4, 48, 0.05, 0.28, 0.75)),
+        drone=(
+            DroneVoice(degree=0, octave_midi=36, threshold=0.0, gain=0.38, lag=0.25),
+            DroneVoice(degree=4, octave_midi=48, threshold=0.05, gain=0.28, lag=0.75),
+        ),
         pad=Pad(
             kinds={"seventh": 3, "ninth": 4, "eleventh": 4, "sixth9": 3, "seventh_sus2": 2, "add9": 1},
             low_midi=56,
@@ -267,34 +300,49 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
             stagger_s=5.0,
             overlap_s=3.0,
         ),
-        bass=Bass("hold", 0.35, 0.36, 0.35),
+        bass=Bass(style="hold", threshold=0.35, gain=0.36, inversion=0.35),
         melody=Melody(
             centre_midi=81,
             answer_shift=3,
             reach=8,
             phrases=("cva", "ca", "cv", "c-a"),
             rhythms=((4, 4, 6), (6, 2, 6), (3, 6), (5, 3, 3, 6), (4, 4, 3, 6)),
-            shapes=("rise", "arch", "leap"),
-            tick_s=1.0,
+            contours=("rise", "arch", "leap"),
+            grid_step_s=1.0,
             ring_s=(3.5, 7.0),
             threshold=-0.16,
             spread=0.75,
             gain=0.46,
             echoes=2,
-            echo_ticks=3,
+            echo_grid_steps=3,
             harmony=0.55,
             rubato_s=0.03,
         ),
-        shimmer=Shimmer("halo", 14, 84, 103, (6.0, 11.0), 0.02, 0.90, 0.22),
+        shimmer=Shimmer(
+            style="halo",
+            per_minute=14,
+            low_midi=84,
+            high_midi=103,
+            ring_s=(6.0, 11.0),
+            threshold=0.02,
+            spread=0.90,
+            gain=0.22,
+        ),
         pulse=Pulse(
-            steps=((0, 0, 0.60, 0.8), (3, 1, 0.70, 0.6), (6, 2, 0.75, 0.7), (9, 3, 0.80, 0.6), (12, 4, 0.90, 0.7)),
+            steps=(
+                PulseStep(eighth=0, tone=0, threshold=0.60, accent=0.8),
+                PulseStep(eighth=3, tone=1, threshold=0.70, accent=0.6),
+                PulseStep(eighth=6, tone=2, threshold=0.75, accent=0.7),
+                PulseStep(eighth=9, tone=3, threshold=0.80, accent=0.6),
+                PulseStep(eighth=12, tone=4, threshold=0.90, accent=0.7),
+            ),
             bars=2,
             low_midi=60,
             hold=2.0,
             gain=0.20,
             wander=0.2,
         ),
-        air=Air(0.50, 0.35, 4),
+        air=Air(level=0.50, depth=0.35, gusts=4),
     ),
     # Stone and voices: plain triads and suspensions in five moving voices, a chant, a far bell. Pedal tones below.
     "cathedral": ScorePreset(
@@ -303,9 +351,9 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
         colour=0.4,
         brightness=0.35,
         drone=(
-            DroneVoice(0, 36, 0.0, 0.46, 0.0),
-            DroneVoice(7, 36, 0.0, 0.34, 0.5),
-            DroneVoice(4, 48, 0.45, 0.24, 0.25),
+            DroneVoice(degree=0, octave_midi=36, threshold=0.0, gain=0.46, lag=0.0),
+            DroneVoice(degree=7, octave_midi=36, threshold=0.0, gain=0.34, lag=0.5),
+            DroneVoice(degree=4, octave_midi=48, threshold=0.45, gain=0.24, lag=0.25),
         ),
         pad=Pad(
             kinds={"triad": 6, "sus4": 4, "add9": 3, "sus2": 2, "seventh": 1},
@@ -318,34 +366,48 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
             stagger_s=0.7,
             overlap_s=0.8,
         ),
-        bass=Bass("step", 0.20, 0.48, 0.3),
+        bass=Bass(style="step", threshold=0.20, gain=0.48, inversion=0.3),
         melody=Melody(
             centre_midi=72,
             answer_shift=-1,
             reach=4,
             phrases=("c-a-", "ca-h", "c--a", "-ca-"),
             rhythms=((2, 1, 1, 2, 4), (1, 1, 1, 1, 2, 4), (3, 1, 2, 4), (2, 2, 1, 1, 4), (1, 2, 1, 2, 2, 4)),
-            shapes=("chant", "arch", "fall"),
-            tick_s=0.8,
+            contours=("chant", "arch", "fall"),
+            grid_step_s=0.8,
             ring_s=(1.6, 5.0),
             threshold=-0.18,
             spread=0.80,
             gain=0.48,
             echoes=0,
-            echo_ticks=4,
+            echo_grid_steps=4,
             harmony=0.50,
             rubato_s=0.025,
         ),
-        shimmer=Shimmer("sparkle", 6, 79, 93, (4.0, 8.0), 0.40, 0.60, 0.20),
+        shimmer=Shimmer(
+            style="sparkle",
+            per_minute=6,
+            low_midi=79,
+            high_midi=93,
+            ring_s=(4.0, 8.0),
+            threshold=0.40,
+            spread=0.60,
+            gain=0.20,
+        ),
         pulse=Pulse(
-            steps=((0, 0, 0.45, 1.0), (8, 2, 0.60, 0.7), (12, 1, 0.80, 0.5), (4, 1, 0.90, 0.4)),
+            steps=(
+                PulseStep(eighth=0, tone=0, threshold=0.45, accent=1.0),
+                PulseStep(eighth=8, tone=2, threshold=0.60, accent=0.7),
+                PulseStep(eighth=12, tone=1, threshold=0.80, accent=0.5),
+                PulseStep(eighth=4, tone=1, threshold=0.90, accent=0.4),
+            ),
             bars=2,
             low_midi=48,
             hold=4.0,
             gain=0.30,
             wander=0.15,
         ),
-        air=Air(0.28, 0.12, 4),
+        air=Air(level=0.28, depth=0.12, gusts=4),
     ),
     # Water at a quay: sixth chords over a swaying bass, a low call across the bay and a small high answer.
     "harbor": ScorePreset(
@@ -353,7 +415,10 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
         arc=0.45,
         colour=0.35,
         brightness=0.40,
-        drone=(DroneVoice(0, 36, 0.0, 0.40, 0.0), DroneVoice(7, 36, 0.20, 0.24, 0.5)),
+        drone=(
+            DroneVoice(degree=0, octave_midi=36, threshold=0.0, gain=0.40, lag=0.0),
+            DroneVoice(degree=7, octave_midi=36, threshold=0.20, gain=0.24, lag=0.5),
+        ),
         pad=Pad(
             kinds={"sixth": 4, "add9": 3, "seventh": 3, "sus4": 1, "triad": 1},
             low_midi=51,
@@ -365,34 +430,49 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
             stagger_s=1.0,
             overlap_s=1.0,
         ),
-        bass=Bass("answer", 0.05, 0.50, 0.1),
+        bass=Bass(style="answer", threshold=0.05, gain=0.50, inversion=0.1),
         melody=Melody(
             centre_midi=64,
             answer_shift=11,
             reach=6,
             phrases=("caca", "ca-a", "cava", "c-ah"),
             rhythms=((3, 1, 4), (3, 3, 2, 4), (3, 3, 5), (3, 2, 3, 5), (4, 2, 4)),
-            shapes=("leap", "fall", "wave"),
-            tick_s=0.7,
+            contours=("leap", "fall", "wave"),
+            grid_step_s=0.7,
             ring_s=(2.0, 4.5),
             threshold=-0.16,
             spread=0.75,
             gain=0.56,
             echoes=1,
-            echo_ticks=6,
+            echo_grid_steps=6,
             harmony=0.80,
             rubato_s=0.02,
         ),
-        shimmer=Shimmer("sparkle", 8, 81, 93, (2.0, 4.0), 0.35, 0.60, 0.20),
+        shimmer=Shimmer(
+            style="sparkle",
+            per_minute=8,
+            low_midi=81,
+            high_midi=93,
+            ring_s=(2.0, 4.0),
+            threshold=0.35,
+            spread=0.60,
+            gain=0.20,
+        ),
         pulse=Pulse(
-            steps=((0, 0, 0.20, 1.0), (3, 1, 0.32, 0.7), (6, 2, 0.45, 0.8), (2, 3, 0.75, 0.4), (5, 2, 0.85, 0.4)),
+            steps=(
+                PulseStep(eighth=0, tone=0, threshold=0.20, accent=1.0),
+                PulseStep(eighth=3, tone=1, threshold=0.32, accent=0.7),
+                PulseStep(eighth=6, tone=2, threshold=0.45, accent=0.8),
+                PulseStep(eighth=2, tone=3, threshold=0.75, accent=0.4),
+                PulseStep(eighth=5, tone=2, threshold=0.85, accent=0.4),
+            ),
             bars=1,
             low_midi=50,
             hold=1.8,
             gain=0.30,
             wander=0.15,
         ),
-        air=Air(0.46, 0.38, 12),
+        air=Air(level=0.46, depth=0.38, gusts=12),
     ),
     # A music box by a small light: bright plain chords that change often, bells that run and return, little below.
     "lantern": ScorePreset(
@@ -400,7 +480,10 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
         arc=0.5,
         colour=0.3,
         brightness=0.62,
-        drone=(DroneVoice(0, 48, 0.0, 0.26, 0.0), DroneVoice(4, 48, 0.25, 0.18, 0.5)),
+        drone=(
+            DroneVoice(degree=0, octave_midi=48, threshold=0.0, gain=0.26, lag=0.0),
+            DroneVoice(degree=4, octave_midi=48, threshold=0.25, gain=0.18, lag=0.5),
+        ),
         pad=Pad(
             kinds={"add9": 5, "triad": 3, "sus2": 2, "sus4": 2, "sixth": 1},
             low_midi=57,
@@ -412,7 +495,7 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
             stagger_s=0.4,
             overlap_s=0.5,
         ),
-        bass=Bass("hold", 0.30, 0.36, 0.3),
+        bass=Bass(style="hold", threshold=0.30, gain=0.36, inversion=0.3),
         melody=Melody(
             centre_midi=81,
             answer_shift=-3,
@@ -425,26 +508,35 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
                 (2, 2, 1, 1, 2, 4),
                 (3, 1, 2, 2, 4),
             ),
-            shapes=("wave", "arch", "leap", "fall"),
-            tick_s=0.4,
+            contours=("wave", "arch", "leap", "fall"),
+            grid_step_s=0.4,
             ring_s=(1.2, 2.6),
             threshold=-0.16,
             spread=0.75,
             gain=0.52,
             echoes=1,
-            echo_ticks=4,
+            echo_grid_steps=4,
             harmony=0.65,
             rubato_s=0.008,
         ),
-        shimmer=Shimmer("sparkle", 10, 88, 100, (1.5, 3.0), 0.35, 0.60, 0.18),
+        shimmer=Shimmer(
+            style="sparkle",
+            per_minute=10,
+            low_midi=88,
+            high_midi=100,
+            ring_s=(1.5, 3.0),
+            threshold=0.35,
+            spread=0.60,
+            gain=0.18,
+        ),
         pulse=Pulse(
             steps=(
-                (0, 0, 0.30, 0.9),
-                (2, 2, 0.42, 0.6),
-                (4, 1, 0.38, 0.7),
-                (6, 3, 0.55, 0.6),
-                (1, 1, 0.80, 0.4),
-                (5, 4, 0.85, 0.4),
+                PulseStep(eighth=0, tone=0, threshold=0.30, accent=0.9),
+                PulseStep(eighth=2, tone=2, threshold=0.42, accent=0.6),
+                PulseStep(eighth=4, tone=1, threshold=0.38, accent=0.7),
+                PulseStep(eighth=6, tone=3, threshold=0.55, accent=0.6),
+                PulseStep(eighth=1, tone=1, threshold=0.80, accent=0.4),
+                PulseStep(eighth=5, tone=4, threshold=0.85, accent=0.4),
             ),
             bars=1,
             low_midi=62,
@@ -452,7 +544,7 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
             gain=0.24,
             wander=0.35,
         ),
-        air=Air(0.16, 0.10, 9),
+        air=Air(level=0.16, depth=0.10, gusts=9),
     ),
     # Late, low and close: rich ninths and elevenths, one free voice with leaps and silences, a heartbeat at most.
     "nocturne": ScorePreset(
@@ -460,7 +552,10 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
         arc=0.6,
         colour=0.6,
         brightness=0.28,
-        drone=(DroneVoice(0, 36, 0.0, 0.36, 0.0), DroneVoice(7, 36, 0.30, 0.20, 0.5)),
+        drone=(
+            DroneVoice(degree=0, octave_midi=36, threshold=0.0, gain=0.36, lag=0.0),
+            DroneVoice(degree=7, octave_midi=36, threshold=0.30, gain=0.20, lag=0.5),
+        ),
         pad=Pad(
             kinds={"ninth": 5, "seventh": 4, "eleventh": 3, "ninth_sus4": 2, "sixth9": 2},
             low_midi=49,
@@ -472,34 +567,48 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
             stagger_s=0.9,
             overlap_s=0.7,
         ),
-        bass=Bass("step", 0.08, 0.48, 0.15),
+        bass=Bass(style="step", threshold=0.08, gain=0.48, inversion=0.15),
         melody=Melody(
             centre_midi=72,
             answer_shift=-4,
             reach=10,
             phrases=("cah", "cv-a", "c-a", "ch-v"),
             rhythms=((3, 1, 2, 4, 8), (1, 1, 4, 2, 8), (2, 1, 1, 6, 8), (4, 3, 1, 8), (1, 3, 2, 2, 4, 8)),
-            shapes=("leap", "fall", "wave"),
-            tick_s=0.55,
+            contours=("leap", "fall", "wave"),
+            grid_step_s=0.55,
             ring_s=(1.6, 5.0),
             threshold=-0.18,
             spread=0.70,
             gain=0.66,
             echoes=0,
-            echo_ticks=4,
+            echo_grid_steps=4,
             harmony=0.60,
             rubato_s=0.05,
         ),
-        shimmer=Shimmer("sparkle", 7, 79, 91, (3.0, 6.0), 0.45, 0.55, 0.18),
+        shimmer=Shimmer(
+            style="sparkle",
+            per_minute=7,
+            low_midi=79,
+            high_midi=91,
+            ring_s=(3.0, 6.0),
+            threshold=0.45,
+            spread=0.55,
+            gain=0.18,
+        ),
         pulse=Pulse(
-            steps=((0, 0, 0.50, 1.0), (1, 0, 0.65, 0.6), (4, 1, 0.80, 0.5), (6, 2, 0.90, 0.4)),
+            steps=(
+                PulseStep(eighth=0, tone=0, threshold=0.50, accent=1.0),
+                PulseStep(eighth=1, tone=0, threshold=0.65, accent=0.6),
+                PulseStep(eighth=4, tone=1, threshold=0.80, accent=0.5),
+                PulseStep(eighth=6, tone=2, threshold=0.90, accent=0.4),
+            ),
             bars=1,
             low_midi=48,
             hold=1.2,
             gain=0.28,
             wander=0.2,
         ),
-        air=Air(0.22, 0.14, 5),
+        air=Air(level=0.22, depth=0.14, gusts=5),
     ),
     # Drops on leaves: suspended sevenths under short high falling figures that never fall twice alike.
     "rainfall": ScorePreset(
@@ -507,7 +616,10 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
         arc=0.8,
         colour=0.5,
         brightness=0.55,
-        drone=(DroneVoice(0, 36, 0.0, 0.40, 0.0), DroneVoice(4, 48, 0.15, 0.24, 0.5)),
+        drone=(
+            DroneVoice(degree=0, octave_midi=36, threshold=0.0, gain=0.40, lag=0.0),
+            DroneVoice(degree=4, octave_midi=48, threshold=0.15, gain=0.24, lag=0.5),
+        ),
         pad=Pad(
             kinds={"seventh": 4, "seventh_sus4": 4, "ninth": 3, "sus2": 3, "ninth_sus4": 1},
             low_midi=53,
@@ -519,33 +631,42 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
             stagger_s=2.2,
             overlap_s=1.6,
         ),
-        bass=Bass("hold", 0.25, 0.42, 0.25),
+        bass=Bass(style="hold", threshold=0.25, gain=0.42, inversion=0.25),
         melody=Melody(
             centre_midi=79,
             answer_shift=2,
             reach=6,
             phrases=("ch-ah", "hcah", "c-hvh", "hchah"),
             rhythms=((1, 1, 2, 6), (1, 1, 1, 5), (2, 1, 1, 6), (1, 2, 1, 4), (1, 1, 1, 1, 6)),
-            shapes=("fall", "fall", "wave"),
-            tick_s=0.4,
+            contours=("fall", "fall", "wave"),
+            grid_step_s=0.4,
             ring_s=(0.9, 2.4),
             threshold=-0.16,
             spread=0.80,
             gain=0.50,
             echoes=2,
-            echo_ticks=2,
+            echo_grid_steps=2,
             harmony=0.85,
             rubato_s=0.03,
         ),
-        shimmer=Shimmer("drops", 18, 82, 100, (0.7, 1.6), 0.04, 0.90, 0.30),
+        shimmer=Shimmer(
+            style="drops",
+            per_minute=18,
+            low_midi=82,
+            high_midi=100,
+            ring_s=(0.7, 1.6),
+            threshold=0.04,
+            spread=0.90,
+            gain=0.30,
+        ),
         pulse=Pulse(
             steps=(
-                (1, 2, 0.35, 0.7),
-                (4, 0, 0.45, 0.9),
-                (7, 3, 0.55, 0.6),
-                (10, 1, 0.60, 0.7),
-                (13, 4, 0.75, 0.5),
-                (15, 2, 0.90, 0.4),
+                PulseStep(eighth=1, tone=2, threshold=0.35, accent=0.7),
+                PulseStep(eighth=4, tone=0, threshold=0.45, accent=0.9),
+                PulseStep(eighth=7, tone=3, threshold=0.55, accent=0.6),
+                PulseStep(eighth=10, tone=1, threshold=0.60, accent=0.7),
+                PulseStep(eighth=13, tone=4, threshold=0.75, accent=0.5),
+                PulseStep(eighth=15, tone=2, threshold=0.90, accent=0.4),
             ),
             bars=2,
             low_midi=60,
@@ -553,7 +674,7 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
             gain=0.24,
             wander=0.5,
         ),
-        air=Air(0.56, 0.22, 10),
+        air=Air(level=0.56, depth=0.22, gusts=10),
     ),
     # Open snow: bare fifths and suspensions that hardly move, wind, and now and then one bell.
     "tundra": ScorePreset(
@@ -562,10 +683,10 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
         colour=0.25,
         brightness=0.30,
         drone=(
-            DroneVoice(0, 36, 0.0, 0.56, 0.0),
-            DroneVoice(4, 36, 0.0, 0.40, 0.5),
-            DroneVoice(7, 36, 0.20, 0.30, 0.25),
-            DroneVoice(4, 48, 0.60, 0.18, 0.75),
+            DroneVoice(degree=0, octave_midi=36, threshold=0.0, gain=0.56, lag=0.0),
+            DroneVoice(degree=4, octave_midi=36, threshold=0.0, gain=0.40, lag=0.5),
+            DroneVoice(degree=7, octave_midi=36, threshold=0.20, gain=0.30, lag=0.25),
+            DroneVoice(degree=4, octave_midi=48, threshold=0.60, gain=0.18, lag=0.75),
         ),
         pad=Pad(
             kinds={"sus2": 5, "open": 3, "sus4": 3, "seventh_sus2": 3, "triad": 2},
@@ -578,34 +699,47 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
             stagger_s=6.0,
             overlap_s=4.0,
         ),
-        bass=Bass("hold", 0.30, 0.50, 0.1),
+        bass=Bass(style="hold", threshold=0.30, gain=0.50, inversion=0.1),
         melody=Melody(
             centre_midi=79,
             answer_shift=-4,
             reach=5,
             phrases=("ca", "c-a", "ch", "cav"),
             rhythms=((5, 6), (4, 6), (3, 7, 6), (5, 3, 6)),
-            shapes=("fall", "leap"),
-            tick_s=1.0,
+            contours=("fall", "leap"),
+            grid_step_s=1.0,
             ring_s=(4.0, 8.0),
             threshold=-0.2,
             spread=0.7,
             gain=0.46,
             echoes=1,
-            echo_ticks=4,
+            echo_grid_steps=4,
             harmony=0.85,
             rubato_s=0.04,
         ),
-        shimmer=Shimmer("halo", 5, 79, 96, (7.0, 12.0), 0.25, 0.70, 0.18),
+        shimmer=Shimmer(
+            style="halo",
+            per_minute=5,
+            low_midi=79,
+            high_midi=96,
+            ring_s=(7.0, 12.0),
+            threshold=0.25,
+            spread=0.70,
+            gain=0.18,
+        ),
         pulse=Pulse(
-            steps=((0, 0, 0.60, 1.0), (8, 1, 0.75, 0.6), (12, 2, 0.90, 0.4)),
+            steps=(
+                PulseStep(eighth=0, tone=0, threshold=0.60, accent=1.0),
+                PulseStep(eighth=8, tone=1, threshold=0.75, accent=0.6),
+                PulseStep(eighth=12, tone=2, threshold=0.90, accent=0.4),
+            ),
             bars=2,
             low_midi=43,
             hold=3.0,
             gain=0.30,
             wander=0.1,
         ),
-        air=Air(0.62, 0.42, 6),
+        air=Air(level=0.62, depth=0.42, gusts=6),
     ),
 }
 """By the names of `services.contract.spec.PRESETS`."""

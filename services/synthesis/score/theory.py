@@ -1,6 +1,6 @@
-"""Scales, chords and their names.
+"""Pure. Scales, chords and their names.
 
-Pitches are whole semitones above the tonic until the key is added. A *degree* counts scale steps: 0 is the tonic, 7 the
+Pitches are in the key of C until a section is finished. A *degree* counts steps of the scale: 0 is the tonic, 7 the
 tonic an octave above, -1 the step below it.
 """
 
@@ -11,8 +11,11 @@ from typing import Final
 
 from services.contract.spec import MODES
 
+TONIC_MIDI: Final = 60
+"""Degree 0 as a MIDI number: middle C."""
+
 BY_BRIGHTNESS: Final = ("lydian", "ionian", "mixolydian", "dorian", "aeolian", "phrygian", "locrian")
-"""Neighbours differ in one note of the scale: from left to right one degree is lowered by a semitone."""
+"""The modes from bright to dark. Neighbours differ in one note: the darker mode has it a semitone lower."""
 
 _PARENT_DEGREE: Final[Mapping[str, int]] = {mode: step for step, mode in enumerate(MODES)}
 _IONIAN: Final = (0, 2, 4, 5, 7, 9, 11)
@@ -49,7 +52,7 @@ KINDS: Final[Mapping[str, tuple[int, ...]]] = {
     "ninth_sus4": (0, 1, 3, 4, 6),
     "eleventh": (0, 2, 3, 4, 6),
 }
-"""How a chord is built: scale steps above its root."""
+"""How chords are built: degrees above the root."""
 
 QUALITIES: Final[Mapping[tuple[int, ...], str]] = {
     (0, 7): "5",
@@ -80,7 +83,7 @@ QUALITIES: Final[Mapping[tuple[int, ...], str]] = {
     (0, 3, 5, 7, 10): "m7add11",
     (0, 3, 5, 6, 10): "m7b5add11",
 }
-"""The chords that are used, by their semitones above the root. What is not here is too harsh to rest on."""
+"""The chords that are used, by their semitones above the root, and their names. All others are too harsh to rest on."""
 
 _DARK_TONICS: Final = ("dim", "m7b5", "m7b5add11", "7sus4b9")
 
@@ -90,13 +93,13 @@ _FLAT_PARENTS: Final = (5, 10, 3, 8, 1)  # F, Bb, Eb, Ab, Db major
 
 
 def semitones(mode: str, degree: int) -> int:
-    """Semitones from the tonic to `degree` of `mode`; both may be below the tonic."""
+    """Semitones from the tonic to `degree` of `mode`; negative below the tonic."""
     octave, step = divmod(degree, 7)
     return SCALES[mode][step] + 12 * octave
 
 
 def chord_intervals(mode: str, root: int, kind: str) -> tuple[int, ...] | None:
-    """Semitones above the chord's root, sorted; None where this chord is not used.
+    """Semitones above the chord's root, sorted; None if this chord is not used.
 
     Args:
         root: degree, 0 to 6.
@@ -107,16 +110,17 @@ def chord_intervals(mode: str, root: int, kind: str) -> tuple[int, ...] | None:
     quality = QUALITIES.get(intervals)
     if quality is None:
         return None
-    # Diminished and flat-nine chords are home in the two darkest modes, on their tonic; elsewhere they are a dead end.
+    # Diminished and flat-nine chords can rest on the tonic of the two darkest modes, and nowhere else.
     if quality in _DARK_TONICS and (root != 0 or mode not in ("phrygian", "locrian")):
         return None
     return intervals
 
 
 def note_name(pitch_class: int, tonic: int, mode: str) -> str:
-    """The name of a pitch class, with flats where the key's signature has flats.
+    """The name of a pitch class, with flats if the key's signature has flats.
 
     Args:
+        pitch_class: semitones above C, in any octave.
         tonic: pitch class of the tonic, 0 (C) to 11 (B).
     """
     parent = (tonic - _IONIAN[_PARENT_DEGREE[mode]]) % 12
@@ -124,10 +128,11 @@ def note_name(pitch_class: int, tonic: int, mode: str) -> str:
 
 
 def chord_name(tonic: int, mode: str, root: int, intervals: tuple[int, ...], bass: int) -> str:
-    """A name for people: `Dm9`, `Gsus2/D`.
+    """A chord's name for people: `Dm9`, `Gsus2/D`.
 
     Args:
         tonic: pitch class of the tonic.
+        mode: whose scale the chord is taken from.
         root: degree of the chord's root.
         intervals: semitones above the root, a key of `QUALITIES`.
         bass: semitones from the tonic to the bass note.

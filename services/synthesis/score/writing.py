@@ -1,7 +1,8 @@
-"""Where layers write their notes, and how a wish for an intensity becomes a threshold."""
+"""Pure. The sheet that layers write their notes on."""
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import Final
 
 import numpy as np
@@ -16,14 +17,29 @@ from services.synthesis.score.hashing import Dice
 Floats = NDArray[np.float64]
 
 _LAST_ONSET_S: Final = float(np.nextafter(SECTION_S, 0))
+_NUMBERS_PER_LAYER: Final = 100_000
+"""More than a layer has notes."""
+
+
+class _Column(IntEnum):
+    """Columns of the table that notes are collected in."""
+
+    ONSET_S = 0
+    DURATION_S = 1
+    PITCH_MIDI = 2
+    GAIN = 3
+    PAN = 4
+    BRIGHTNESS = 5
+    THRESHOLD = 6
+    LAYER = 7
 
 
 class Sheet:
     """Collects notes in any order; `notes` sorts them."""
 
     def __init__(self) -> None:
-        self._rows: list[tuple[float, float, float, float, float, float, float, int]] = []
-        self._blocks: list[Floats] = []
+        self._rows: list[tuple[float, ...]] = []
+        self._tables: list[Floats] = []
 
     def add(
         self,
@@ -37,7 +53,13 @@ class Sheet:
         brightness: float = 0.5,
         threshold: float = 0.0,
     ) -> None:
-        """Write one note. One after the section's end is left out, one before its start begins there."""
+        """Write one note; see `events.Notes` for units and ranges.
+
+        A note after the section's end is left out. One before its start begins at the start.
+
+        Args:
+            threshold: the intensity from which the note is wanted; 0 or less always sounds.
+        """
         if onset_s < SECTION_S:
             self._rows.append((onset_s, duration_s, pitch_midi, gain, pan, brightness, threshold, int(layer)))
 
@@ -54,39 +76,44 @@ class Sheet:
         threshold: Floats,
     ) -> None:
         """Write notes from arrays of equal length, as `add`."""
-        block = np.stack(
+        table = np.stack(
             (onset_s, duration_s, pitch_midi, gain, pan, brightness, threshold, np.full(len(onset_s), float(layer))),
             axis=1,
         )
-        self._blocks.append(block[onset_s < SECTION_S])
+        self._tables.append(table[onset_s < SECTION_S])
 
     def notes(self, transpose: int, own: Dice) -> Notes:
-        """All notes, in order, in the key."""
-        table = np.concatenate((np.array(self._rows, np.float64).reshape(-1, 8), *self._blocks))
-        table = table[np.lexsort((table[:, 2], table[:, 7], table[:, 0]))]
-        layer = table[:, 7].astype(np.uint8)
-        # Numbered within the layer: more beats must not change the strings of the pad.
+        """All notes, in order, in the stream's key.
+
+        Args:
+            transpose: semitones from C to the key.
+            own: draws of this section.
+        """
+        table = np.concatenate((np.array(self._rows, np.float64).reshape(-1, len(_Column)), *self._tables))
+        table = table[np.lexsort((table[:, _Column.PITCH_MIDI], table[:, _Column.LAYER], table[:, _Column.ONSET_S]))]
+        layer = table[:, _Column.LAYER].astype(np.uint8)
+        # Notes are numbered within their layer, so that one more note of the pulse does not change the pad's seeds.
         number = np.zeros(len(table), np.int64)
         for value in Layer:
             at = np.flatnonzero(layer == value)
-            number[at] = np.arange(len(at)) + 100_000 * int(value)
+            number[at] = np.arange(len(at)) + _NUMBERS_PER_LAYER * int(value)
         return Notes(
-            onset_s=np.clip(table[:, 0], 0.0, _LAST_ONSET_S),
-            duration_s=table[:, 1].copy(),
-            pitch_midi=table[:, 2] + transpose,
-            gain=np.clip(table[:, 3], 0.0, 1.0).astype(np.float32),
-            pan=np.clip(table[:, 4], -1.0, 1.0).astype(np.float32),
-            brightness=np.clip(table[:, 5], 0.0, 1.0).astype(np.float32),
-            threshold=_quantised(table[:, 6]),
+            onset_s=np.clip(table[:, _Column.ONSET_S], 0.0, _LAST_ONSET_S),
+            duration_s=table[:, _Column.DURATION_S].copy(),
+            pitch_midi=table[:, _Column.PITCH_MIDI] + transpose,
+            gain=np.clip(table[:, _Column.GAIN], 0.0, 1.0).astype(np.float32),
+            pan=np.clip(table[:, _Column.PAN], -1.0, 1.0).astype(np.float32),
+            brightness=np.clip(table[:, _Column.BRIGHTNESS], 0.0, 1.0).astype(np.float32),
+            threshold=_quantised(table[:, _Column.THRESHOLD]),
             layer=layer,
             seed=(own.at(Draw.NOTE).bits_at(number) >> np.uint64(32)).astype(np.uint32),
         )
 
 
-def _quantised(wish: Floats) -> NDArray[np.float32]:
-    """Thresholds halfway between two intensities, so that rounding never decides; what is not above 0 always sounds.
+def _quantised(wanted: Floats) -> NDArray[np.float32]:
+    """Thresholds halfway between two intensities, so that rounding never decides whether a note sounds.
 
-    The highest is just below 1: at full intensity everything that was written is heard.
+    Notes wanted at 0 or less always sound. The highest threshold is below 1: at full intensity every note sounds.
     """
-    steps = np.clip(np.floor(wish * INTENSITY_STEPS), 0, INTENSITY_STEPS - 1)
-    return np.where(wish <= 0, 0.0, (steps + 0.5) / INTENSITY_STEPS).astype(np.float32)
+    steps = np.clip(np.floor(wanted * INTENSITY_STEPS), 0, INTENSITY_STEPS - 1)
+    return np.where(wanted <= 0, 0.0, (steps + 0.5) / INTENSITY_STEPS).astype(np.float32)

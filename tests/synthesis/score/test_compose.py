@@ -316,15 +316,15 @@ def test_chords_and_beats_lie_on_the_grid(bpm: int, preset: str, first_section: 
     assert np.abs(melody - np.round(melody / grid_s) * grid_s).max() <= JITTER_S
 
 
-def test_ticks_are_beats_doubled_or_halved_and_never_hurry(preset: str) -> None:
-    ticks = []
+def test_grid_steps_are_beats_doubled_or_halved_and_never_hurry(preset: str) -> None:
+    steps_s = []
     for bpm in range(40, 181, 4):
         plan = plan_section(StreamSpec(preset=preset, bpm=bpm), 0)
-        assert plan.tick_s / plan.beat_s in {0.25, 0.5, 1.0, 2.0, 4.0}
-        ticks.append(plan.tick_s)
-    assert 0.25 <= min(ticks) < max(ticks) < 2.1
+        assert plan.grid_step_s / plan.beat_s in {0.25, 0.5, 1.0, 2.0, 4.0}
+        steps_s.append(plan.grid_step_s)
+    assert 0.25 <= min(steps_s) < max(steps_s) < 2.1
     # Slower at the slow end than at the quick end.
-    assert sum(ticks[:8]) > 1.2 * sum(ticks[-8:])
+    assert sum(steps_s[:8]) > 1.2 * sum(steps_s[-8:])
 
 
 def test_a_quicker_bpm_is_heard_in_pulse_and_phrases(first_section: int) -> None:
@@ -397,7 +397,7 @@ def test_a_section_says_once_that_it_has_arrived(preset: str, first_section: int
         style = SCORE_PRESETS[preset].shimmer
         tones = [p for p in range(style.low_midi, style.high_midi + 1) if p % 12 in chord.classes][:6]
         run = tones[::-1] if style.style == "drops" else tones
-        step_s = plan.tick_s * (2 if style.style == "halo" else 1)
+        step_s = plan.grid_step_s * (2 if style.style == "halo" else 1)
         shimmer = notes.layer == Layer.SHIMMER
         for place, pitch in enumerate(run if style.style != "drops" else run[:3]):
             due_s = chord.begin_s + place * step_s

@@ -23,10 +23,10 @@ def test_a_motif_is_a_line_and_not_a_drone(preset: str) -> None:
     style = SCORE_PRESETS[preset].melody
     for number in range(200):
         motif = invent(style, Dice(number))
-        assert len(motif.lengths) == len(motif.steps) >= 2
-        assert motif.steps[0] == 0
-        assert len(set(motif.steps)) >= 2
-        assert max(motif.steps) - min(motif.steps) <= style.reach + 3
+        assert len(motif.lengths) == len(motif.intervals) >= 2
+        assert motif.intervals[0] == 0
+        assert len(set(motif.intervals)) >= 2
+        assert max(motif.intervals) - min(motif.intervals) <= style.reach + 3
 
 
 def test_motifs_differ(preset: str) -> None:
@@ -40,7 +40,7 @@ def test_a_variation_keeps_part_of_the_motif_and_changes_part() -> None:
     assert sum(variation != motif for variation in varied) > 90
     assert len(set(varied)) >= 8
     for variation in varied:
-        assert len(variation.lengths) == len(variation.steps)
+        assert len(variation.lengths) == len(variation.intervals)
         # Rhythm or line survives, and the length does.
         assert variation.lengths == motif.lengths or sum(variation.lengths) == sum(motif.lengths)
 
@@ -50,13 +50,13 @@ def test_an_answer_has_the_calls_rhythm_and_ends_below_its_beginning() -> None:
     for number in range(50):
         reply = answer(motif, Dice(number))
         assert reply.lengths == motif.lengths
-        assert reply.steps[-1] <= 1
-    assert {answer(motif, Dice(number)).steps for number in range(50)} != {motif.steps}
+        assert reply.intervals[-1] <= 1
+    assert {answer(motif, Dice(number)).intervals for number in range(50)} != {motif.intervals}
 
 
 def test_a_head_is_the_beginning_of_the_call() -> None:
     motif = Motif((3, 1, 2, 4, 8), (0, 2, 4, 1, 0))
-    assert {head(motif, Dice(number)).steps for number in range(50)} == {(0, 2), (0, 2, 4)}
+    assert {head(motif, Dice(number)).intervals for number in range(50)} == {(0, 2), (0, 2, 4)}
     assert all(head(motif, Dice(number)).lengths[-1] == 8 for number in range(50))
 
 

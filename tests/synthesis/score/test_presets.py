@@ -29,7 +29,7 @@ def test_a_preset_is_well_formed(preset: str) -> None:
     assert sum(threshold == 0 for threshold in score.pad.thresholds) >= 2
     assert 0 < score.melody.ring_s[0] <= score.melody.ring_s[1]
     assert all(phrase.strip("cahv-") == "" and "c" in phrase for phrase in score.melody.phrases)
-    assert all(0 <= step[0] < 8 * score.pulse.bars for step in score.pulse.steps)
+    assert all(0 <= step.eighth < 8 * score.pulse.bars for step in score.pulse.steps)
     assert score.melody.threshold < 0 < score.melody.threshold + score.melody.spread < 1
 
 
