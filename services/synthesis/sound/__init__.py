@@ -1,1 +1,1 @@
-"""What notes sound like: patches, and the gain of each preset."""
+"""What notes sound like: the patches of each preset, and its loudness."""

@@ -1,4 +1,4 @@
-"""Gain that brings each preset at each intensity to the same loudness; by `services.synthesis.render.calibrate`."""
+"""Pure. Gains that bring each preset, at each intensity, to the same loudness. `render.calibrate` writes the table."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Final
 import numpy as np
 
 TARGET_LUFS: Final = -18.0
+"""Loudness of every preset (ITU-R BS.1770)."""
 
 INTENSITIES: Final = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
+"""Where it was measured."""
 
 GAIN_DB: Final[Mapping[str, tuple[float, ...]]] = {
     "drift": (-13.3, -13.7, -16.1, -16.9, -18.2, -19.0, -19.4),
@@ -21,6 +23,7 @@ GAIN_DB: Final[Mapping[str, tuple[float, ...]]] = {
     "rainfall": (-13.9, -14.9, -15.9, -16.9, -18.1, -18.7, -19.0),
     "tundra": (-16.2, -16.4, -17.3, -19.0, -19.4, -20.0, -20.6),
 }
+"""In dB, for each of INTENSITIES."""
 
 
 def gain(preset: str, intensity: float) -> float:

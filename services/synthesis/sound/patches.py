@@ -1,6 +1,6 @@
-"""What each preset sounds like: a patch per layer, a room and the air's colour.
+"""Pure. What each preset sounds like: a patch for each layer, a balance of the layers, a room and the air's colour.
 
-The score decides what is played; nothing here knows about chords. Levels are relative: `loudness.py` brings every
+The score decides what is played; nothing here knows about chords. Levels are relative, because `loudness` brings every
 preset to the same loudness.
 """
 
@@ -20,7 +20,7 @@ class Copy:
 
     Attributes:
         cents: detune.
-        pan: moved from the note's pan, -1 to 1.
+        pan: added to the note's pan, -1 to 1.
         level: linear.
     """
 
@@ -33,29 +33,36 @@ SINGLE: Final = (Copy(0.0, 0.0),)
 
 
 def chorus(cents: float, spread: float) -> tuple[Copy, ...]:
-    """Two copies, one to each side, that beat slowly against each other; unequal, so that no beat ends in silence."""
+    """Two copies, one on each side, that beat slowly. They are not equal, so that no beat cancels the tone.
+
+    Args:
+        cents: detune of each, one down and one up.
+        spread: pan of each, 0 to 1.
+    """
     return (Copy(-cents, -spread, 0.85), Copy(cents, spread, 0.5))
 
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """The tone of a layer.
+    """The tone of a layer. A "partial n times as high" is one whose frequency is n times the note's.
 
     Attributes:
-        harmonics: (ratio to the note, level in dB) of each partial.
-        copies: the whole tone is repeated for each; from `copy_harmonics` on, partials are not repeated.
+        harmonics: (ratio to the note, level in dB) of each partial; ratios need not be whole.
+        copies: detuned copies of the lowest partials.
         copy_harmonics: how many of the lowest partials have copies.
-        level_db: of the layer.
-        attack_s: to full level; a partial n times as high takes `attack_bloom` (n - 1) attack times longer.
-        decay_s: to silence or to `sustain`; 0 does not decay. A partial n times as high decays
-            1 + `damping` (n - 1) times faster.
-        release_s: after the key is let go.
-        rise_db: how much louder, against the other layers, it is at intensity 1 than at 0.
-        dull_db: how much each octave above the note loses when brightness and intensity are 0; at 1 it loses nothing.
-        swell_depth, swell_hz: slow tremolo; the lowest partial swells least, the rest move against each other.
-        vibrato_cents, vibrato_hz: slow pitch movement.
-        send_db: to the reverb.
-        width: how far apart partials of one note are panned, 0 to 1.
+        level_db: of all partials.
+        attack_s: time to full level.
+        attack_bloom: a partial n times as high takes `attack_bloom` (n - 1) attack times longer.
+        decay_s: time to `sustain`; 0 does not decay.
+        damping: a partial n times as high decays 1 + `damping` (n - 1) times faster.
+        sustain: level after the decay, 0 to 1.
+        release_s: time from the note's end to silence.
+        rise_db: how much louder the layer is at intensity 1 than at intensity 0, relative to the others.
+        dull_db: what each octave above the note loses at brightness and intensity 0; at 1 it loses nothing.
+        swell_depth, swell_hz: slow tremolo, depth 0 to 1; the lowest partial swells least, each has its own phase.
+        vibrato_cents, vibrato_hz: slow movement of the pitch.
+        send_db: level of the reverb send.
+        width: how far apart the partials of a note are panned, 0 to 1.
         jitter_cents: each note is out of tune by up to this much.
     """
 
@@ -82,15 +89,15 @@ class Patch:
 
 @dataclass(frozen=True, slots=True)
 class AirPatch:
-    """The colour of the noise.
+    """The air: coloured noise up to 5 kHz, and white noise (hiss) over the whole band.
 
     Attributes:
-        points: (Hz, dB) corners of its spectrum.
-        level_db: RMS against full scale where the score's air level is 1.
+        points: (Hz, dB) corners of the coloured noise's spectrum. It falls to the hiss's level at 5 kHz: its end
+            is not heard.
+        level_db: RMS of the coloured noise relative to full scale, where the score's air level is 1.
         gust_hz: rate of its slow movement between left and right.
-        gust_depth: 0 to 1.
-        hiss_db: RMS of the white noise where the score's air level is 1. It alone goes on above the quarter rate's end:
-            the coloured noise falls to it at 5 kHz, so that nobody hears where one ends.
+        gust_depth: of that movement, 0 to 1.
+        hiss_db: RMS of the hiss relative to full scale, where the score's air level is 1.
     """
 
     points: tuple[tuple[float, float], ...]
@@ -115,19 +122,19 @@ class Sound:
     """A preset's sound.
 
     Attributes:
-        layers: a patch for each Layer.
-        mix_db: what each Layer gets besides its patch's level, in the order of Layer: the balance of the preset.
+        layers: a patch for each layer.
+        mix_db: the balance: what each layer gets besides its patch's level.
         room: the reverb.
         air: the noise.
     """
 
     layers: Mapping[Layer, Patch]
-    mix_db: tuple[float, ...]
+    mix_db: Mapping[Layer, float]
     room: Room
     air: AirPatch
 
 
-# Tones that several presets begin from.
+# Tones that presets share or change.
 _WARM_PAD: Final = Patch(
     harmonics=((1, 0), (2, -4), (3, -8), (4, -12), (5, -15)),
     copies=chorus(5.0, 0.6),
@@ -255,7 +262,7 @@ _FLUTE: Final = Patch(
     rise_db=5.0,
 )
 _CHOIR: Final = Patch(
-    # A vowel: the fourth and fifth partials stand out a little over the slope.
+    # A vowel: the fourth partial is louder than the slope of its neighbours.
     harmonics=((1, 0), (2, -3), (3, -7), (4, -8), (6, -16)),
     copies=chorus(7.0, 0.7),
     attack_s=1.1,
@@ -281,7 +288,14 @@ SOUNDS: Final[Mapping[str, Sound]] = {
             Layer.SHIMMER: _SPARKLE,
             Layer.PULSE: _SOFT_PULSE,
         },
-        mix_db=(2.0, 8.0, -2.0, 2.0, 1.0, 9.0),
+        mix_db={
+            Layer.DRONE: 2.0,
+            Layer.BASS: 8.0,
+            Layer.PAD: -2.0,
+            Layer.MELODY: 2.0,
+            Layer.SHIMMER: 1.0,
+            Layer.PULSE: 9.0,
+        },
         room=Room(seed=11),
         air=AirPatch(
             points=((80, -30), (250, 0), (900, -6), (2_500, -17), (5_000, -35)), level_db=-34.0, hiss_db=-51.0
@@ -306,7 +320,14 @@ SOUNDS: Final[Mapping[str, Sound]] = {
             Layer.SHIMMER: _HALO,
             Layer.PULSE: replace(_SOFT_PULSE, attack_s=0.05, decay_s=2.2, send_db=-2.0),
         },
-        mix_db=(3.0, 0.0, -1.0, 0.0, 0.0, 9.0),
+        mix_db={
+            Layer.DRONE: 3.0,
+            Layer.BASS: 0.0,
+            Layer.PAD: -1.0,
+            Layer.MELODY: 0.0,
+            Layer.SHIMMER: 0.0,
+            Layer.PULSE: 9.0,
+        },
         room=Room(rt60_low_s=2.4, rt60_mid_s=2.5, rt60_high_s=2.0, bloom_s=0.12, tilt_db=-4.0, width=1.0, seed=12),
         air=AirPatch(
             points=((200, -40), (900, -12), (2_000, 0), (3_500, -5), (5_000, -24)),
@@ -346,7 +367,14 @@ SOUNDS: Final[Mapping[str, Sound]] = {
                 rise_db=7.0,
             ),
         },
-        mix_db=(4.0, 1.0, -1.0, 5.0, 8.0, 2.0),
+        mix_db={
+            Layer.DRONE: 4.0,
+            Layer.BASS: 1.0,
+            Layer.PAD: -1.0,
+            Layer.MELODY: 5.0,
+            Layer.SHIMMER: 8.0,
+            Layer.PULSE: 2.0,
+        },
         room=Room(rt60_low_s=2.5, rt60_mid_s=2.5, rt60_high_s=1.5, bloom_s=0.08, tilt_db=-8.0, width=0.95, seed=13),
         air=AirPatch(
             points=((60, -12), (160, 0), (500, -14), (2_500, -30), (5_000, -48)),
@@ -373,7 +401,7 @@ SOUNDS: Final[Mapping[str, Sound]] = {
             ),
             Layer.MELODY: replace(
                 _FLUTE,
-                # A fog horn's calm: slow speech, hardly any vibrato.
+                # Calm as a fog horn: slow speech, hardly any vibrato.
                 harmonics=((1, 0), (2, -8), (3, -14), (4, -24)),
                 attack_s=0.12,
                 vibrato_cents=3.0,
@@ -384,7 +412,14 @@ SOUNDS: Final[Mapping[str, Sound]] = {
             Layer.SHIMMER: replace(_BELL, harmonics=((1, 0), (2.0, -12), (3.01, -18)), decay_s=4.0, level_db=-2.0),
             Layer.PULSE: replace(_SOFT_PULSE, decay_s=2.0, harmonics=((1, 0), (3, -16), (4, -22))),
         },
-        mix_db=(3.0, 8.0, -1.0, 3.0, 14.0, 7.0),
+        mix_db={
+            Layer.DRONE: 3.0,
+            Layer.BASS: 8.0,
+            Layer.PAD: -1.0,
+            Layer.MELODY: 3.0,
+            Layer.SHIMMER: 14.0,
+            Layer.PULSE: 7.0,
+        },
         room=Room(rt60_low_s=1.6, rt60_mid_s=1.5, rt60_high_s=0.8, bloom_s=0.02, tilt_db=-10.0, width=0.85, seed=14),
         air=AirPatch(
             points=((100, -14), (350, 0), (1_200, -5), (3_000, -12), (5_000, -33)),
@@ -411,7 +446,14 @@ SOUNDS: Final[Mapping[str, Sound]] = {
             Layer.SHIMMER: replace(_SPARKLE, decay_s=2.8),
             Layer.PULSE: replace(_SOFT_PLUCK, decay_s=1.5, release_s=0.6, copies=SINGLE, send_db=-9.0, rise_db=7.0),
         },
-        mix_db=(0.0, 2.0, -3.0, 2.0, -3.0, 2.0),
+        mix_db={
+            Layer.DRONE: 0.0,
+            Layer.BASS: 2.0,
+            Layer.PAD: -3.0,
+            Layer.MELODY: 2.0,
+            Layer.SHIMMER: -3.0,
+            Layer.PULSE: 2.0,
+        },
         room=Room(rt60_low_s=1.2, rt60_mid_s=1.2, rt60_high_s=0.9, bloom_s=0.012, tilt_db=-6.0, width=0.8, seed=15),
         air=AirPatch(
             points=((150, -24), (600, -6), (1_600, 0), (3_000, -5), (5_000, -24)),
@@ -445,7 +487,14 @@ SOUNDS: Final[Mapping[str, Sound]] = {
             Layer.SHIMMER: replace(_SPARKLE, level_db=-2.0),
             Layer.PULSE: replace(_ROUND_BASS, attack_s=0.03, decay_s=1.1, release_s=0.6, sustain=0.0, rise_db=7.0),
         },
-        mix_db=(-3.0, 3.0, 0.0, -7.0, 2.0, 5.0),
+        mix_db={
+            Layer.DRONE: -3.0,
+            Layer.BASS: 3.0,
+            Layer.PAD: 0.0,
+            Layer.MELODY: -7.0,
+            Layer.SHIMMER: 2.0,
+            Layer.PULSE: 5.0,
+        },
         room=Room(rt60_low_s=1.8, rt60_mid_s=1.7, rt60_high_s=0.7, bloom_s=0.02, tilt_db=-13.0, width=0.8, seed=16),
         air=AirPatch(
             points=((60, -10), (200, 0), (700, -16), (3_000, -36), (5_000, -50)),
@@ -461,7 +510,7 @@ SOUNDS: Final[Mapping[str, Sound]] = {
             Layer.PAD: replace(_WARM_PAD, copies=chorus(6.0, 0.8), dull_db=8.0, swell_depth=0.4, send_db=-3.0),
             Layer.MELODY: replace(
                 _SOFT_PLUCK,
-                # Wood under water: the fourth partial rings, the rest is gone at once.
+                # Wood under water: the fourth partial rings, the others end early.
                 harmonics=((1, 0), (3.93, -14), (2.0, -20), (9.2, -32)),
                 copies=SINGLE,
                 decay_s=2.2,
@@ -474,7 +523,14 @@ SOUNDS: Final[Mapping[str, Sound]] = {
             ),
             Layer.PULSE: replace(_SOFT_PULSE, decay_s=0.9, harmonics=((1, 0), (3.93, -15)), send_db=-3.0, width=0.7),
         },
-        mix_db=(0.0, 6.0, -1.0, 3.0, 2.0, 10.0),
+        mix_db={
+            Layer.DRONE: 0.0,
+            Layer.BASS: 6.0,
+            Layer.PAD: -1.0,
+            Layer.MELODY: 3.0,
+            Layer.SHIMMER: 2.0,
+            Layer.PULSE: 10.0,
+        },
         room=Room(rt60_low_s=1.7, rt60_mid_s=2.0, rt60_high_s=1.5, bloom_s=0.05, tilt_db=-5.0, width=1.0, seed=17),
         air=AirPatch(
             points=((120, -26), (500, -10), (1_400, 0), (3_000, -6), (5_000, -24)),
@@ -507,7 +563,14 @@ SOUNDS: Final[Mapping[str, Sound]] = {
             Layer.SHIMMER: replace(_HALO, attack_s=3.5, release_s=6.0),
             Layer.PULSE: replace(_ROUND_BASS, attack_s=0.04, decay_s=3.0, sustain=0.0, send_db=-6.0, rise_db=7.0),
         },
-        mix_db=(0.0, 0.0, -1.0, 6.0, 1.0, 8.0),
+        mix_db={
+            Layer.DRONE: 0.0,
+            Layer.BASS: 0.0,
+            Layer.PAD: -1.0,
+            Layer.MELODY: 6.0,
+            Layer.SHIMMER: 1.0,
+            Layer.PULSE: 8.0,
+        },
         room=Room(rt60_low_s=2.5, rt60_mid_s=2.3, rt60_high_s=0.9, bloom_s=0.15, tilt_db=-11.0, width=0.95, seed=18),
         air=AirPatch(
             points=((120, -18), (420, 0), (800, -8), (2_500, -18), (5_000, -40)),
