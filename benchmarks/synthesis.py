@@ -35,6 +35,8 @@ from services.contract.spec import PRESETS, StreamSpec
 from services.contract.timebase import BLOCK_FRAMES
 from services.runtime.gc_config import RealTimeGCConfig
 from services.synthesis.device_selector import AutoDeviceSelector, DeviceError
+from services.synthesis.packing.pack import pack_partials
+from services.synthesis.packing.placement import BANDS
 from services.synthesis.render.renderer import Renderer
 from services.synthesis.synthesis_engine import Chord, MelodyNote, OptimizedSynthesisEngine
 
@@ -82,9 +84,9 @@ def streams(renderer: Renderer, batch: int, intensity: float, blocks: int) -> Ro
         spent.append(time.process_time() - began_cpu)
         partials += rendered.partials
         began_cpu = time.process_time()
-        rows = [renderer.packer.place(*job) for job in jobs]
-        for band in ("low", "high"):
-            renderer.packer.partials(rows, band)
+        rows = [renderer.sections.place(*job) for job in jobs]
+        for band in BANDS:
+            pack_partials([row.band(band) for row in rows], [row.block for row in rows])
         packing.append(time.process_time() - began_cpu)
         notes += sum(row.section.notes_sounding for row in rows)
     middle, middle_cpu = statistics.median(seconds), statistics.median(spent)
@@ -108,7 +110,7 @@ def score(count: int, stream_ms: float) -> Row:
     specs, number = specs_of(count, 0.5), first_block() // 240
     began = time.process_time()
     for spec in specs:
-        renderer.packer.section(spec, number)
+        renderer.sections.section(spec, number)
     each_ms = 1000.0 * (time.process_time() - began) / count
     renderer.close()
     return {

@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 
 from services.contract.spec import StreamSpec
 from services.contract.timebase import BLOCK_FRAMES, BLOCKS_PER_SECTION, SAMPLE_RATE_HZ
-from services.synthesis.dsp.control import Col
+from services.synthesis.dsp.control import Column
 from services.synthesis.dsp.grid import INTERVAL_FRAMES, INTERVALS, QUARTER, QUARTER_BLOCK
 from services.synthesis.dsp.reverb import PARTS, impulse_response
-from services.synthesis.render.pack import Packer, Placement
+from services.synthesis.packing.pack import pack_air, pack_partials
+from services.synthesis.packing.placement import BANDS, Placement
+from services.synthesis.packing.section_store import SectionStore
 from services.synthesis.score.compose import compose_section
 from services.synthesis.sound.patches import SOUNDS
 
@@ -46,19 +48,19 @@ class Peer:
 
 def numpy_render(specs: list[StreamSpec], start: int, blocks: int) -> Peer:
     """The same score with the same envelopes, partials, room, air and dither, as one would write it in numpy."""
-    packer = Packer(compose_section, max_sections=4 * len(specs))
+    store = SectionStore(compose_section, max_sections=4 * len(specs))
     rooms = {spec.preset: _room(spec.preset) for spec in specs}
     partials = 0
     for spec in specs:
-        packer.place(spec, start)
+        store.place(spec, start)
     began = time.process_time()
     for spec in specs:
         kept = np.zeros((PARTS * QUARTER_BLOCK,))
         random = np.random.default_rng(spec.seed)
         for block in range(start, start + blocks):
-            placed = packer.place(spec, block)
+            placed = store.place(spec, block)
             partials += placed.low_count + placed.high_count
-            kept = _numpy_block(placed, packer, rooms[spec.preset], kept, random)
+            kept = _numpy_block(placed, rooms[spec.preset], kept, random)
     spent = time.process_time() - began
     seconds = len(specs) * blocks
     return Peer(
@@ -75,7 +77,6 @@ def _room(preset: str) -> NDArray[np.complex128]:
 
 def _numpy_block(
     placed: Placement,
-    packer: Packer,
     room: NDArray[np.complex128],
     kept: NDArray[np.float64],
     random: np.random.Generator,
@@ -85,26 +86,26 @@ def _numpy_block(
     points = np.arange(INTERVALS + 1) * INTERVAL_FRAMES
     sound = np.zeros((2, BLOCK_FRAMES))
     send = np.zeros(BLOCK_FRAMES)
-    for band in ("low", "high"):
-        packed = packer.partials([placed], band)
+    for band in BANDS:
+        packed = pack_partials([placed.band(band)], [placed.block])
         for row, (start, increment) in zip(packed.parameters[0].T.astype(np.float64), packed.phases[0].T, strict=True):
-            age = points - row[Col.ONSET]
-            rise = np.clip(age * row[Col.ATTACK_RATE], 0.0, 1.0)
-            decay = (1.0 - np.clip(age * row[Col.DECAY_RATE], 0.0, 1.0)) ** 4
-            fall = (1.0 - np.clip((age - row[Col.HOLD]) * row[Col.RELEASE_RATE], 0.0, 1.0)) ** 3
-            envelope = rise**2 * (3.0 - 2.0 * rise) * (row[Col.SUSTAIN] + (1.0 - row[Col.SUSTAIN]) * decay) * fall
-            swell = 2.0 * np.pi * age * row[Col.SWELL_RATE]
-            vibrato = np.interp(frames, points, np.cos(2.0 * np.pi * age * row[Col.VIBRATO_RATE]))
-            turns = start * 2.0**-32 + (increment * 2.0**-32 % 1.0) * frames + row[Col.VIBRATO_DEPTH] * vibrato
+            age = points - row[Column.ONSET]
+            rise = np.clip(age * row[Column.ATTACK_RATE], 0.0, 1.0)
+            decay = (1.0 - np.clip(age * row[Column.DECAY_RATE], 0.0, 1.0)) ** 4
+            fall = (1.0 - np.clip((age - row[Column.HOLD]) * row[Column.RELEASE_RATE], 0.0, 1.0)) ** 3
+            envelope = rise**2 * (3.0 - 2.0 * rise) * (row[Column.SUSTAIN] + (1.0 - row[Column.SUSTAIN]) * decay) * fall
+            swell = 2.0 * np.pi * age * row[Column.SWELL_RATE]
+            vibrato = np.interp(frames, points, np.cos(2.0 * np.pi * age * row[Column.VIBRATO_RATE]))
+            turns = start * 2.0**-32 + (increment * 2.0**-32 % 1.0) * frames + row[Column.VIBRATO_DEPTH] * vibrato
             wave = np.cos(2.0 * np.pi * turns)
-            for channel, gain in enumerate((Col.GAIN_LEFT, Col.GAIN_RIGHT)):
-                moving = envelope * (1.0 + row[Col.SWELL_DEPTH] * np.cos(swell + channel)) * row[gain]
+            for channel, gain in enumerate((Column.GAIN_LEFT, Column.GAIN_RIGHT)):
+                moving = envelope * (1.0 + row[Column.SWELL_DEPTH] * np.cos(swell + channel)) * row[gain]
                 sound[channel] += wave * np.interp(frames, points, moving)
-            send += wave * np.interp(frames, points, envelope * row[Col.GAIN_SEND])
+            send += wave * np.interp(frames, points, envelope * row[Column.GAIN_SEND])
     kept = np.concatenate((kept[QUARTER_BLOCK:], send[::QUARTER]))
     wet = np.fft.irfft(np.fft.rfft(kept, n=2 * len(kept)) * room)[:, len(kept) - QUARTER_BLOCK : len(kept)]
     air = [np.convolve(random.uniform(-1.0, 1.0, QUARTER_BLOCK), np.hanning(32), "same") for _ in range(2)]
-    level = packer.air([placed]).level[0].mean()
+    level = pack_air([placed]).level[0].mean()
     slow = np.arange(QUARTER_BLOCK) * QUARTER
     for channel in range(2):
         sound[channel] += np.interp(frames, slow, wet[channel] + air[channel] * level)
@@ -200,31 +201,32 @@ def csound(spec: StreamSpec, start: int, seconds: int) -> Peer:
 
 def _csound_score(spec: StreamSpec, start: int, seconds: int) -> tuple[str, float]:
     """Each partial that sounds as a note of its own, and how many samples of partials that makes."""
-    packer = Packer(compose_section, max_sections=4)
-    section = packer.section(spec, start // BLOCKS_PER_SECTION)
+    store = SectionStore(compose_section, max_sections=4)
+    section = store.section(spec, start // BLOCKS_PER_SECTION)
     begin = start % BLOCKS_PER_SECTION
     lines = [f"i99 0 {seconds}"]
     samples = 0.0
     for table in (section.low, section.high):
         chosen = np.unique(np.concatenate([table.sounding(second) for second in range(begin, begin + seconds)]))
         words = np.ascontiguousarray(table.words[chosen])
-        values = words[:, : len(Col)].view(np.float32).astype(np.float64)
-        hz = words[:, len(Col) + 1].view(np.uint32) * (SAMPLE_RATE_HZ / 2.0**32)
-        onset_s = words[:, len(Col) + 2] / SAMPLE_RATE_HZ - begin
+        values = words[:, : len(Column)].view(np.float32).astype(np.float64)
+        hz = words[:, len(Column) + 1].view(np.uint32) * (SAMPLE_RATE_HZ / 2.0**32)
+        onset_s = words[:, len(Column) + 2] / SAMPLE_RATE_HZ - begin
         for row, pitch_hz, onset in zip(values, hz, onset_s, strict=True):
-            release_s = min(1.0 / (row[Col.RELEASE_RATE] * SAMPLE_RATE_HZ), 3.0)
-            end_s = onset + row[Col.HOLD] / SAMPLE_RATE_HZ + release_s
-            if row[Col.DECAY_RATE] > 0.0 and row[Col.SUSTAIN] == 0.0:
-                end_s = min(end_s, onset + 1.0 / (row[Col.DECAY_RATE] * SAMPLE_RATE_HZ))
+            release_s = min(1.0 / (row[Column.RELEASE_RATE] * SAMPLE_RATE_HZ), 3.0)
+            end_s = onset + row[Column.HOLD] / SAMPLE_RATE_HZ + release_s
+            if row[Column.DECAY_RATE] > 0.0 and row[Column.SUSTAIN] == 0.0:
+                end_s = min(end_s, onset + 1.0 / (row[Column.DECAY_RATE] * SAMPLE_RATE_HZ))
             first, last = max(onset, 0.0), min(end_s, float(seconds))
             if last - first < 0.05:
                 continue
-            attack_s = min(1.0 / (row[Col.ATTACK_RATE] * SAMPLE_RATE_HZ), 0.4 * (last - first))
+            attack_s = min(1.0 / (row[Column.ATTACK_RATE] * SAMPLE_RATE_HZ), 0.4 * (last - first))
             fade_s = min(release_s, 0.4 * (last - first))
             samples += (last - first) * SAMPLE_RATE_HZ
             lines.append(
-                f"i1 {first:.4f} {last - first:.4f} {pitch_hz:.3f} {row[Col.GAIN_LEFT]:.6f} {row[Col.GAIN_RIGHT]:.6f}"
-                f" {attack_s:.4f} {fade_s:.4f} {row[Col.GAIN_SEND]:.6f}"
+                f"i1 {first:.4f} {last - first:.4f} {pitch_hz:.3f}"
+                f" {row[Column.GAIN_LEFT]:.6f} {row[Column.GAIN_RIGHT]:.6f}"
+                f" {attack_s:.4f} {fade_s:.4f} {row[Column.GAIN_SEND]:.6f}"
             )
     return "\n".join([*lines, "e", ""]), samples
 

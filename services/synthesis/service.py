@@ -86,7 +86,8 @@ async def run_synthesis(settings: Settings, lifecycle: Lifecycle, *, bus: Bus | 
 
 def _make_worker(settings: Settings, process: ServiceProcess, metrics: SynthesisMetrics) -> Worker:
     from services.synthesis.device_selector import AutoDeviceSelector, DeviceError  # noqa: PLC0415 - imports torch
-    from services.synthesis.render.renderer import Renderer, default_batch_size  # noqa: PLC0415 - as above
+    from services.synthesis.render.device_limits import default_batch_size  # noqa: PLC0415 - as above
+    from services.synthesis.render.renderer import Renderer  # noqa: PLC0415 - as above
     from services.synthesis.worker import Worker  # noqa: PLC0415 - as above
 
     try:

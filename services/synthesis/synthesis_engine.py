@@ -21,12 +21,16 @@ from services.contract.spec import StreamSpec
 from services.contract.timebase import BLOCK_FRAMES, BLOCKS_PER_SECTION, CHANNELS, SAMPLE_RATE_HZ
 from services.synthesis.device_selector import AutoDeviceSelector
 from services.synthesis.dsp.grid import INTERVALS, LOW_INTERVALS, PADDED_INTERVAL, QUARTER, QUARTER_INTERVAL
-from services.synthesis.dsp.noise import AIR_TAPS
+from services.synthesis.dsp.noise import AIR_TAPS, SPREAD
 from services.synthesis.dsp.reverb import PARTS, impulse_response, inverse, response_spectra
-from services.synthesis.dsp.voices import sent
-from services.synthesis.kernels.load import Kernel, load_kernels
-from services.synthesis.render.pack import Table, pack_partials, prepare_section
-from services.synthesis.render.renderer import use_one_core
+from services.synthesis.dsp.voices import send_part
+from services.synthesis.kernels.kernel import Kernel
+from services.synthesis.kernels.load import load_kernels
+from services.synthesis.packing.pack import pack_partials
+from services.synthesis.packing.placement import Sounding
+from services.synthesis.packing.section import prepare_section
+from services.synthesis.packing.table import Table
+from services.synthesis.render.device_limits import use_one_core
 from services.synthesis.render.reverb_sends import SendStore
 from services.synthesis.render.upload import upload, upload_index
 from services.synthesis.score.events import Layer, Notes, Section
@@ -153,7 +157,7 @@ class OptimizedSynthesisEngine:
         least = self._kernels.least
         padded = rows if len(rows) >= least else rows * least
         packed = pack_partials(
-            [[(table, active, block * BLOCK_FRAMES)] for block, active in padded],
+            [[Sounding(table, active, block * BLOCK_FRAMES)] for block, active in padded],
             [block for block, _ in padded],
             least=VOICE_PARTIALS,
         )
@@ -165,7 +169,7 @@ class OptimizedSynthesisEngine:
         store = SendStore(max(blocks + 1, 2 * (PARTS + 2)), self.device)
         keys = [(_STREAM, block) for block in range(blocks)]
         slots = store.claim(keys)
-        store.sends[upload_index(slots, self.device)] = sent(voices).flatten(1)
+        store.sends[upload_index(slots, self.device)] = send_part(voices).flatten(1)
         store.store_spectra(keys)
         rows = max(blocks, self._kernels.least)
         wanted = [[store.slot((_STREAM, min(row, blocks - 1) - part)) for part in range(PARTS)] for row in range(rows)]
@@ -234,7 +238,7 @@ def _section(chords: Sequence[Chord], melody: Sequence[MelodyNote], duration_sec
         brightness=np.full(count, 0.5, dtype=np.float32),
         threshold=np.zeros(count, dtype=np.float32),
         layer=layer[order].astype(np.uint8),
-        seed=np.arange(count, dtype=np.uint32) * np.uint32(2_654_435_761),
+        seed=np.arange(count, dtype=np.uint32) * np.uint32(SPREAD % 2**32),
     )
     return Section(0, notes, (), np.array([0.0, 240.0]), np.zeros(2, dtype=np.float32))
 

@@ -53,7 +53,8 @@ from services.synthesis.batching import (
     presses,
 )
 from services.synthesis.metrics import MODES, SynthesisMetrics
-from services.synthesis.render.renderer import SOUND_VERSION, RenderedBatch, render_revision
+from services.synthesis.render.renderer import RenderedBatch
+from services.synthesis.render.revision import SOUND_VERSION, render_revision
 from services.synthesis.score.compose import prepare
 
 _log = get_logger(__name__)

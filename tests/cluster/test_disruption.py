@@ -157,7 +157,7 @@ def another_revision(cluster: Cluster) -> list[str]:
     """Flags that give workers the next sound version: one changed line, and no compiled form of it."""
     read = (
         "import importlib.util\n"
-        "found = importlib.util.find_spec('services.synthesis.render.renderer')\n"
+        "found = importlib.util.find_spec('services.synthesis.render.revision')\n"
         "print(found.origin, found.cached, open(found.origin).read(), sep='\\n')\n"
     )
     said = cluster.inside("deployment/auralis-synthesis", read)

@@ -15,7 +15,7 @@ from services.contract.block import Block, stream_hash
 from services.contract.job import RenderJob
 from services.contract.presence import Presence
 from services.contract.timebase import BLOCK_BYTES
-from services.synthesis.render.renderer import render_revision
+from services.synthesis.render.revision import render_revision
 from tests.faults.support import Figures, fault, listen_on, uninterrupted, unnoticed
 from tests.support.fleet import Fleet
 from tests.support.judge import judge

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from services.contract.spec import StreamSpec
 from services.synthesis.render import renderer as render
+from services.synthesis.render import revision
 
 TRANSPOSED = 50_000
 
@@ -33,7 +34,7 @@ class NextRenderer(render.Renderer):
 
 def main() -> None:
     # Before the worker is imported: what it binds then, binds these.
-    render.SOUND_VERSION += 1  # type: ignore[misc]
+    revision.SOUND_VERSION += 1  # type: ignore[misc]
     render.Renderer = NextRenderer  # type: ignore[misc]
     runpy.run_module("services.synthesis", run_name="__main__", alter_sys=True)
 

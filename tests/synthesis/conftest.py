@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from services.synthesis.kernels.load import Kernels, load_kernels
+from services.synthesis.kernels.kernel import Kernels
+from services.synthesis.kernels.load import load_kernels
 from services.synthesis.render.renderer import Renderer
 
 CPU = torch.device("cpu")

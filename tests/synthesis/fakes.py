@@ -9,7 +9,7 @@ import numpy as np
 
 from services.contract.spec import StreamSpec
 from services.contract.timebase import SECTION_S
-from services.synthesis.render.pack import Compose
+from services.synthesis.packing.section_store import Compose
 from services.synthesis.score.compose import compose_section
 from services.synthesis.score.events import Layer, Notes, Section, SectionChord
 

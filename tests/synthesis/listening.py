@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
 from services.contract.timebase import BLOCK_FRAMES, CHANNELS, SAMPLE_RATE_HZ
-from services.synthesis.dsp.control import Col
+from services.synthesis.dsp.control import Column
 from services.synthesis.dsp.grid import GUARD_INTERVALS, INTERVAL_FRAMES, QUARTER
 
 FloatArray = NDArray[np.float64]
@@ -76,17 +76,19 @@ def reference_voices(
 
 
 def _state(row: FloatArray, frame: float) -> tuple[float, float, float, float]:
-    age = frame - row[Col.ONSET]
-    rise = min(max(age * row[Col.ATTACK_RATE], 0.0), 1.0)
-    decay = (1.0 - min(max(age * row[Col.DECAY_RATE], 0.0), 1.0)) ** 4
-    fall = (1.0 - min(max((age - row[Col.HOLD]) * row[Col.RELEASE_RATE], 0.0), 1.0)) ** 3
-    envelope = rise**2 * (3.0 - 2.0 * rise) * (row[Col.SUSTAIN] + (1.0 - row[Col.SUSTAIN]) * decay) * fall
+    age = frame - row[Column.ONSET]
+    rise = min(max(age * row[Column.ATTACK_RATE], 0.0), 1.0)
+    decay = (1.0 - min(max(age * row[Column.DECAY_RATE], 0.0), 1.0)) ** 4
+    fall = (1.0 - min(max((age - row[Column.HOLD]) * row[Column.RELEASE_RATE], 0.0), 1.0)) ** 3
+    envelope = rise**2 * (3.0 - 2.0 * rise) * (row[Column.SUSTAIN] + (1.0 - row[Column.SUSTAIN]) * decay) * fall
     gains = []
-    for phase, gain in ((Col.SWELL_PHASE_LEFT, Col.GAIN_LEFT), (Col.SWELL_PHASE_RIGHT, Col.GAIN_RIGHT)):
-        swell = math.cos(2.0 * math.pi * (age * row[Col.SWELL_RATE] + row[phase]))
-        gains.append(envelope * (1.0 + row[Col.SWELL_DEPTH] * swell) * row[gain])
-    vibrato = row[Col.VIBRATO_DEPTH] * math.cos(2.0 * math.pi * (age * row[Col.VIBRATO_RATE] + row[Col.VIBRATO_PHASE]))
-    return vibrato, gains[0], gains[1], envelope * row[Col.GAIN_SEND]
+    for phase, gain in ((Column.SWELL_PHASE_LEFT, Column.GAIN_LEFT), (Column.SWELL_PHASE_RIGHT, Column.GAIN_RIGHT)):
+        swell = math.cos(2.0 * math.pi * (age * row[Column.SWELL_RATE] + row[phase]))
+        gains.append(envelope * (1.0 + row[Column.SWELL_DEPTH] * swell) * row[gain])
+    vibrato = row[Column.VIBRATO_DEPTH] * math.cos(
+        2.0 * math.pi * (age * row[Column.VIBRATO_RATE] + row[Column.VIBRATO_PHASE])
+    )
+    return vibrato, gains[0], gains[1], envelope * row[Column.GAIN_SEND]
 
 
 def some_partials(
@@ -94,22 +96,22 @@ def some_partials(
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     """Parameters [count, COLUMNS] and phases [count, 2] of notes in all stages of their lives around a block."""
     random = np.random.default_rng(seed)
-    parameters = np.zeros((count, len(Col)), dtype=np.float32)
-    parameters[:, Col.ONSET] = np.round(random.uniform(-4 * BLOCK_FRAMES, 0.9 * BLOCK_FRAMES, count))
-    parameters[:, Col.ATTACK_RATE] = 1.0 / random.uniform(500, 60_000, count)
-    parameters[:, Col.DECAY_RATE] = random.choice([0.0, 1.0 / 200_000], count)
-    parameters[:, Col.SUSTAIN] = random.uniform(0, 1, count)
-    parameters[:, Col.HOLD] = np.round(random.uniform(10_000, 200_000, count))
-    parameters[:, Col.RELEASE_RATE] = 1.0 / random.uniform(10_000, 100_000, count)
-    for column in (Col.GAIN_LEFT, Col.GAIN_RIGHT, Col.GAIN_SEND):
+    parameters = np.zeros((count, len(Column)), dtype=np.float32)
+    parameters[:, Column.ONSET] = np.round(random.uniform(-4 * BLOCK_FRAMES, 0.9 * BLOCK_FRAMES, count))
+    parameters[:, Column.ATTACK_RATE] = 1.0 / random.uniform(500, 60_000, count)
+    parameters[:, Column.DECAY_RATE] = random.choice([0.0, 1.0 / 200_000], count)
+    parameters[:, Column.SUSTAIN] = random.uniform(0, 1, count)
+    parameters[:, Column.HOLD] = np.round(random.uniform(10_000, 200_000, count))
+    parameters[:, Column.RELEASE_RATE] = 1.0 / random.uniform(10_000, 100_000, count)
+    for column in (Column.GAIN_LEFT, Column.GAIN_RIGHT, Column.GAIN_SEND):
         parameters[:, column] = random.uniform(0, 1.0 / count, count)
-    parameters[:, Col.SWELL_DEPTH] = random.uniform(0, 0.5, count)
-    parameters[:, Col.SWELL_RATE] = random.uniform(0.05, 1.0, count) / 44_100
-    parameters[:, Col.SWELL_PHASE_LEFT] = random.uniform(0, 1, count)
-    parameters[:, Col.SWELL_PHASE_RIGHT] = random.uniform(0, 1, count)
-    parameters[:, Col.VIBRATO_DEPTH] = random.uniform(0, 0.5, count)
-    parameters[:, Col.VIBRATO_RATE] = random.uniform(0.1, 5.0, count) / 44_100
-    parameters[:, Col.VIBRATO_PHASE] = random.uniform(0, 1, count)
+    parameters[:, Column.SWELL_DEPTH] = random.uniform(0, 0.5, count)
+    parameters[:, Column.SWELL_RATE] = random.uniform(0.05, 1.0, count) / 44_100
+    parameters[:, Column.SWELL_PHASE_LEFT] = random.uniform(0, 1, count)
+    parameters[:, Column.SWELL_PHASE_RIGHT] = random.uniform(0, 1, count)
+    parameters[:, Column.VIBRATO_DEPTH] = random.uniform(0, 0.5, count)
+    parameters[:, Column.VIBRATO_RATE] = random.uniform(0.1, 5.0, count) / 44_100
+    parameters[:, Column.VIBRATO_PHASE] = random.uniform(0, 1, count)
     hz = np.exp(random.uniform(math.log(low_hz), math.log(high_hz), count))
     phases = np.stack((random.integers(-(2**31), 2**31, count), np.round(hz / 44_100 * 2**32)), axis=1)
     return parameters, phases.astype(np.int64).astype(np.int32)

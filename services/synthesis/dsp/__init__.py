@@ -1,1 +1,1 @@
-"""The sound: pure torch functions from packed parameters to samples. No I/O."""
+"""The digital signal processing: pure torch functions from packed partials to samples."""

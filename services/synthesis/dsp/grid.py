@@ -1,9 +1,9 @@
-"""The grid that every part of the sound stands on: frames, control intervals, quarter rate.
+"""Pure. The grid of the sound: frames, control intervals, quarter rate.
 
 A second is 175 control intervals of 252 frames. Envelopes, pans and phases are exact at control points and linear
-in between. Everything below `SPLIT_HZ` is summed at a quarter of the sample rate, where an interval is 63 frames,
-and is brought to the full rate together with the reverb by one polyphase filter. That filter looks past both ends of
-a block, so a block's quarter-rate signal has one guard interval at each end.
+in between. Everything below `SPLIT_HZ` is summed at a quarter of the sample rate, where an interval is 63 frames. One
+polyphase filter brings it, together with the reverb, to the full rate. The filter reads past both ends of a block, so
+a block's quarter-rate signal has a guard interval at each end.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ LOW_FRAMES: Final = LOW_INTERVALS * QUARTER_INTERVAL
 GUARD_FRAMES: Final = GUARD_INTERVALS * QUARTER_INTERVAL
 
 LANES: Final = 16
-"""Frames that are computed side by side: a vector of a large processor, two of a smaller one."""
+"""Frames computed side by side: one vector of AVX-512, two of AVX2."""
 PADDED_INTERVAL: Final = 4 * LANES
-"""Quarter-rate frames of an interval, and one more that nobody hears."""
+"""Quarter-rate frames computed for an interval: its 63, and one that is thrown away."""
 
 POINTS: Final = LOW_INTERVALS
-"""Control points computed for a block: the beginning of each interval, the guards' included; each has its slopes."""
+"""Control points of a block: the beginning of each interval, the guards' included."""
 
 SPLIT_HZ: Final = 4_100.0
-"""Partials below it are summed at a quarter rate: the filter's pass band ends at 4.2 kHz."""
+"""Partials below it are summed at the quarter rate: the filter's pass band ends at 4.2 kHz."""
 TOP_HZ: Final = 15_000.0
-"""Partials above it are left out: few hear them, and vibrato must not carry one past the Nyquist frequency."""
+"""Partials above it are left out: few people hear them, and vibrato must not carry one past the Nyquist frequency."""

@@ -1,4 +1,4 @@
-"""From the sum of all parts to 16 bits: soft limit without memory, dither, rounding."""
+"""Pure. From the sum of all parts to 16 bits: a limiter without memory, dither, rounding."""
 
 from __future__ import annotations
 
@@ -20,23 +20,24 @@ from services.synthesis.dsp.grid import (
 )
 from services.synthesis.dsp.noise import AIR_TAPS, triangular
 from services.synthesis.dsp.resample import REACH_AFTER, REACH_BEFORE
-from services.synthesis.dsp.voices import heard
+from services.synthesis.dsp.voices import dry_part
 
 KNEE: Final = 0.5
-"""Below it the limiter does nothing at all."""
+"""Amplitude up to which the limiter changes nothing."""
 CEILING: Final = 0.84
-"""-1.5 dBFS: samples stay below it, so that what a converter draws between them stays below -1 dBTP."""
+"""Amplitude that no sample reaches: -1.5 dBFS, so that the true peak between samples stays below -1 dBTP."""
 NO_WEIGHT: Final = 1e-12
-"""A filter's tap of this size is a zero that was rounded."""
+"""A filter tap of at most this size is a zero that was rounded."""
 FULL_SCALE: Final = 32_767.0
-_RIGHT: Final = 0x55555555
-"""Makes the right channel's noise another one."""
+"""Amplitude 1 in 16-bit steps."""
+_RIGHT_CHANNEL: Final = 0x55555555
+"""Changes a seed, so that the right channel's noise is not the left one's."""
 
 
 def soft_limit(sound: Tensor) -> Tensor:
     """Bend what is above KNEE smoothly towards CEILING; odd, so it makes no DC."""
     size = sound.abs()
-    # Half of a clamp each, which costs less than `clamp` does.
+    # `relu` on each side costs less than one `clamp`.
     excess = torch.relu(size - KNEE)
     rest = torch.relu(1.0 - excess * (1.0 / (3.0 * (CEILING - KNEE))))
     bent = (size - excess) + (CEILING - KNEE) * (1.0 - rest * rest * rest)
@@ -47,10 +48,10 @@ def quarter_mix(voices: Tensor, wet: Tensor, white: Tensor, air_taps: Tensor, ai
     """Everything that is summed at the quarter rate.
 
     Args:
-        voices: [rows, LOW_INTERVALS, 3, PADDED_INTERVAL], what `voices.low` returns; the send is not heard here.
-        wet: [rows, 2, LOW_FRAMES].
-        white: [rows, 2, WHITE_FRAMES].
-        air_taps: [rows, AIR_TAPS].
+        voices: [rows, LOW_INTERVALS, 3, PADDED_INTERVAL], from `voices.low`; only its dry part is summed.
+        wet: [rows, 2, LOW_FRAMES], the reverb.
+        white: [rows, 2, WHITE_FRAMES], from `noise.white`.
+        air_taps: [rows, AIR_TAPS], the filter that colours the noise.
         air_level: [rows, 2 channels, 2]: gain of the air at the block's start and end.
 
     Returns:
@@ -59,16 +60,16 @@ def quarter_mix(voices: Tensor, wet: Tensor, white: Tensor, air_taps: Tensor, ai
     rows = voices.shape[0]
 
     def intervals(flat: Tensor) -> Tensor:
-        # The frames of the voices do not follow each other without a gap.
+        # As the voices are laid out: their intervals are padded, so that their frames are not contiguous.
         return flat.reshape(*flat.shape[:-1], LOW_INTERVALS, QUARTER_INTERVAL)
 
     air = intervals(white[..., :LOW_FRAMES]) * air_taps[:, 0, None, None, None]
     for tap in range(1, AIR_TAPS):
         air = air + intervals(white[..., tap : tap + LOW_FRAMES]) * air_taps[:, tap, None, None, None]
-    place = torch.arange(-GUARD_FRAMES, LOW_FRAMES - GUARD_FRAMES, dtype=torch.float32, device=voices.device)
+    frame = torch.arange(-GUARD_FRAMES, LOW_FRAMES - GUARD_FRAMES, dtype=torch.float32, device=voices.device)
     start, end = air_level[..., 0, None, None], air_level[..., 1, None, None]
-    level = start + (end - start) * (intervals(place) * (1.0 / QUARTER_BLOCK))
-    return (intervals(wet) + air * level + heard(voices)).reshape(rows, 2, LOW_FRAMES)
+    level = start + (end - start) * (intervals(frame) * (1.0 / QUARTER_BLOCK))
+    return (intervals(wet) + air * level + dry_part(voices)).reshape(rows, 2, LOW_FRAMES)
 
 
 def finish(
@@ -77,27 +78,29 @@ def finish(
     """Bring the quarter-rate sum to the full rate, add the bright partials, limit, round.
 
     Args:
-        mixed: [rows, 2, LOW_FRAMES].
-        bright: [rows, 2, QUARTER, INTERVALS, QUARTER_INTERVAL]; None where there are no bright partials.
-        phases: QUARTER x TAPS filter taps.
+        mixed: [rows, 2, LOW_FRAMES], from `quarter_mix`.
+        bright: [rows, 2, QUARTER, INTERVALS, QUARTER_INTERVAL], from `voices.high`; None without bright partials.
+        phases: QUARTER x TAPS filter taps, from `resample.phases`.
         dither: int32 [rows, 2]: the block's first frame, wrapping, and a seed.
         hiss: float32 [rows, 1]: peak of the white noise in 16-bit steps; 1 is dither alone.
 
     Returns:
-        Stereo samples int32 [rows, QUARTER, QUARTER_BLOCK], frame `4 * last + phase`, the left one in the low 16 bits
-        and the right one in the high ones; peak and mean square [rows] of full scale. A row whose sound is not a number
-        is silent there, and its mean square is not a number.
+        samples: int32 [rows, QUARTER, QUARTER_BLOCK]: a stereo frame each, left in the low 16 bits, right in the high
+            ones. `samples[row, phase, i]` is frame `4 * i + phase`.
+        peak, mean_square: [rows], of full scale.
+
+        Samples that are not a number become silence; the mean square of their row is not a number.
     """
     rows = mixed.shape[0]
     frames = QUARTER_BLOCK
     first = GUARD_FRAMES - REACH_BEFORE
-    assert GUARD_FRAMES >= REACH_AFTER  # noqa: S101 - holds for the constants, and says why the slices fit
+    assert GUARD_FRAMES >= REACH_AFTER  # noqa: S101 - a relation of constants, which makes the slices below fit
     sums = []
     for phase in range(QUARTER):
         products = [
             mixed[..., first + tap : first + tap + frames] * weight
             for tap, weight in enumerate(phases[phase])
-            # Every fourth tap of the low-pass is zero but for one: a quarter of the work.
+            # In one of the four phases all taps but one are zero: a quarter of the work.
             if abs(weight) > NO_WEIGHT
         ]
         sums.append(reduce(add, products))
@@ -106,11 +109,11 @@ def finish(
         sound = sound + bright.reshape(rows, 2, -1)
     left, right = soft_limit(sound[:, 0]), soft_limit(sound[:, 1])
 
-    # Any numbering of the samples will do for noise; this one is the order in which they stand here.
+    # Noise needs distinct numbers for the samples, in whatever order; this is their order in memory.
     counter = dither[:, 0:1] + torch.arange(QUARTER * frames, dtype=torch.int32, device=mixed.device)
     seed = dither[:, 1:2]
     low = _rounded(left, triangular(counter, seed) * hiss)
-    high = _rounded(right, triangular(counter, seed ^ _RIGHT) * hiss)
+    high = _rounded(right, triangular(counter, seed ^ _RIGHT_CHANNEL) * hiss)
     samples = (low & 0xFFFF) | (high << 16)
     peak = torch.maximum(left.abs(), right.abs()).amax(dim=1)
     mean_square = (left * left + right * right).sum(dim=1) * (0.5 / (QUARTER * frames))

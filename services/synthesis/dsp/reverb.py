@@ -1,9 +1,9 @@
-"""Reverb without state: each second of the send is convolved with a 3 s impulse response, by spectra of seconds.
+"""Pure. Reverb without state: the send is convolved with a 3 s impulse response, by spectra of seconds.
 
-The response is cut into three parts of a second. The spectrum of the second that ends a block times the first part, of
-the second before times the second part and so on, summed, is the spectrum of the reverb in that block: a block needs
-the spectra of three seconds, and each of them depends on the stream and the second alone, so that it may be kept or
-computed again with the same result.
+The response is cut into three parts of a second (partitioned convolution). The reverb's spectrum in a block is the
+spectrum of the block's own second times the first part, plus that of the second before times the second part, plus
+that of the second before that times the third. Each spectrum depends only on the stream and the second, so that it can
+be kept, or computed again with the same bits.
 """
 
 from __future__ import annotations
@@ -19,32 +19,46 @@ from torch import Tensor
 from services.synthesis.dsp.grid import GUARD_FRAMES, LOW_FRAMES, QUARTER_BLOCK, QUARTER_HZ
 
 PARTS: Final = 3
+"""Parts of the impulse response, a second each."""
 WINDOW_FRAMES: Final = 23_040
-"""Frames of a spectrum: a second, the second before it and a little more. 2**9 * 45: quick, rows stay aligned."""
+"""Quarter-rate frames of a spectrum: a second, the second before it and a little more. 2**9 * 45: a quick transform."""
 HISTORY_FRAMES: Final = WINDOW_FRAMES - 2 * QUARTER_BLOCK
-"""What a window holds of the second before the last two."""
+"""The part of a window that lies before its last two seconds."""
 BINS: Final = WINDOW_FRAMES // 2 + 1
 PADDED_BINS: Final = 11_528
-"""BINS filled up to a multiple of 8."""
+"""BINS padded to a multiple of 8, so that rows stay aligned."""
 DELAY_FRAMES: Final = GUARD_FRAMES
-"""The reverb comes 5.7 ms late, so that a block's trailing guard needs nothing sent after the block."""
+"""The reverb comes 5.7 ms late, so that a block's trailing guard needs no send from after the block."""
 WET_OFFSET: Final = WINDOW_FRAMES + GUARD_FRAMES - DELAY_FRAMES - LOW_FRAMES
-"""Where a block with its guards begins in what the inverse transform gives."""
+"""Where a block with its guards begins in the inverse transform."""
 SECONDS_NEEDED: Final = PARTS + 2
-"""Seconds of send that the reverb of a block reads, its own included, when no spectrum was kept."""
+"""Seconds of send, its own included, that a block's reverb reads if no spectrum is kept."""
+
+_RT60_HZ: Final = (150.0, 800.0, 3_500.0)
+"""Where `Room` gives the decay; in between it is linear over octaves."""
+_TILT_FROM_HZ: Final = 250.0
+_TILT_OCTAVES: Final = 4.0
+"""`Room.tilt_db` is reached this many octaves above _TILT_FROM_HZ, at 4 kHz."""
+_TILT_RANGE: Final = (-0.5, 1.2)
+"""The tilt levels out at these multiples of `Room.tilt_db`."""
+_BANDS_HZ: Final = (60.0, 5_600.0)
+_BAND_OCTAVES: Final = 0.5
+"""The response is shaped in bands of this width from 60 Hz up, each with its own decay."""
+_FADE_S: Final = 0.3
+"""The response's end fades out over this time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """An impulse response in words.
+    """What a room sounds like; `impulse_response` makes it.
 
     Attributes:
-        rt60_low_s, rt60_mid_s, rt60_high_s: decay to -60 dB at 150 Hz, 800 Hz and 3.5 kHz.
-        bloom_s: how long it swells before it decays; large is soft and far away.
-        cut_low_hz: nothing below.
-        tilt_db: level at 4 kHz against 250 Hz.
+        rt60_low_s, rt60_mid_s, rt60_high_s: decay to -60 dB at 150 Hz, 800 Hz and 3.5 kHz; up to about 2.5 s fit.
+        bloom_s: how long the response swells before it decays; a long bloom is soft and far away.
+        cut_low_hz: high-pass, 24 dB an octave.
+        tilt_db: level at 4 kHz relative to 250 Hz.
         width: 0 (mono) to 1 (left and right unrelated).
-        seed: which of the rooms with these words.
+        seed: chooses one of the rooms with equal values.
     """
 
     rt60_low_s: float = 2.2
@@ -58,9 +72,9 @@ class Room:
 
 
 def impulse_response(room: Room) -> NDArray[np.float64]:
-    """The room's response, float64 [2, PARTS * QUARTER_BLOCK] at the quarter rate, each channel of energy 1."""
+    """The room's response, float64 [2, PARTS * QUARTER_BLOCK] at the quarter rate; each channel has energy 1."""
     frames = PARTS * QUARTER_BLOCK
-    # Philox by number: the same room on every machine and numpy.
+    # Philox is named so that every machine and numpy makes the same room.
     random = np.random.Generator(np.random.Philox(key=room.seed))
     noise = random.standard_normal((3, frames))
     shared = np.sqrt(1.0 - room.width)
@@ -72,16 +86,16 @@ def impulse_response(room: Room) -> NDArray[np.float64]:
     spectrum = np.fft.rfft(noise, n=size)
     hz = np.fft.rfftfreq(size, 1.0 / QUARTER_HZ)
     octave = np.log2(np.maximum(hz, 20.0))
-    level_db = room.tilt_db * np.clip((octave - np.log2(250.0)) / 4.0, -0.5, 1.2)
+    level_db = room.tilt_db * np.clip((octave - np.log2(_TILT_FROM_HZ)) / _TILT_OCTAVES, *_TILT_RANGE)
     cut = 1.0 / (1.0 + (room.cut_low_hz / np.maximum(hz, 1e-3)) ** 4)
     shaped = spectrum * (10.0 ** (level_db / 20.0) * cut)
 
-    # Bands half an octave wide, each with its own decay: highs die first, as in air.
-    centres = np.arange(np.log2(60.0), np.log2(5_600.0), 0.5)
-    rt60_s = np.interp(centres, np.log2([150.0, 800.0, 3_500.0]), [room.rt60_low_s, room.rt60_mid_s, room.rt60_high_s])
+    # Each band has its own decay: highs die first, as in air.
+    centres = np.arange(np.log2(_BANDS_HZ[0]), np.log2(_BANDS_HZ[1]), _BAND_OCTAVES)
+    rt60_s = np.interp(centres, np.log2(_RT60_HZ), [room.rt60_low_s, room.rt60_mid_s, room.rt60_high_s])
     result = np.zeros((2, frames))
     for index, centre in enumerate(centres):
-        weight = np.clip(1.0 - np.abs(octave - centre) / 0.5, 0.0, 1.0)
+        weight = np.clip(1.0 - np.abs(octave - centre) / _BAND_OCTAVES, 0.0, 1.0)
         if index == 0:
             weight = np.where(octave < centre, 1.0, weight)
         if index == len(centres) - 1:
@@ -89,14 +103,14 @@ def impulse_response(room: Room) -> NDArray[np.float64]:
         band = np.fft.irfft(shaped * weight, n=size)[:, :frames]
         result += band * 10.0 ** (-3.0 * time_s / rt60_s[index])
     bloom = np.clip(time_s / room.bloom_s, 0.0, 1.0)
-    fade = np.clip((frames - np.arange(frames)) / (0.3 * QUARTER_HZ), 0.0, 1.0)
+    fade = np.clip((frames - np.arange(frames)) / (_FADE_S * QUARTER_HZ), 0.0, 1.0)
     result *= (np.sin(0.5 * np.pi * bloom) ** 2) * (fade * fade * (3.0 - 2.0 * fade))
     result -= result.mean(axis=1, keepdims=True)
     return np.asarray(result / np.sqrt(np.sum(result**2, axis=1, keepdims=True)), dtype=np.float64)
 
 
 def response_spectra(response: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Spectra of a response's parts: float32 [PARTS, 2 channels, 2 (real, imaginary), PADDED_BINS]."""
+    """Spectra of a response's parts, float32 [PARTS, 2 channels, 2 (real, imaginary), PADDED_BINS]."""
     parts = response.reshape(2, PARTS, QUARTER_BLOCK).transpose(1, 0, 2)
     spectra = np.fft.rfft(parts, n=WINDOW_FRAMES)
     result = np.zeros((PARTS, 2, 2, PADDED_BINS), dtype=np.float32)
@@ -108,14 +122,14 @@ def response_spectra(response: NDArray[np.float64]) -> NDArray[np.float32]:
 def mix_spectra(kept: Tensor, slots: Tensor, responses: Tensor, rooms: Tensor) -> tuple[Tensor, Tensor]:
     """The reverb's spectrum of each row.
 
-    Real and imaginary parts are apart: complex tensors do not fuse, and complex products round differently at the
-    end of a vector.
+    Real and imaginary parts are tensors of their own: complex tensors do not fuse, and complex products round
+    differently at the end of a vector.
 
     Args:
         kept: float32 [slots, 2, PADDED_BINS], spectra of seconds of send.
-        slots: int64 [rows, PARTS]: where the row's own second is kept, then the seconds before it.
-        responses: float32 [rooms, PARTS, 2, 2, PADDED_BINS].
-        rooms: int64 [rows].
+        slots: int64 [rows, PARTS]: the slot of the row's own second, then those of the seconds before it.
+        responses: float32 [rooms, PARTS, 2, 2, PADDED_BINS], from `response_spectra`.
+        rooms: int64 [rows]: each row's place in `responses`.
 
     Returns:
         Real and imaginary parts, float32 [rows, 2 channels, PADDED_BINS].
@@ -125,10 +139,10 @@ def mix_spectra(kept: Tensor, slots: Tensor, responses: Tensor, rooms: Tensor) -
     for part in range(PARTS):
         send = kept[slots[:, part]][:, None]
         room = responses[rooms, part]
-        sr, si = send[:, :, 0], send[:, :, 1]
-        hr, hi = room[:, :, 0], room[:, :, 1]
-        part_real = sr * hr - si * hi
-        part_imaginary = sr * hi + si * hr
+        send_real, send_imaginary = send[:, :, 0], send[:, :, 1]
+        room_real, room_imaginary = room[:, :, 0], room[:, :, 1]
+        part_real = send_real * room_real - send_imaginary * room_imaginary
+        part_imaginary = send_real * room_imaginary + send_imaginary * room_real
         real = part_real if real is None else real + part_real
         imaginary = part_imaginary if imaginary is None else imaginary + part_imaginary
     assert real is not None and imaginary is not None  # noqa: S101, PT018 - PARTS is at least 1
@@ -138,7 +152,7 @@ def mix_spectra(kept: Tensor, slots: Tensor, responses: Tensor, rooms: Tensor) -
 def spectrum(windows: Tensor) -> Tensor:
     """Spectra, complex64 [rows, BINS], of windows [rows, WINDOW_FRAMES].
 
-    One row alone takes another path through the library than two, with other last bits: it is doubled.
+    A single row is doubled: the library transforms one row in another way than several, with other last bits.
     """
     rows = windows.shape[0]
     if rows == 1:
@@ -148,6 +162,6 @@ def spectrum(windows: Tensor) -> Tensor:
 
 
 def inverse(real: Tensor, imaginary: Tensor) -> Tensor:
-    """Back to sound: [rows, 2 channels, WINDOW_FRAMES]. Two channels, so never one row alone."""
+    """Back to sound: [rows, 2 channels, WINDOW_FRAMES]. Two channels are two rows, see `spectrum`."""
     sound: Tensor = torch.fft.irfft(torch.complex(real[..., :BINS], imaginary[..., :BINS]), n=WINDOW_FRAMES)
     return sound

@@ -1,4 +1,7 @@
-"""cos(2 pi x) by a polynomial: no library call, whose last bit could depend on where in a vector a number stands."""
+"""Pure. cos(2 pi x) by a polynomial.
+
+A library's sine may round a number differently at the end of a vector than in its middle; a polynomial does not.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from typing import Final
 
 from torch import Tensor
 
-# Least largest error over the quarter wave, -124 dB (fitted by weighted least squares).
+# Coefficients of x, x^3, x^5, x^7 with the smallest largest error over a quarter wave, -124 dB.
 _C1: Final = 6.283164044305758
 _C3: Final = -41.337142371443925
 _C5: Final = 81.3407688975513
@@ -14,10 +17,10 @@ _C7: Final = -70.99343335661602
 
 
 def sine(cycles: Tensor) -> Tensor:
-    """A sine of `cycles` (1.0 is a full turn) within 6e-7: cosine's phase, that is 1 at 0.
+    """cos(2 pi `cycles`) within 6e-7.
 
-    Phase offsets are drawn by chance throughout, so that it begins a quarter turn early matters to nobody, and the
-    fold to a quarter wave is an absolute value.
+    A cosine, because its fold to a quarter wave is one absolute value. All phases are random, so that a sine would
+    sound no different.
     """
     folded = 0.25 - (cycles - cycles.round()).abs()
     square = folded * folded

@@ -1,57 +1,23 @@
-"""Build kernels: `python -m services.synthesis.kernels.build [FOLDER COMPILER NAME...]`.
+"""`python -m services.synthesis.kernels.build [FOLDER COMPILER NAME...]` (shell): build kernels.
 
-Without arguments: all that the user's cache lacks, with progress. With them it is the child process of `load.py`,
-which says `built NAME` for each, or one line with the reason why it could not.
+Without arguments it builds all that the user's cache lacks, and prints its progress. With arguments it is the child
+process of `child_builds`, which prints `built NAME` for each kernel, or one line with the reason of its failure.
 """
 
 from __future__ import annotations
 
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch._inductor import aoti_compile_and_package, config
 
-from services.synthesis.kernels.graphs import LIMITS, PLANS, Plan
-from services.synthesis.kernels.load import first_line, instruction_set, load_kernels
-
-
-def build(plan: Plan, target: Path, compiler: str) -> None:
-    """Export and compile one kernel; it appears under its name only when it is whole."""
-    names = sorted({name for axis in plan.axes for name in axis.values()})
-    dims = {name: torch.export.Dim(name, min=LIMITS[name][0], max=LIMITS[name][1]) for name in names}
-    shapes = tuple({axis: dims[name] for axis, name in axes.items()} for axes in plan.axes)
-    example = plan.example()
-    with torch.no_grad(), compiler_settings(compiler), tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-        exported = torch.export.export(plan.module(), example, dynamic_shapes=shapes)
-        package = aoti_compile_and_package(exported, package_path=str(Path(scratch) / "kernel.pt2"))
-        # Another process may have been quicker; the name changes in one step either way.
-        Path(package).replace(target)
-
-
-def compiler_settings(compiler: str) -> AbstractContextManager[Any]:
-    """Inductor's configuration for our kernels."""
-    settings: dict[str, Any] = {
-        # Contraction to fused multiply-add is chosen by the compiler once, at build time: same bits on every run.
-        "cpp.enable_floating_point_contract_flag": "fast",
-        # As many threads as the process that runs it has, not the one that built it.
-        "cpp.dynamic_threads": True,
-        "cpp.cxx": (None, compiler),
-        # The voices' sums share their sines in one pass; from 30 operations on they would go through memory one by one.
-        "realize_opcount_threshold": 64,
-        # What calls the kernels is not worth the compiler's time.
-        "aot_inductor.compile_wrapper_opt_level": "O0",
-    }
-    isa = instruction_set()
-    if isa.startswith("x86-64"):
-        settings["cpp.march"] = isa
-    patched: AbstractContextManager[Any] = config.patch(settings)
-    return patched
+from services.synthesis.kernels.cache import package_path
+from services.synthesis.kernels.compile import compile_kernel
+from services.synthesis.kernels.graphs import PLANS
+from services.synthesis.kernels.kernel import first_line
+from services.synthesis.kernels.load import load_kernels
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -69,8 +35,8 @@ def main(arguments: Sequence[str]) -> int:
     plans = {plan.name: plan for plan in PLANS}
     for name in names:
         try:
-            build(plans[name], Path(folder) / f"{name}.pt2", compiler)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the parent runs eagerly and says so
+            compile_kernel(plans[name], package_path(Path(folder), name), compiler)
+        except Exception as error:  # noqa: BLE001 - after any error the parent runs eagerly and says why
             print(f"kernel {name}: {first_line(error)}", flush=True)  # noqa: T201 - the parent reads it
             return 1
         print(f"built {name}", flush=True)  # noqa: T201 - the parent reads it

@@ -1,7 +1,4 @@
-"""The six kernels as graphs: what is computed together, and which axes may be of any length.
-
-What stands here, in `dsp` and in `build` decides the bits of a compiled kernel; nothing else does.
-"""
+"""Pure. The six kernels as graphs: what is computed together, and which axes vary in length."""
 
 from __future__ import annotations
 
@@ -25,9 +22,6 @@ from services.synthesis.dsp.grid import (
 )
 from services.synthesis.dsp.noise import AIR_TAPS, WHITE_FRAMES
 from services.synthesis.dsp.reverb import PADDED_BINS, PARTS, WET_OFFSET, WINDOW_FRAMES
-
-_MAX_ROWS: Final = 1024
-_MAX_PARTIALS: Final = 8192
 
 
 class Expand(torch.nn.Module):
@@ -55,7 +49,7 @@ class High(torch.nn.Module):
 
 
 class Wet(torch.nn.Module):
-    """The reverb's spectrum, and white noise for the air (apart from it, but one package less)."""
+    """The reverb's spectrum, and the air's white noise, which has nothing to do with it but saves a package."""
 
     @override
     def forward(
@@ -66,7 +60,10 @@ class Wet(torch.nn.Module):
 
 
 class Finish(torch.nn.Module):
-    """Sum, filter, limit, round. The quarter-rate sum is returned too: an output is computed once, not 24 times."""
+    """Sum, filter, limit, round.
+
+    It returns the quarter-rate sum too: as an output it is computed once, and not again for each filter tap.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,8 +72,8 @@ class Finish(torch.nn.Module):
     @override
     def forward(
         self,
-        played: Tensor,
-        reverberant: Tensor,
+        low_voices: Tensor,
+        reverb_window: Tensor,
         white: Tensor,
         air_taps: Tensor,
         air_level: Tensor,
@@ -84,15 +81,22 @@ class Finish(torch.nn.Module):
         hiss: Tensor,
         bright: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        wet = reverberant[..., WET_OFFSET : WET_OFFSET + LOW_FRAMES]
-        mixed = level.quarter_mix(played, wet, white, air_taps, air_level)
+        wet = reverb_window[..., WET_OFFSET : WET_OFFSET + LOW_FRAMES]
+        mixed = level.quarter_mix(low_voices, wet, white, air_taps, air_level)
         samples, peak, mean_square = level.finish(mixed, bright, self._phases, dither, hiss)
         return samples, peak, mean_square, mixed
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """How a kernel is exported: example inputs, and which axes vary."""
+class KernelPlan:
+    """How a kernel is exported.
+
+    Attributes:
+        name: see `kernel.KERNEL_NAMES`.
+        module: makes what is exported.
+        example: makes inputs of the right types and shapes.
+        axes: for each input, its axes that vary, and the name of each one's length; see `LIMITS`.
+    """
 
     name: str
     module: Callable[[], torch.nn.Module]
@@ -117,15 +121,15 @@ def _parts() -> tuple[Tensor, ...]:
 
 
 PLANS: Final = (
-    Plan(
+    KernelPlan(
         "expand",
         Expand,
         lambda: (torch.rand(4, COLUMNS, 12), torch.zeros((4, 2, 12), dtype=torch.int32)),
         ({0: "rows", 2: "partials"},) * 2,
     ),
-    Plan("low", Low, _points, ({0: "rows", 2: "partials"}, {0: "rows", 3: "partials"})),
-    Plan("high", High, _points, ({0: "rows", 2: "partials"}, {0: "rows", 3: "partials"})),
-    Plan(
+    KernelPlan("low", Low, _points, ({0: "rows", 2: "partials"}, {0: "rows", 3: "partials"})),
+    KernelPlan("high", High, _points, ({0: "rows", 2: "partials"}, {0: "rows", 3: "partials"})),
+    KernelPlan(
         "wet",
         Wet,
         lambda: (
@@ -138,8 +142,8 @@ PLANS: Final = (
         ),
         ({0: "slots"}, {0: "rows"}, {0: "rooms"}, {0: "rows"}, {0: "rows"}, {0: "rows"}),
     ),
-    Plan("finish", Finish, _parts, ({0: "rows"},) * 7),
-    Plan(
+    KernelPlan("finish", Finish, _parts, ({0: "rows"},) * 7),
+    KernelPlan(
         "finish_bright",
         Finish,
         lambda: (*_parts(), torch.rand(4, 2, QUARTER, INTERVALS, QUARTER_INTERVAL)),
@@ -147,8 +151,9 @@ PLANS: Final = (
     ),
 )
 LIMITS: Final = {
-    "rows": (2, _MAX_ROWS),
-    "partials": (1, _MAX_PARTIALS),
+    "rows": (2, 1024),
+    "partials": (1, 8192),
     "slots": (2, 2**20),
     "rooms": (2, 64),
 }
+"""Smallest and largest length of each axis that varies, as told to the exporter."""

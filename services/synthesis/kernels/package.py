@@ -1,8 +1,8 @@
-"""A compiled kernel, opened from its package and called without the interpreter's lock.
+"""A compiled kernel (shell: opens a file), called without the interpreter's lock.
 
 Torch's own loader holds the interpreter's lock while a kernel runs, so that two threads render no faster than one (534
-streams in real time in place of about 950, on two cores). Here the C interface of a package is called, which torch
-declares stable (`torch/csrc/inductor/aoti_runtime/interface.h`), through ctypes, which lets go of the lock.
+streams in real time instead of about 950, on two cores). This module calls a package's C interface, which torch
+declares stable (`torch/csrc/inductor/aoti_runtime/interface.h`), through ctypes, which releases the lock.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class Package:
 
     Args:
         path: the package.
-        threads: how many threads may call it at once; one more waits.
+        threads: how many threads may call it at the same time; another one waits.
 
     Raises:
         OSError: it cannot be read, or the folder for temporary files does not allow execution.
-        KernelRunError: it is no kernel of this torch.
-        zipfile.BadZipFile: it is torn.
+        KernelRunError: it is not a kernel of this torch.
+        zipfile.BadZipFile: it is incomplete.
     """
 
     def __init__(self, path: Path, threads: int) -> None:
@@ -61,8 +61,8 @@ class Package:
         self._outputs = outputs.value
 
     def __call__(self, *tensors: Tensor) -> list[Tensor]:
-        """Run the kernel; any number of threads may."""
-        # Each handle is a reference of its own: the kernel takes the inputs', the results' are taken over here.
+        """Run the kernel; any number of threads may call it."""
+        # Each handle owns a reference: the kernel takes over the inputs', this method the results'.
         capsules = _HANDLES.unsafe_alloc_void_ptrs_from_tensors(list(tensors))
         inputs = (ctypes.c_void_p * len(capsules))(*(_POINTER_OF(capsule, None) for capsule in capsules))
         outputs = (ctypes.c_void_p * self._outputs)()

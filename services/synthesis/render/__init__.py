@@ -1,1 +1,1 @@
-"""From a score to blocks of PCM: packing, kernels, reverb sends, readback."""
+"""Rendering: batches of blocks on a device, offline files, calibration, and the name of the music."""

@@ -1,4 +1,4 @@
-"""From the host to the device: on CUDA without waiting for what the device is doing."""
+"""From the host to the device (shell: CUDA); the host does not wait for running kernels."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ def upload(array: NDArray[np.generic], device: torch.device) -> Tensor:
     """`array` on `device`; on a CPU it shares the array's memory."""
     tensor = torch.from_numpy(array)
     if device.type == "cuda":
-        # Out of pageable memory, as `torch.tensor` does it, a copy begins when all kernels asked for before have ended,
-        # and the host waits for that.
+        # A copy from pageable memory, as `torch.tensor` makes it, lets the host wait for all kernels before it.
         tensor = tensor.pin_memory()
     return tensor.to(device, non_blocking=True)
 
 
 def upload_index(places: list[int] | list[list[int]], device: torch.device) -> Tensor:
-    """Whole numbers for `index_select` and the like, int64 on `device`."""
+    """Indices for `index_select` and the like: int64 on `device`."""
     return upload(np.array(places, dtype=np.int64), device)

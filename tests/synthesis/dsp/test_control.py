@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from services.contract.timebase import BLOCK_FRAMES
-from services.synthesis.dsp.control import COLUMNS, Col, Gain, expand
+from services.synthesis.dsp.control import COLUMNS, Column, Gain, expand
 from services.synthesis.dsp.grid import GUARD_INTERVALS, INTERVALS, POINTS
 from tests.synthesis.listening import some_partials
 
@@ -25,7 +25,7 @@ def test_padding_is_silent() -> None:
 def test_gains_of_a_control_point_have_the_same_bits_in_both_blocks_that_share_it() -> None:
     parameters, phases = some_partials(40, low_hz=60, high_hz=4_000)
     later = parameters.copy()
-    later[:, Col.ONSET] -= BLOCK_FRAMES
+    later[:, Column.ONSET] -= BLOCK_FRAMES
     (_, here), (_, there) = _expand(parameters, phases), _expand(later, phases)
     # The next block begins INTERVALS points later; its guard is this one's last interval.
     shared = POINTS - INTERVALS
@@ -36,7 +36,7 @@ def test_gains_of_a_control_point_have_the_same_bits_in_both_blocks_that_share_i
 def test_phases_go_on_into_the_next_block() -> None:
     parameters, phases = some_partials(40, low_hz=60, high_hz=15_000)
     later, later_phases = parameters.copy(), phases.copy()
-    later[:, Col.ONSET] -= BLOCK_FRAMES
+    later[:, Column.ONSET] -= BLOCK_FRAMES
     start = phases[:, 0].view(np.uint32) + phases[:, 1].view(np.uint32) * np.uint32(BLOCK_FRAMES)
     later_phases[:, 0] = start.view(np.int32)
     (here, _), (there, _) = _expand(parameters, phases), _expand(later, later_phases)
@@ -46,8 +46,13 @@ def test_phases_go_on_into_the_next_block() -> None:
 
 def test_a_note_is_silent_before_its_onset_and_after_its_release() -> None:
     parameters = np.zeros((1, COLUMNS), dtype=np.float32)
-    parameters[0, [Col.ONSET, Col.ATTACK_RATE, Col.HOLD, Col.RELEASE_RATE]] = 2_520, 1 / 500, 5_040, 1 / 2_520
-    parameters[0, [Col.SUSTAIN, Col.GAIN_LEFT]] = 1.0, 1.0
+    parameters[0, [Column.ONSET, Column.ATTACK_RATE, Column.HOLD, Column.RELEASE_RATE]] = (
+        2_520,
+        1 / 500,
+        5_040,
+        1 / 2_520,
+    )
+    parameters[0, [Column.SUSTAIN, Column.GAIN_LEFT]] = 1.0, 1.0
     gain = _expand(parameters, np.array([[0, 1_000_000]], dtype=np.int32))[1][Gain.LEFT][0]
     point = np.arange(POINTS) - GUARD_INTERVALS
     assert np.count_nonzero(gain[point <= 10]) == 0

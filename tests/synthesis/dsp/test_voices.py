@@ -6,8 +6,8 @@ import torch
 
 from services.synthesis.dsp.control import expand
 from services.synthesis.dsp.grid import INTERVALS, LOW_INTERVALS, QUARTER_INTERVAL
-from services.synthesis.dsp.voices import accumulate_high, accumulate_low, heard, high, low, sent
-from services.synthesis.kernels.load import Kernels
+from services.synthesis.dsp.voices import accumulate_high, accumulate_low, dry_part, high, low, send_part
+from services.synthesis.kernels.kernel import Kernels
 from tests.synthesis.conftest import BUILD_TIMEOUT_S
 from tests.synthesis.listening import FIRST_LOW_INTERVAL, LOW_STEP, difference_db, reference_voices, some_partials
 
@@ -26,8 +26,8 @@ def _check_low(voices: torch.Tensor, partials: tuple[np.ndarray, np.ndarray]) ->
         *partials, first=FIRST_LOW_INTERVAL, intervals=LOW_INTERVALS, step_frames=LOW_STEP
     )
     assert np.abs(left).max() > 0.05
-    assert difference_db(heard(voices)[0].reshape(2, -1).numpy(), np.stack((left, right))) < -90.0
-    assert difference_db(sent(voices)[0].flatten().numpy(), send[QUARTER_INTERVAL:-QUARTER_INTERVAL]) < -90.0
+    assert difference_db(dry_part(voices)[0].reshape(2, -1).numpy(), np.stack((left, right))) < -90.0
+    assert difference_db(send_part(voices)[0].flatten().numpy(), send[QUARTER_INTERVAL:-QUARTER_INTERVAL]) < -90.0
 
 
 def _check_high(bright: torch.Tensor, partials: tuple[np.ndarray, np.ndarray]) -> None:

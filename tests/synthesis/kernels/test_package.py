@@ -12,7 +12,7 @@ import torch
 
 from services.synthesis.dsp import control
 from services.synthesis.dsp.control import COLUMNS
-from services.synthesis.kernels.load import Kernels
+from services.synthesis.kernels.kernel import Kernels
 from services.synthesis.kernels.package import KernelRunError, Package
 from tests.synthesis.conftest import BUILD_TIMEOUT_S
 from tests.synthesis.listening import some_partials

@@ -3,7 +3,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import time
-from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -11,10 +10,13 @@ import pytest
 from services.contract.block import Chord
 from services.contract.spec import PRESETS, StreamSpec
 from services.contract.timebase import BLOCKS_PER_SECTION
-from services.synthesis.dsp.control import Col
+from services.synthesis.dsp.control import Column
 from services.synthesis.dsp.reverb import SECONDS_NEEDED
-from services.synthesis.render.pack import PackedPartials, Packer, Placement
-from services.synthesis.render.renderer import Job, RenderedBatch, Renderer, equal_shares, interleave, render_revision
+from services.synthesis.packing.placement import Placement
+from services.synthesis.packing.section_store import SectionStore
+from services.synthesis.render.groups import equal_shares
+from services.synthesis.render.readback import interleave
+from services.synthesis.render.renderer import Job, RenderedBatch, Renderer
 from services.synthesis.render.reverb_sends import SendStore
 from services.synthesis.score.events import Layer
 from tests.synthesis.conftest import BUILD_TIMEOUT_S, CPU
@@ -67,7 +69,7 @@ def test_what_is_kept_follows_the_streams_in_use() -> None:
         # Steered each second: another stream each time.
         renderer.render([(heard, BLOCK + second), (StreamSpec(seed=2 + second), BLOCK + second)])
     # What nobody heard for half a minute is gone: of each stream at most three sections are kept, the next included.
-    assert len(renderer.packer) <= 3 * 32
+    assert len(renderer.sections) <= 3 * 32
     assert len(renderer._sends) <= SECONDS_NEEDED * 32
 
 
@@ -154,22 +156,21 @@ def test_every_field_of_the_spec_is_heard(renderer: Renderer) -> None:
     assert len({rendered[row].tobytes() for row in range(len(rendered))}) == len(rendered)
 
 
-class _Poisoned(Packer):
-    """Packs one stream as not a number."""
+class _Poisoned(SectionStore):
+    """Gives the partials of one stream gains that are not a number."""
 
-    def partials(self, rows: Sequence[Placement], band: str, *, least: int = 1) -> PackedPartials:
-        packed = super().partials(rows, band, least=least)
-        for row, placement in enumerate(rows):
-            if placement.spec.seed == 666:
-                packed.parameters[row, Col.GAIN_LEFT] = np.nan
-                packed.parameters[row, Col.GAIN_SEND] = np.nan
-        return packed
+    def place(self, spec: StreamSpec, block: int) -> Placement:
+        placement = super().place(spec, block)
+        if spec.seed == 666:
+            for sounding in placement.low:
+                sounding.table.words.view(np.float32)[:, [Column.GAIN_LEFT, Column.GAIN_SEND]] = np.nan
+        return placement
 
 
 def _check_no_number_is_silenced(renderer: Renderer) -> None:
     good = [(StreamSpec(seed=seed), BLOCK) for seed in (1, 2)]
     clean = renderer.render(good).pcm
-    renderer.packer.__class__ = _Poisoned
+    renderer.sections.__class__ = _Poisoned
     rendered = renderer.render([good[0], (StreamSpec(seed=666), BLOCK), good[1]])
     assert rendered.silenced == (1,)
     assert np.array_equal(rendered.pcm[[0, 2]], clean)
@@ -231,19 +232,6 @@ def test_what_is_kept_for_a_stream_stays_small(renderer: Renderer) -> None:
     # Going on from the block before needs nothing rendered again.
     assert rendered.history == 0
     assert renderer.render([(StreamSpec(), BLOCK + 100)]).history > 0
-
-
-def test_the_revision_fits_a_subject_and_follows_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
-    revision = render_revision()
-    assert 1 <= len(revision) <= 16
-    assert set(revision) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
-    monkeypatch.setattr("services.synthesis.render.renderer._SOUND_SOURCES", ("sound/loudness.py",))
-    render_revision.cache_clear()
-    try:
-        assert render_revision() != revision
-    finally:
-        monkeypatch.undo()
-        render_revision.cache_clear()
 
 
 def test_sound_is_stereo_within_limits_and_never_silent(renderer: Renderer) -> None:

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from services.synthesis.dsp.grid import QUARTER_BLOCK
-from services.synthesis.render.reverb_sends import FORGET_SECONDS, KEEP_SECONDS, SILENCE, Key, SendStore
+from services.synthesis.idle_streams import IDLE_S
+from services.synthesis.render.reverb_sends import KEEP_SECONDS, SILENCE, Key, SendStore
 
 CPU = torch.device("cpu")
 
@@ -72,10 +73,10 @@ def test_only_the_last_seconds_of_a_stream_are_kept() -> None:
 
 def test_a_stream_that_nobody_asks_for_any_more_is_forgotten() -> None:
     store = SendStore(32, CPU)
-    _store(store, ("left", 100), ("heard", 100 + FORGET_SECONDS + 1))
-    store.forget({"heard": 100 + FORGET_SECONDS + 1})
+    _store(store, ("left", 100), ("heard", 100 + IDLE_S + 1))
+    store.forget({"heard": 100 + IDLE_S + 1})
     assert ("left", 100) not in store
-    assert ("heard", 100 + FORGET_SECONDS + 1) in store
+    assert ("heard", 100 + IDLE_S + 1) in store
 
 
 def test_a_dropped_second_loses_its_spectrum_too() -> None:

@@ -13,7 +13,7 @@ from scipy.signal.windows import blackmanharris
 from services.contract.spec import PRESETS, StreamSpec
 from services.contract.timebase import BLOCKS_PER_SECTION, SAMPLE_RATE_HZ
 from services.synthesis.dsp.control import COLUMNS
-from services.synthesis.render.pack import prepare_section
+from services.synthesis.packing.section import prepare_section
 from services.synthesis.render.renderer import Renderer
 from services.synthesis.score.events import Layer
 from services.synthesis.sound.patches import SINGLE, SOUNDS, Patch

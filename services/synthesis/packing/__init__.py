@@ -1,0 +1,1 @@
+"""Packing: from the score's notes to what the kernels read."""

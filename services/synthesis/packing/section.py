@@ -1,0 +1,74 @@
+"""Pure. A section of the score, worked out for a stream's preset and intensity."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.contract.spec import StreamSpec
+from services.contract.timebase import BLOCKS_PER_SECTION
+from services.synthesis.dsp.grid import SPLIT_HZ, TOP_HZ
+from services.synthesis.packing.partials import Partials, join_partials, layer_partials
+from services.synthesis.packing.table import ONSET, Table, build_table
+from services.synthesis.score.events import Layer, Section, SectionChord
+from services.synthesis.sound.loudness import gain as calibrated_gain
+from services.synthesis.sound.patches import SOUNDS
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedSection:
+    """A section of one stream at its intensity, ready to be packed.
+
+    Attributes:
+        low, high: partials below and above the split.
+        air: float64 [241]: level of the air at each second, the section's end included.
+        seeds: uint32 [3]: of the air's left and right channel, and of the dither.
+        chords: as in `Section`.
+        notes_sounding: mean number of notes that sound at the same time, their releases included.
+    """
+
+    low: Table
+    high: Table
+    air: NDArray[np.float64]
+    seeds: NDArray[np.uint32]
+    chords: tuple[SectionChord, ...]
+    notes_sounding: float
+
+
+def prepare_section(section: Section, spec: StreamSpec) -> PreparedSection:
+    """Work a section out for `spec`: every note that its intensity selects becomes partials."""
+    partials = _all_partials(section, spec)
+    order = np.argsort(partials.words[:, ONSET], kind="stable")
+    words, last_frame, hz = partials.words[order], partials.last_frame[order], partials.hz[order]
+    below = hz < SPLIT_HZ
+    above = (hz >= SPLIT_HZ) & (hz < TOP_HZ)
+    return PreparedSection(
+        low=build_table(words[below], last_frame[below]),
+        high=build_table(words[above], last_frame[above]),
+        air=np.interp(np.arange(BLOCKS_PER_SECTION + 1), section.air_s, section.air_level),
+        seeds=np.array(_stream_seeds(spec), dtype=np.uint32),
+        chords=section.chords,
+        notes_sounding=partials.note_seconds / BLOCKS_PER_SECTION,
+    )
+
+
+def _all_partials(section: Section, spec: StreamSpec) -> Partials:
+    notes, sound = section.notes, SOUNDS[spec.preset]
+    loudness = calibrated_gain(spec.preset, spec.intensity)
+    found: list[Partials] = []
+    for layer in Layer:
+        chosen = np.flatnonzero((notes.layer == layer) & (notes.threshold <= spec.intensity))
+        if len(chosen):
+            mix = loudness * 10.0 ** (sound.mix_db[layer] / 20.0)
+            found.append(layer_partials(notes.take(chosen), sound.layers[layer], spec.intensity, mix))
+    return join_partials(found)
+
+
+def _stream_seeds(spec: StreamSpec) -> tuple[int, int, int]:
+    """Three 32-bit seeds of a stream's noise. They do not depend on intensity, so that steering it keeps the noise."""
+    text = f"{spec.key}-{spec.mode}-{spec.preset}-{spec.seed}"
+    digest = hashlib.sha256(text.encode()).digest()
+    return tuple(int.from_bytes(digest[i : i + 4], "little") for i in (0, 4, 8))  # type: ignore[return-value]  # three
