@@ -13,9 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-import services
-
-SERVICES: Final = Path(services.__file__).parent
+SERVICES: Final = Path(__file__).parents[1]
 """The `services` package that is running."""
 
 _NOT_DATA: Final = frozenset({".py", ".pyc", ".pyi", ".md", ".typed"})
