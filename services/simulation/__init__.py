@@ -1,6 +1,6 @@
-"""The protocol between edges and workers at a size that no machine at hand has.
+"""The protocol between edges and workers, simulated at sizes beyond any machine at hand.
 
-A discrete-event simulation: time, network and rendering are simulated, every decision is taken by the code that runs in
-production (edge/demand.py, edge/ring.py, synthesis/batching.py, contract, and the bus in memory, which passes the same
-tests as NATS). `python -m services.simulation --help`.
+The simulation is of discrete events: time, network and rendering are simulated, and the code of production takes every
+decision (demand, renderers and ring of the edge, batching of synthesis, contract, and the in-memory bus, which passes
+the same tests as NATS). Run it with `python -m services.simulation`; `--help` lists its options.
 """

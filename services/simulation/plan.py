@@ -1,4 +1,4 @@
-"""What is simulated: sizes, losses, outages."""
+"""Pure: what is simulated, sizes, losses and outages."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Final, Literal
 OutageKind = Literal["workers", "bus"]
 
 SETTLE_S: Final = 15.0
-"""After an outage has ended: five blocks of every stream are missing, and are rendered with what is left of the
-capacity beside the new ones: 7.5 s at 60 % load, and as long again for workers that are slow to come back."""
+"""How long an outage has effects after its end. Five blocks of every stream are missing then, and workers render them
+beside the new ones with their free capacity: 7.5 s at 60 % load, and as long again for workers that start late."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """Something is gone for a while.
+    """A time without workers or without the bus.
 
     Attributes:
-        kind: "workers": all of them at once; "bus": the server, which comes back empty.
-        begin_s: seconds after the start.
-        length_s: how long.
+        kind: "workers": all workers die; "bus": the server dies, and its successor is empty.
+        begin_s: when it begins, seconds after the start.
+        length_s: how long it lasts, seconds.
     """
 
     kind: OutageKind
@@ -31,7 +31,7 @@ class Outage:
         """Read `workers:30:20` (20 s without workers from second 30 on).
 
         Raises:
-            ValueError: it is not of that form.
+            ValueError: `text` does not have that form.
         """
         kind, *numbers = text.split(":")
         if kind not in ("workers", "bus") or len(numbers) != 2:
@@ -44,16 +44,19 @@ class Plan:
     """One simulation.
 
     Attributes:
-        edges, streams, workers: how many.
-        streams_per_edge: that each edge has listeners of; popular streams are on most edges (Zipf).
-        seconds: that are simulated.
-        loss: share of messages that never arrive, of every kind: asks, jobs, blocks, acknowledgements.
-        late: share of blocks that are up to 2 s late.
-        load: share of the workers' capacity that is needed.
+        edges, streams, workers: their numbers, at least 1.
+        streams_per_edge: streams that have listeners on each edge; popularity follows Zipf's law.
+        seconds: simulated time.
+        loss: share of asks, jobs, blocks and acknowledgements that never arrive, from 0 to below 1.
+        late: share of blocks that are up to 2 s late, from 0 to below 1.
+        load: share of the workers' capacity that is needed, above 0.
         deaths: share of workers that die in a minute; half are killed, half vanish from the network.
-        churn: share of streams that an edge leaves for another one in a minute.
-        outages: what is gone when.
-        seed: of all chance.
+        churn: share of an edge's streams that change to another stream in a minute.
+        outages: times without workers or bus.
+        seed: of the random numbers.
+
+    Raises:
+        ValueError: a value is out of its range.
     """
 
     edges: int = 100
@@ -80,5 +83,5 @@ class Plan:
             raise ValueError(f"streams_per_edge: got {self.streams_per_edge}, expected at most {self.streams} streams")
 
     def disturbed(self, second: float) -> bool:
-        """Whether an outage explains what is heard at `second`."""
+        """Whether an outage may still have effects at `second` after the start."""
         return any(outage.begin_s <= second < outage.begin_s + outage.length_s + SETTLE_S for outage in self.outages)

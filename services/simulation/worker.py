@@ -1,4 +1,4 @@
-"""A synthesis worker: the shell of worker.py in simulated time around the same decisions."""
+"""Pure: a simulated synthesis worker, with the decisions of production."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ from services.contract.subjects import LANES, Lane
 from services.contract.timebase import CHUNK_BYTES, first_tick
 from services.edge.stream.renderers import Presences
 from services.runtime.bus import Job
+from services.simulation.event_queue import EventQueue
 from services.simulation.network import Network
-from services.simulation.report import Tally
-from services.simulation.timeline import Timeline
+from services.simulation.tally import Tally
 from services.synthesis.batching import IN_PROGRESS_S, MAX_BATCH, Verdict, batch_limit, choose, judge, presses
 
 FIXED_S: Final = 0.005
-"""What a batch costs however small it is."""
+"""Seconds that a batch takes in addition to its blocks."""
 SPREAD: Final = 0.2
-"""Standard deviation of the logarithm of a batch's time."""
+"""Standard deviation of the logarithm of a batch's duration."""
 NOTICED_S: Final = 5.0
-"""How long the server goes on giving jobs to a worker that has vanished (bus/nats/connection.py: two pings)."""
+"""How long the server still sends jobs to a worker that has vanished: two pings (bus/nats/connection.py)."""
 RESTART_S: Final = 10.0
+"""How long a dead worker is away."""
 
 
 class Silence(bytes):
-    """A block's PCM that takes no memory: every chunk of it is the same one."""
+    """PCM of a block that takes no memory, because all of its chunks are the same object."""
 
     __slots__ = ()
 
@@ -44,8 +45,8 @@ _PCM: Final = Silence()
 
 
 @dataclass(eq=False, slots=True)
-class Held:
-    """A job in hand."""
+class HeldJob:
+    """A job that a worker has and has not settled yet."""
 
     job: Job
     lane: Lane
@@ -57,10 +58,13 @@ class Worker:
 
     Args:
         name: unique in the fleet.
-        revision: of its music.
-        capacity_streams: that it renders in real time.
-        network, timeline, tally, chance: the world.
-        presences: where it says once a second that it is there; all edges share what they know of it.
+        revision: of its renderer.
+        capacity_streams: streams that it renders in real time.
+        network, events, tally, rng: of the simulation.
+        presences: what it announces once a second; all edges share it.
+
+    Attributes:
+        alive: whether it runs.
     """
 
     def __init__(
@@ -70,44 +74,44 @@ class Worker:
         capacity_streams: float,
         *,
         network: Network,
-        timeline: Timeline,
+        events: EventQueue,
         tally: Tally,
-        chance: random.Random,
+        rng: random.Random,
         presences: Presences,
     ) -> None:
         self.alive = False
         self._capacity = capacity_streams
         self._network = network
-        self._time = timeline
+        self._events = events
         self._tally = tally
-        self._chance = chance
+        self._rng = rng
         self._presences = presences
         self._presence = Presence(name, revision, 1, "ready", capacity_streams, "compiled", "cpu")
         self._revision = revision
-        # A dead worker's timers, and what is rendered for it, belong to a life that is over.
+        # Counts starts and deaths: timers and renders of an earlier life are ignored.
         self._life = 0
-        self._lanes: dict[Lane, deque[Held]] = {lane: deque() for lane in LANES}
+        self._lanes: dict[Lane, deque[HeldJob]] = {lane: deque() for lane in LANES}
         self._pulling: set[Lane] = set()
-        self._in_hand: dict[Held, None] = {}
+        self._in_hand: dict[HeldJob, None] = {}
         self._busy = False
 
     # --- life and death ----------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Come up."""
+        """Start, or start again."""
         self.alive = True
         self._life += 1
         self._busy = False
         self._pulling.clear()
         self._announce(self._life)
         self._report_progress(self._life)
-        self._next(self._life)
+        self._next_batch(self._life)
 
     def die(self, *, noticed: bool) -> None:
-        """Be gone from one moment to the next, with everything in hand.
+        """Stop suddenly and lose the jobs in hand.
 
         Args:
-            noticed: its connection breaks at once (a killed process); False: nobody tells the server (a dead machine).
+            noticed: whether the server notices immediately, as with a killed process; False: as with a dead machine.
         """
         self.alive = False
         self._life += 1
@@ -117,43 +121,43 @@ class Worker:
         if noticed:
             self._network.void_pulls(self)
         else:
-            self._time.after(NOTICED_S, self._network.void_pulls, self)
+            self._events.after(NOTICED_S, self._network.void_pulls, self)
 
-    def server_back(self) -> None:
-        """The bus is there again, empty: what was asked of it is void, and what is in hand will be rendered."""
+    def on_server_back(self) -> None:
+        """The server is back and empty: pull again, and render the jobs in hand."""
         self._pulling.clear()
         if self.alive and not self._busy:
-            self._next(self._life)
+            self._next_batch(self._life)
 
     def _announce(self, life: int) -> None:
         if life == self._life:
             if self._network.up:
-                self._presences.heard(self._presence, self._time.now_s)
-            self._time.after(INTERVAL_S, self._announce, life)
+                self._presences.heard(self._presence, self._events.now_s)
+            self._events.after(INTERVAL_S, self._announce, life)
 
     def _report_progress(self, life: int) -> None:
         if life == self._life:
             for held in self._in_hand:
                 self._network.settle(held.job.in_progress)
-            self._time.after(IN_PROGRESS_S, self._report_progress, life)
+            self._events.after(IN_PROGRESS_S, self._report_progress, life)
 
     # --- jobs --------------------------------------------------------------------------------------------------------
 
     def take(self, lane: Lane, jobs: Sequence[Job]) -> None:
-        """The answer to a pull."""
+        """Take the jobs that answer a pull."""
         if not self.alive:
-            # Lost with the worker: they come back after the ack wait.
+            # Lost with the worker; the queue delivers them again after the ack wait.
             return
         self._pulling.discard(lane)
         for job in jobs:
-            held = Held(job, lane, RenderJob.decode(job.data))
+            held = HeldJob(job, lane, RenderJob.decode(job.data))
             self._in_hand[held] = None
             self._lanes[lane].append(held)
         if not self._busy:
-            self._next(self._life)
+            self._next_batch(self._life)
 
-    def _next(self, life: int) -> None:
-        """As `Worker._next_batch`: choose, pull what the next batch lacks, and render."""
+    def _next_batch(self, life: int) -> None:
+        """Choose a batch, pull jobs for the one after it, and render; as the worker of production does."""
         if life != self._life:
             return
         self._busy = True
@@ -166,16 +170,16 @@ class Worker:
                     self._network.pull(lane, self, limit - len(held))
             wanted = [held for held in batch if self._is_wanted(held)]
             if wanted:
-                took_s = FIXED_S + len(wanted) / self._capacity * self._chance.lognormvariate(0.0, SPREAD)
-                self._time.after(took_s, self._rendered, wanted, life)
+                took_s = FIXED_S + len(wanted) / self._capacity * self._rng.lognormvariate(0.0, SPREAD)
+                self._events.after(took_s, self._rendered, wanted, life)
                 return
             self._busy = bool(batch)
 
-    def _presses(self, held: Held) -> bool:
-        return presses(held.request.block, self._time.now_s)
+    def _presses(self, held: HeldJob) -> bool:
+        return presses(held.request.block, self._events.now_s)
 
-    def _is_wanted(self, held: Held) -> bool:
-        verdict = judge(held.request.block, held.job.deliveries, self._time.now_s)
+    def _is_wanted(self, held: HeldJob) -> bool:
+        verdict = judge(held.request.block, held.job.deliveries, self._events.now_s)
         if held.job.deliveries > 1:
             self._tally.redelivered += 1
         if verdict is Verdict.RENDER:
@@ -188,14 +192,14 @@ class Worker:
         self._network.settle(held.job.drop)
         return False
 
-    def _rendered(self, batch: list[Held], life: int) -> None:
+    def _rendered(self, batch: list[HeldJob], life: int) -> None:
         if life != self._life:
             return
         for held in batch:
             stream = held.request.spec.stream_id
             block = Block(stream_hash(stream), self._revision, first_tick(held.request.block), _PCM)
-            self._tally.rendered(self._time.now_s)
+            self._tally.rendered(self._events.now_s)
             self._network.publish(stream, block)
             del self._in_hand[held]
             self._network.settle(held.job.ack)
-        self._next(life)
+        self._next_batch(life)

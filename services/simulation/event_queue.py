@@ -1,4 +1,4 @@
-"""Simulated time: a heap of what happens when."""
+"""Pure: simulated time, a queue of calls ordered by when they are due."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ START_S: Final = 1_700_000_000.0
 """Unix seconds at which every simulation begins; a whole second."""
 
 
-class Timeline:
-    """Calls things in the order of their times.
+class EventQueue:
+    """Makes calls in the order of their times; calls for the same time in the order in which they were queued.
 
     Attributes:
-        now_s: unix seconds.
+        now_s: simulated time, unix seconds.
     """
 
     def __init__(self) -> None:
@@ -24,19 +24,19 @@ class Timeline:
         self._numbers = count()
 
     def now(self) -> float:
-        """The time, unix seconds."""
+        """Simulated time, unix seconds."""
         return self.now_s
 
     def at(self, when_s: float, call: Callable[..., None], *arguments: Any) -> None:
-        """Call `call(*arguments)` at `when_s` (unix seconds), or now if that is over."""
+        """Queue `call(*arguments)` for `when_s` (unix seconds), or for now if that is over."""
         heapq.heappush(self._heap, (max(when_s, self.now_s), next(self._numbers), call, arguments))
 
     def after(self, delay_s: float, call: Callable[..., None], *arguments: Any) -> None:
-        """Call it in `delay_s` seconds."""
+        """Queue `call(*arguments)` for `delay_s` seconds from now."""
         self.at(self.now_s + delay_s, call, *arguments)
 
     def run_until(self, end_s: float) -> None:
-        """Let everything happen that is due before `end_s`."""
+        """Make every call that is due before `end_s` (unix seconds)."""
         heap = self._heap
         while heap and heap[0][0] < end_s:
             self.now_s, _, call, arguments = heapq.heappop(heap)

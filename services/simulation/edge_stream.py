@@ -1,8 +1,8 @@
-"""An edge's streams: the shell of streams.py and hub.py in simulated time around the same decisions.
+"""Pure: a stream of a simulated edge, with the decisions of production.
 
-A stream is looked at only at the ticks at which something can change for it. That is exact: while the chunks that its
-listeners want have arrived, drawing the line at every tick or all at once draws the same line, and in a loop it is
-drawn up to the present before a block is let in.
+A stream is advanced only at the ticks at which something can change for it. The result is the same as advancing it at
+every tick: while chunks have arrived, the ring's timeline does not depend on how often it is extended, and while a loop
+plays, it is extended to the present before a block is added.
 """
 
 from __future__ import annotations
@@ -17,29 +17,30 @@ from services.contract.timebase import TICK_S, block_of, due_s, first_tick, tick
 from services.edge.stream.demand import LEAD_S, REASK_S, StreamDemand
 from services.edge.stream.renderers import LoadGauge, Presences, choose_revision
 from services.edge.stream.ring import Added, Ring, Source
+from services.simulation.event_queue import EventQueue
 from services.simulation.network import Network
-from services.simulation.report import Tally
-from services.simulation.timeline import Timeline
+from services.simulation.tally import Tally
 
 ASK_GRID_S: Final = 0.5
-"""All asks of a stream are multiples of this apart: blocks are 1 s apart, repeated asks `REASK_S`."""
-LOOP_LOOK_TICKS: Final = 5
-HURRIED_TICKS: Final = 20
-"""For so long after a listener has come the stream is looked at in every tick."""
-LOOK_UP_S: Final = 0.003
-"""What JetStream keeps of a stream is there after so long."""
+"""Step between two possible asks of a stream: blocks are 1 s apart, repeated asks `REASK_S`."""
+LOOP_STEP_TICKS: Final = 5
+"""Ticks between two advances of a stream that plays a loop."""
+EVERY_TICK_TICKS: Final = 20
+"""Ticks after a listener has joined in which the stream is advanced at every tick."""
+HISTORY_S: Final = 0.003
+"""How long it takes to read the blocks that JetStream keeps of a stream."""
 
 if REASK_S % ASK_GRID_S:
-    raise RuntimeError(f"REASK_S is {REASK_S}, no multiple of {ASK_GRID_S} s: the simulation would look too late")
+    raise RuntimeError(f"REASK_S is {REASK_S}, expected a multiple of {ASK_GRID_S}: it would ask too late")
 
 
 class Edge:
-    """One edge, as far as its streams share it.
+    """What the streams of one edge share.
 
     Attributes:
         name: unique in the fleet.
-        offset_s: how far its clock is behind.
-        load: whether it takes new streams.
+        offset_s: how far its clock is behind, seconds.
+        load: whether it accepts new streams.
     """
 
     __slots__ = ("load", "name", "offset_s")
@@ -50,21 +51,39 @@ class Edge:
         self.load = LoadGauge()
 
 
-class Seat:
+class EdgeStream:
     """One stream with listeners on one edge.
 
     Args:
-        edge: where.
+        edge: its edge.
         spec: the stream.
-        ahead: chunks that its deepest listener wants.
-        network, timeline, tally: the world.
-        presences: who renders.
-        look_at: has `tick` called at a tick.
+        ahead: chunks that its listener with the deepest buffer wants.
+        network, events, tally: of the simulation.
+        presences: workers that announce themselves.
+        schedule: arranges that `tick` is called at a tick.
+
+    Attributes:
+        spec: as above.
+        closed: whether its last listener has left.
     """
 
     __slots__ = (
-        "_ahead", "_asking", "_demand", "_edge", "_heard_from", "_hurried_until", "_joined_s", "_look_at", "_network",
-        "_next_look", "_presences", "_ring", "_tally", "_time", "closed", "spec",
+        "_ahead",
+        "_asking",
+        "_demand",
+        "_edge",
+        "_events",
+        "_every_tick_until",
+        "_heard_from",
+        "_joined_s",
+        "_network",
+        "_next_tick",
+        "_presences",
+        "_ring",
+        "_schedule",
+        "_tally",
+        "closed",
+        "spec",
     )  # fmt: skip
 
     def __init__(
@@ -74,35 +93,35 @@ class Seat:
         ahead: int,
         *,
         network: Network,
-        timeline: Timeline,
+        events: EventQueue,
         tally: Tally,
         presences: Presences,
-        look_at: Callable[[int, Seat], None],
+        schedule: Callable[[int, EdgeStream], None],
     ) -> None:
         self.spec = spec
         self.closed = False
         self._edge = edge
         self._ahead = ahead
         self._network = network
-        self._time = timeline
+        self._events = events
         self._tally = tally
         self._presences = presences
-        self._look_at = look_at
+        self._schedule = schedule
         self._ring = Ring(stream_hash(spec.stream_id), bpm=spec.bpm)
         self._demand = StreamDemand(spec, edge.name)
         self._asking = False
         self._heard_from: int | None = None
-        self._next_look = 0
+        self._next_tick = 0
         self._joined_s = self._now()
         live = tick_at(self._joined_s)
-        self._hurried_until = live + HURRIED_TICKS
+        self._every_tick_until = live + EVERY_TICK_TICKS
         self._demand.hurry(block_of(live))
         self._choose_revision()
-        timeline.after(LOOK_UP_S, self._opened)
+        events.after(HISTORY_S, self._opened)
 
     def _now(self) -> float:
-        """The edge's clock."""
-        return self._time.now_s - self._edge.offset_s
+        """Time by the edge's clock, unix seconds."""
+        return self._events.now_s - self._edge.offset_s
 
     def _opened(self) -> None:
         if self.closed:
@@ -111,10 +130,10 @@ class Seat:
         for block in self._network.subscribe(self.spec.stream_id, self):
             self._ring.add(block, live)
         self._asking = True
-        self._look(live)
+        self._advance_and_ask(live)
 
     def close(self) -> None:
-        """Its last listener has gone."""
+        """Its last listener has left."""
         if self.closed:
             return
         self.finish()
@@ -123,7 +142,7 @@ class Seat:
             self._network.unsubscribe(self.spec.stream_id, self)
 
     def finish(self) -> None:
-        """Count what has been heard up to now."""
+        """Count what its listeners have heard up to now."""
         live = tick_at(self._now())
         self._advance(live)
         if self._heard_from is not None and not self.closed:
@@ -132,16 +151,16 @@ class Seat:
     # --- time --------------------------------------------------------------------------------------------------------
 
     def tick(self, tick: int) -> None:
-        """The timeline is at `tick`; called too often does no harm."""
-        if tick == self._next_look and not self.closed:
-            self._look(tick)
+        """The simulation is at `tick`; calls at other ticks than the scheduled one do nothing."""
+        if tick == self._next_tick and not self.closed:
+            self._advance_and_ask(tick)
 
-    def _look(self, live: int) -> None:
+    def _advance_and_ask(self, live: int) -> None:
         self._advance(live)
         self._choose_revision()
         self._ask()
-        self._next_look = self._when_next(live)
-        self._look_at(self._next_look, self)
+        self._next_tick = self._tick_of_next_change(live)
+        self._schedule(self._next_tick, self)
 
     def _ask(self) -> None:
         revision = self._ring.target
@@ -151,22 +170,22 @@ class Seat:
             self._network.ask(ask)
 
     def _choose_revision(self) -> None:
-        capacity = self._presences.capacity(self._time.now_s) if self._ring.target is None else {}
+        capacity = self._presences.capacity(self._events.now_s) if self._ring.target is None else {}
         revision = choose_revision(capacity, self.spec.stream_id, self._ring.target)
         if revision is not None:
             self._ring.move_to(revision)
 
-    def _when_next(self, live: int) -> int:
-        """The next tick at which there may be something to do."""
+    def _tick_of_next_change(self, live: int) -> int:
+        """The next tick at which the ring may change or an ask may be due."""
         ring = self._ring
-        if ring.front is None or live < self._hurried_until:
+        if ring.front is None or live < self._every_tick_until:
             return live + 1
         now_s = self._now()
         phase_s = (self._demand.delay_s - LEAD_S) % ASK_GRID_S
         ask_s = (math.floor((now_s - phase_s) / ASK_GRID_S + 1e-6) + 1) * ASK_GRID_S + phase_s
         ask_tick = max(live + 1, math.ceil(round(ask_s * 10, 6)))
         if ring.degraded:
-            return min(ask_tick, live + LOOP_LOOK_TICKS)
+            return min(ask_tick, live + LOOP_STEP_TICKS)
         if ring.front < live + self._ahead - 1:
             return live + 1
         block = block_of(ring.front + 1)
@@ -175,7 +194,7 @@ class Seat:
         last_arrived = first_tick(block) - 1
         return min(ask_tick, max(live + 1, last_arrived - self._ahead + 1))
 
-    # --- the line ----------------------------------------------------------------------------------------------------
+    # --- the ring ----------------------------------------------------------------------------------------------------
 
     def on_block(self, block: Block) -> None:
         """A block has arrived."""
@@ -195,11 +214,11 @@ class Seat:
             self._edge.load.answered(now_s - asked_s, now_s)
         front = self._ring.front
         if front is None or front < live + self._ahead - 1:
-            # Somebody is hungry: he is fed at once (hub.py).
+            # A listener is waiting, and the hub sends to it without waiting for the tick.
             self._advance(live)
 
     def _advance(self, live: int) -> None:
-        """Draw the line, and count what was drawn."""
+        """Extend the ring's timeline and count the new chunks."""
         ring = self._ring
         front, degraded = ring.front, ring.degraded
         ring.advance(live, self._ahead)
