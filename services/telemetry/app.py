@@ -35,7 +35,7 @@ _PAGE: Final = {
     "dashboard.js": "text/javascript",
     "charts.js": "text/javascript",
 }
-# The page needs nothing from elsewhere, and nothing inside it may be inlined.
+# The page loads nothing from other origins and has no inline scripts or styles.
 _HEADERS: Final = (
     ResponseHeader(
         name="content-security-policy",
@@ -45,13 +45,14 @@ _HEADERS: Final = (
     ResponseHeader(name="x-content-type-options", value="nosniff"),
     ResponseHeader(name="referrer-policy", value="no-referrer"),
 )
-# Litestar adds the charset to every text by itself.
+# Litestar adds the charset to text itself.
 _EXPOSITION: Final = CONTENT_TYPE.partition("; charset")[0]
 _INTERNAL: Final = frozenset({"/healthz", "/readyz", "/drain"})
+"""Paths that `InternalApp` answers."""
 _NOT_STORED: Final = {"cache-control": "no-store"}
 _EVENTS: Final = "/api/events"
 STALLED_S: Final = 30.0
-"""A page that has not taken an event for so long is hung up on: it would keep the place of one that reads."""
+"""How long a viewer may leave an event unread before it is disconnected; it would keep the place of another one."""
 
 
 def create_app(service: TelemetryService) -> ASGIApp:
@@ -60,7 +61,7 @@ def create_app(service: TelemetryService) -> ASGIApp:
         route_handlers=[metrics, fleet, autoscale, history, alerts, events, *(_page_file(name) for name in _PAGE)],
         state=State({"telemetry": service}),
         response_headers=list(_HEADERS),
-        # The process has set its logs up; litestar would do it again in its own way.
+        # The process has configured its logs; litestar would configure them again.
         logging_config=None,
         openapi_config=OpenAPIConfig(
             title="Auralis telemetry",
@@ -76,8 +77,8 @@ def create_app(service: TelemetryService) -> ASGIApp:
         if scope["type"] == "http" and scope["path"] in _INTERNAL:
             await internal(scope, receive, send)
         elif scope["type"] == "http" and scope["path"] == _EVENTS:
-            # Counted here, because an iterator that is left behind in a failed answer ends when it likes.
-            with service.feed.place():
+            # Counted here: the iterator of a failed answer ends at an unknown time.
+            with service.feed.viewer():
                 await _unless_stalled(pages, scope, receive, send)
         else:
             await pages(scope, receive, send)
@@ -86,7 +87,7 @@ def create_app(service: TelemetryService) -> ASGIApp:
 
 
 async def _unless_stalled(pages: ASGIApp, scope: Any, receive: Any, send: Any) -> None:
-    """Answer for as long as the client reads."""
+    """Answer a viewer until it leaves an event unread for `STALLED_S`."""
     stalled = asyncio.Event()
 
     async def send_in_time(message: Any) -> None:
@@ -102,29 +103,29 @@ async def _unless_stalled(pages: ASGIApp, scope: Any, receive: Any, send: Any) -
     except Exception:
         if not stalled.is_set():
             raise
-        _log.info("viewer does not read", client=(scope.get("client") or ("",))[0], waited_s=STALLED_S)
+        _log.info("viewer stalled", client=(scope.get("client") or ("",))[0], waited_s=STALLED_S)
 
 
 @get("/metrics", media_type=_EXPOSITION, include_in_schema=False)
 async def metrics(state: State, request: Request[Any, Any, Any]) -> Response[bytes]:
-    """Everybody's metrics, with `service` and `instance` labels; `?scope=self`: only this process's own."""
+    """Metrics of all instances, with `service` and `instance` labels; `?scope=self`: of this process alone."""
     service: TelemetryService = state.telemetry
     if not service.settings.metrics_enabled:
         text = b"metrics are switched off (METRICS_ENABLED=false)\n"
         return Response(text, status_code=404, media_type="text/plain")
-    asked = request.query_params.get("scope", "fleet")
-    if asked not in ("fleet", "self"):
-        text = f"scope: got {shorten(asked)}, expected fleet or self\n".encode()
+    scope = request.query_params.get("scope", "fleet")
+    if scope not in ("fleet", "self"):
+        text = f"scope: got {shorten(scope)}, expected fleet or self\n".encode()
         return Response(text, status_code=400, media_type="text/plain")
-    body = service.own_exposition() if asked == "self" else await service.fleet_exposition()
+    body = service.own_exposition() if scope == "self" else await service.fleet_exposition()
     return Response(body, media_type=_EXPOSITION, headers={"cache-control": "no-store"})
 
 
 @get("/api/fleet", tags=["fleet"], summary="The whole fleet")
 async def fleet(state: State) -> Response[FleetReport]:
-    """Every instance with its listeners, streams, render headroom, tiers, jitter and memory, and the sums.
+    """Listeners, streams, render headroom, tiers, jitter and memory of each instance, and the totals.
 
-    An instance that has been silent for 15 s is listed with `up: false` and its last figures, for ten minutes.
+    A silent instance is listed with `up: false` and its last figures for ten minutes; silence shows within 15 s.
     """
     service: TelemetryService = state.telemetry
     return Response(await service.fleet_report(), headers=_NOT_STORED)
@@ -134,18 +135,18 @@ async def fleet(state: State) -> Response[FleetReport]:
     "/api/autoscale",
     tags=["scaling"],
     summary="Demand, for an autoscaler",
-    responses={503: ResponseSpec(data_container=dict[str, Any], description="Demand cannot be told.")},
+    responses={503: ResponseSpec(data_container=dict[str, Any], description="Demand cannot be measured.")},
 )
 async def autoscale(
     state: State,
     assumed_streams: Annotated[
         float,
-        Parameter(gt=0, le=1e6, description="Streams that a renderer is taken for while none has measured itself."),
+        Parameter(gt=0, le=1e6, description="Capacity of a renderer in streams, until one has measured its own."),
     ] = ASSUMED_STREAMS_PER_WORKER,
 ) -> Response[AutoscaleReport]:
-    """Listeners of the edges, and rendering in units of a whole renderer; for KEDA's metrics-api scaler.
+    """Listeners of the edges, and the load of the renderers in units of a renderer; for KEDA's metrics-api scaler.
 
-    503 while demand cannot be told: what cannot be measured must not look as if nobody listened.
+    Answers 503 if demand cannot be measured: unknown demand must not look like no demand.
     """
     service: TelemetryService = state.telemetry
     try:
@@ -155,16 +156,16 @@ async def autoscale(
     return Response(report, headers=_NOT_STORED)
 
 
-@get("/api/history", tags=["fleet"], summary="The last half an hour", sync_to_thread=False)
+@get("/api/history", tags=["fleet"], summary="The last half hour", sync_to_thread=False)
 def history(state: State) -> Response[HistoryReport]:
     """The fleet every five seconds, and each process's memory every thirty."""
     service: TelemetryService = state.telemetry
     return Response(service.history(), headers=_NOT_STORED)
 
 
-@get("/api/alerts", tags=["fleet"], summary="What is wrong", sync_to_thread=False)
+@get("/api/alerts", tags=["fleet"], summary="Alerts", sync_to_thread=False)
 def alerts(state: State) -> Response[AlertsReport]:
-    """Alerts as Prometheus judges them (`AURALIS_PROMETHEUS_URL`), else as telemetry does itself."""
+    """Alerts, judged by Prometheus if `AURALIS_PROMETHEUS_URL` is set, otherwise by telemetry."""
     service: TelemetryService = state.telemetry
     return Response(service.alerts(), headers=_NOT_STORED)
 
@@ -173,7 +174,7 @@ def alerts(state: State) -> Response[AlertsReport]:
 def events(state: State) -> ServerSentEvent:
     """Server-sent events, one every two to five seconds: `{"fleet": ..., "point": ..., "alerts": ...}`.
 
-    `fleet` is what /api/fleet gives, `point` the newest of /api/history, `alerts` what /api/alerts gives.
+    `fleet` is the answer of /api/fleet, `point` the newest point of /api/history, `alerts` the answer of /api/alerts.
     """
     service: TelemetryService = state.telemetry
     try:

@@ -1,4 +1,4 @@
-"""What the dashboard is told as it happens: one text for everybody who watches. No I/O of its own."""
+"""Live events: the newest text for all viewers of the dashboard (shell: it waits with asyncio)."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ from contextlib import contextmanager
 from typing import Final
 
 MAX_VIEWERS: Final = 100
-"""Pages that may watch at once; overflow: further ones are refused with 503."""
+"""Viewers at a time; overflow: further ones are refused with 503."""
 
 
 class TooManyViewersError(Exception):
-    """Everybody who may watch does."""
+    """There are `MAX_VIEWERS` viewers already."""
 
 
 class Feed:
-    """The newest text, for any number of readers of any speed: a slow one misses texts, and never holds one up."""
+    """The newest text for readers of any speed: a slow one misses texts and delays no other.
+
+    Attributes:
+        viewers: viewers at present.
+    """
 
     def __init__(self) -> None:
         self._text = ""
@@ -26,7 +30,7 @@ class Feed:
         self.viewers = 0
 
     def publish(self, text: str) -> None:
-        """Tell everybody."""
+        """Replace the text, and wake all readers."""
         self._text = text
         self._version += 1
         changed, self._changed = self._changed, asyncio.Event()
@@ -38,8 +42,8 @@ class Feed:
         self._changed.set()
 
     @contextmanager
-    def place(self) -> Iterator[None]:
-        """A viewer's place, for as long as the context lasts; whether it may watch is said by `watch`."""
+    def viewer(self) -> Iterator[None]:
+        """Count a viewer for the time of a `with` block; `watch` refuses it if there are too many."""
         self.viewers += 1
         try:
             yield
@@ -47,13 +51,13 @@ class Feed:
             self.viewers -= 1
 
     def watch(self) -> AsyncIterator[str]:
-        """The newest text at once, where there is one, and then each that comes; for who has a `place`.
+        """Yield the newest text, if there is one, and then later ones; to be called inside `viewer`.
 
         Raises:
-            TooManyViewersError: at once.
+            TooManyViewersError: there are more than `MAX_VIEWERS`; raised by the call, not by the iterator.
         """
         if self.viewers > MAX_VIEWERS:
-            raise TooManyViewersError(f"{MAX_VIEWERS} pages watch already; close one")
+            raise TooManyViewersError(f"{MAX_VIEWERS} viewers watch already; close one")
         return self._watch()
 
     async def _watch(self) -> AsyncIterator[str]:

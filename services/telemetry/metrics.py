@@ -1,4 +1,4 @@
-"""What telemetry measures of its own work (shell: Prometheus)."""
+"""Telemetry's metrics of its own work (shell: prometheus_client)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Final
 from prometheus_client import Counter, Gauge, Histogram
 
 from services.runtime.metrics import PrometheusMetrics
-from services.telemetry.fleet.fleet import Taken
+from services.telemetry.fleet.fleet import AnswerResult
 
 PATCH_RESULTS: Final = ("done", "gone", "refused", "failed")
+"""Results of patching a pod; "gone": the pod does not exist any more."""
 _GATHER_BUCKETS_S: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 
 
@@ -59,5 +60,5 @@ class TelemetryMetrics:
         )
         for result in PATCH_RESULTS:
             self.patches.labels(result=result)
-        for result in Taken:
+        for result in AnswerResult:
             self.answers.labels(result=str(result))

@@ -1,9 +1,10 @@
-"""Asking the fleet over the bus (shell)."""
+"""Asks all instances for their metrics over the bus (shell)."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import Callable
 from typing import Final
@@ -12,35 +13,38 @@ from services.contract import subjects
 from services.contract.errors import ContractError
 from services.contract.scrape import ScrapeAnswer
 from services.runtime.bus import Bus, BusError
-from services.runtime.observability.logging import RepeatLimiter, get_logger
-from services.telemetry.fleet.fleet import Fleet, Taken
-from services.telemetry.keep_on import keep_on
+from services.runtime.observability.logging import get_logger
+from services.runtime.observability.rate_limited_log import RateLimitedLog
+from services.telemetry.fleet.fleet import AnswerResult, Fleet
 from services.telemetry.metrics import TelemetryMetrics
+from services.telemetry.periodic import run_periodically
 
 _log = get_logger(__name__)
 
 WAIT_S: Final = 1.0
-"""No answer is waited for longer."""
+"""How long a scrape waits for answers."""
 NEWCOMERS_S: Final = 0.05
-"""When all who are known have answered, those who are not are waited for so long."""
+"""How long a scrape waits for unknown instances after all known ones have answered."""
 FRESH_S: Final = 1.0
-"""Within it a second question is answered from the first one's answers: many scrapers cost as much as one."""
+"""A scrape within this time after another uses its answers: many scrapers cost as much as one."""
 EVERY_S: Final = 5.0
-"""Asked so often even when nobody wants to know: a silent instance is shown within 15 s."""
+"""Time between two scrapes, even without any reader: a silent instance shows within 15 s."""
+LOGGED_EVERY_S: Final = 60.0
+"""Time between two log lines of the same fault."""
 
 
 class Scraper:
     """Keeps a `Fleet` up to date.
 
     Args:
-        bus: may be away; then nothing is asked.
-        fleet: is told of every answer.
-        metrics: counts answers.
-        own: this process's own answer, taken without the bus.
+        bus: may be disconnected; then only this process's own answer is recorded.
+        fleet: records the answers.
+        metrics: counts the answers.
+        own: gives this process's own answer, which does not take the bus.
         clock: monotonic seconds.
 
     Attributes:
-        asked_s: when everybody was asked last, in seconds of `clock`.
+        scraped_s: end of the last scrape, in seconds of `clock`.
     """
 
     def __init__(
@@ -57,40 +61,45 @@ class Scraper:
         self._metrics = metrics
         self._own = own
         self._clock = clock
-        self._asking = asyncio.Lock()
-        self.asked_s = -1e9
-        self._complaints = RepeatLimiter(60.0)
+        self._scraping = asyncio.Lock()
+        self.scraped_s = -math.inf
+        self._rare = RateLimitedLog(_log, LOGGED_EVERY_S)
 
     async def refresh(self, *, max_age_s: float = FRESH_S) -> None:
-        """Ask everybody, unless somebody asked within `max_age_s`; callers at the same time share one question."""
-        async with self._asking:
-            if self._clock() - self.asked_s < max_age_s:
+        """Scrape, unless the last scrape is younger than `max_age_s`; concurrent callers share one scrape."""
+        async with self._scraping:
+            if self._clock() - self.scraped_s < max_age_s:
                 return
-            await self._ask()
-            self.asked_s = self._clock()
+            await self._scrape()
+            self.scraped_s = self._clock()
 
     async def run(
         self, *, every_s: Callable[[], float] = lambda: EVERY_S, then: Callable[[], None] = lambda: None
     ) -> None:
-        """Ask for ever, every five seconds if nothing else is said; `then` is called after each round."""
+        """Scrape for ever.
 
-        async def ask() -> None:
+        Args:
+            every_s: gives the seconds between two scrapes.
+            then: called after each scrape.
+        """
+
+        async def scrape() -> None:
             await self.refresh(max_age_s=every_s() / 2)
             then()
 
-        await keep_on("scrape", ask, every_s)
+        await run_periodically("scrape", scrape, every_s)
 
-    async def _ask(self) -> None:
-        asked_s = self._clock()
+    async def _scrape(self) -> None:
+        began_s = self._clock()
         answer = self._own()
         own = (answer.service, answer.instance)
-        self._fleet.record(answer, asked_s=asked_s, now_s=asked_s)
-        expected = self._fleet.known(asked_s) - {own}
+        self._fleet.record(answer, asked_s=began_s, now_s=began_s)
+        expected = self._fleet.known(began_s) - {own}
         answered: set[tuple[str, str]] = set()
         if self._bus.connected:
-            everybody = asyncio.Event()
-            collecting = asyncio.create_task(self._collect(asked_s, own, answered, expected, everybody))
-            waiting = asyncio.create_task(everybody.wait())
+            complete = asyncio.Event()
+            collecting = asyncio.create_task(self._collect(began_s, own, answered, expected, complete))
+            waiting = asyncio.create_task(complete.wait())
             try:
                 done, _ = await asyncio.wait({collecting, waiting}, return_when=asyncio.FIRST_COMPLETED)
                 if collecting not in done:
@@ -102,7 +111,7 @@ class Scraper:
                     await collecting
         now_s = self._clock()
         self._metrics.missing.inc(len(expected - answered))
-        self._metrics.gather_seconds.observe(now_s - asked_s)
+        self._metrics.gather_seconds.observe(now_s - began_s)
         forgotten = self._fleet.forgotten
         self._fleet.forget(now_s)
         self._metrics.forgotten.inc(self._fleet.forgotten - forgotten)
@@ -111,40 +120,36 @@ class Scraper:
 
     async def _collect(
         self,
-        asked_s: float,
+        began_s: float,
         own: tuple[str, str],
         answered: set[tuple[str, str]],
         expected: frozenset[tuple[str, str]],
-        everybody: asyncio.Event,
+        complete: asyncio.Event,
     ) -> None:
+        """Record answers; sets `complete` when all expected instances have answered."""
         try:
             async for message in self._bus.gather(subjects.SCRAPE, b"", wait_s=WAIT_S):
-                self._take(message.data, asked_s, own, answered)
+                self._record(message.data, began_s, own, answered)
                 if expected and expected <= answered:
-                    everybody.set()
+                    complete.set()
         except BusError as error:
-            self._complain("fleet not asked", str(error))
+            self._rare.warning("scrape failed", detail=str(error))
 
-    def _take(self, data: bytes, asked_s: float, own: tuple[str, str], answered: set[tuple[str, str]]) -> None:
+    def _record(self, data: bytes, began_s: float, own: tuple[str, str], answered: set[tuple[str, str]]) -> None:
         try:
             answer = ScrapeAnswer.decode(data)
         except ContractError as error:
-            self._metrics.answers.labels(result=str(Taken.MALFORMED)).inc()
-            self._complain("scrape answer skipped", str(error))
+            self._metrics.answers.labels(result=str(AnswerResult.MALFORMED)).inc()
+            self._rare.warning("scrape answer skipped", detail=str(error))
             return
         key = (answer.service, answer.instance)
         if key == own:
-            return  # over the bus too; it was taken without it
+            return  # recorded already, without the bus
         if key in answered:
-            taken = Taken.REPEATED
+            result = AnswerResult.REPEATED
         else:
-            taken = self._fleet.record(answer, asked_s=asked_s, now_s=self._clock())
+            result = self._fleet.record(answer, asked_s=began_s, now_s=self._clock())
             answered.add(key)
-        self._metrics.answers.labels(result=str(taken)).inc()
-        if taken in (Taken.MALFORMED, Taken.REFUSED):
-            self._complain("scrape answer skipped", f"{answer.service} {answer.instance}: {taken}")
-
-    def _complain(self, event: str, detail: str) -> None:
-        held_back = self._complaints.admit(event)
-        if held_back is not None:
-            _log.warning(event, detail=detail, repeats=held_back)
+        self._metrics.answers.labels(result=str(result)).inc()
+        if result in (AnswerResult.MALFORMED, AnswerResult.REFUSED):
+            self._rare.warning("scrape answer skipped", detail=f"{answer.service} {answer.instance}: {result}")

@@ -1,4 +1,4 @@
-"""A whole telemetry process (shell): the service and its HTTP port, started and stopped in order."""
+"""A telemetry process (shell): the service and its HTTP port, started and stopped in order."""
 
 from __future__ import annotations
 

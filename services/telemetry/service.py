@@ -1,4 +1,4 @@
-"""Telemetry as a whole (shell): its parts, put together from the settings, started and stopped in order."""
+"""The telemetry service (shell): its parts, made from the settings, started and stopped in order."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from services.runtime.settings import Settings
 from services.telemetry.alerting.alerts import Alerts, AlertsReport
 from services.telemetry.events import Feed
 from services.telemetry.fleet.fleet import Fleet
-from services.telemetry.fleet.fleet_history import History, HistoryReport, point
+from services.telemetry.fleet.fleet_history import FleetHistory, HistoryReport, point
 from services.telemetry.fleet.report import RECENT_S, FleetReport
 from services.telemetry.metrics import TelemetryMetrics
 from services.telemetry.scaling.autoscale import AutoscaleReport, autoscale_report
-from services.telemetry.scaling.kube import CostKeeper, pods_here
+from services.telemetry.scaling.kube import CostKeeper, own_namespace
 from services.telemetry.scrape import EVERY_S, Scraper
 
 if TYPE_CHECKING:
@@ -28,21 +28,23 @@ if TYPE_CHECKING:
 
 SERVICE: Final = "telemetry"
 _WATCHED_EVERY_S: Final = 2.0
-"""The fleet is asked so often while somebody watches the dashboard …"""
+"""Time between two scrapes while the dashboard has viewers …"""
 _WATCHED_INSTANCES: Final = 50
-"""… unless it has more instances than these."""
+"""… and the fleet has at most this many instances."""
 
 
 class TelemetryService:
-    """Everything that a telemetry process runs, its port apart.
+    """A telemetry process without its port.
 
     Args:
         settings: from the environment.
-        bus: None: NATS, as the settings say.
+        bus: None: NATS, by the settings.
 
     Attributes:
-        health: ready when the bus is connected and nobody has asked for a drain.
+        settings: see above.
         instance: its name in the fleet.
+        health: ready while the bus is connected and no drain was requested.
+        feed: events for the dashboard.
     """
 
     def __init__(self, settings: Settings, *, bus: Bus | None = None) -> None:
@@ -53,7 +55,7 @@ class TelemetryService:
         self._bus = self._process.bus
         self._clock = self._process.clock
         self._fleet = Fleet()
-        self._history = History()
+        self._history = FleetHistory()
         self._alerts = Alerts()
         self._prometheus = _prometheus(settings)
         self.feed = Feed()
@@ -65,17 +67,17 @@ class TelemetryService:
             metrics=self._telemetry_metrics,
             own=lambda: ScrapeAnswer(SERVICE, self.instance, self.own_exposition()),
         )
-        # (when everybody was asked, what was made of it): of a large fleet that is a fifth of a second's work.
+        # (time of the scrape, its merged exposition): merging a large fleet takes a fifth of a second.
         self._merged = (0.0, b"")
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Start asking; the bus is connected to in the background, so that a missing one holds nothing up."""
+        """Start scraping; the bus connects in the background, so that a missing bus delays nothing."""
         await self._process.start()
         # In a thread: inside a cluster it imports a large client.
-        pods = await asyncio.to_thread(pods_here)
+        pods = await asyncio.to_thread(own_namespace)
         self._process.connect()
-        self._tasks = [asyncio.create_task(self._scraper.run(every_s=self._every_s, then=self._look), name="scrape")]
+        self._tasks = [asyncio.create_task(self._scraper.run(every_s=self._every_s, then=self._publish), name="scrape")]
         if pods is not None:
             keeper = CostKeeper(pods, self._listeners_by_pod, metrics=self._telemetry_metrics)
             self._tasks.append(asyncio.create_task(keeper.run(), name="deletion-costs"))
@@ -84,7 +86,7 @@ class TelemetryService:
         self._process.settle()
 
     async def stop(self) -> None:
-        """Stop asking and hang up; idempotent."""
+        """Stop scraping and close the bus; idempotent."""
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()
@@ -95,49 +97,52 @@ class TelemetryService:
         await self._process.stop()
 
     async def drain(self) -> None:
-        """Not ready any more. Nobody's music depends on this service, so there is nothing to wait for."""
+        """Stop being ready. No music depends on this service, so there is nothing to wait for."""
         self.health.set("accepting", ok=False, detail="draining")
         self.feed.close()
 
     def own_exposition(self) -> bytes:
-        """This process's own metrics."""
+        """Metrics of this process alone."""
         return self._process.exposition()
 
     async def fleet_exposition(self) -> bytes:
-        """Everybody's metrics, at most a second old."""
+        """Metrics of all instances, at most a second old."""
         await self._scraper.refresh()
-        asked_s, body = self._merged
-        if asked_s != self._scraper.asked_s:
-            asked_s, body = self._merged = (self._scraper.asked_s, self._fleet.merged(time.monotonic()))
+        scraped_s, body = self._merged
+        if scraped_s != self._scraper.scraped_s:
+            scraped_s, body = self._merged = (self._scraper.scraped_s, self._fleet.merged(time.monotonic()))
         return body
 
     async def fleet_report(self) -> FleetReport:
-        """Everybody's state, at most a second old."""
+        """State of all instances, at most a second old."""
         await self._scraper.refresh()
         return self._report()
 
     async def autoscale(self, assumed_streams_per_worker: float) -> AutoscaleReport:
         """The demand on the fleet, at most a second old.
 
+        Args:
+            assumed_streams_per_worker: capacity of a renderer until one has measured its own.
+
         Raises:
-            UnmeasuredError: it cannot be told.
+            UnmeasuredError: it cannot be measured.
         """
         await self._scraper.refresh()
         return autoscale_report(self._report(), assumed_streams_per_worker=assumed_streams_per_worker)
 
     def history(self) -> HistoryReport:
-        """The last half an hour."""
+        """The last half hour."""
         return self._history.report()
 
     def alerts(self) -> AlertsReport:
-        """Prometheus' alerts where one is configured, else telemetry's own."""
+        """Alerts of the configured Prometheus; without one, telemetry's own."""
         return self._alerts.report() if self._prometheus is None else self._prometheus.report()
 
     def _report(self) -> FleetReport:
         return self._fleet.report(time.monotonic(), generated_at=self._clock.now(), bus_connected=self._bus.connected)
 
     def _listeners_by_pod(self) -> dict[str, int]:
-        """Of all edges that are up; an instance has its pod's name."""
+        """Listeners of each edge that is up; an instance has the name of its pod."""
         report = self._report()
         return {row.instance: row.listeners or 0 for row in report.instances if row.service == "edge" and row.up}
 
@@ -145,18 +150,18 @@ class TelemetryService:
         few = len(self._fleet.known(time.monotonic())) <= _WATCHED_INSTANCES
         return _WATCHED_EVERY_S if few and self.feed.viewers else EVERY_S
 
-    def _look(self) -> None:
-        """After each round: judge what has come, and tell who watches."""
+    def _publish(self) -> None:
+        """After each scrape: judge the alerts, and send an event to the viewers."""
         report = self._report()
         self._history.add(report)
         self._alerts.judge(report, self._fleet.jitter(time.monotonic(), RECENT_S))
-        told = {"fleet": report, "point": point(report), "alerts": self.alerts()}
-        self.feed.publish(encode_json(told).decode())
+        event = {"fleet": report, "point": point(report), "alerts": self.alerts()}
+        self.feed.publish(encode_json(event).decode())
 
 
 def _prometheus(settings: Settings) -> PrometheusAlerts | None:
     if not settings.prometheus_url:
         return None
-    from services.telemetry.alerting.prometheus import PrometheusAlerts  # noqa: PLC0415 - httpx is for those who ask for it
+    from services.telemetry.alerting.prometheus import PrometheusAlerts  # noqa: PLC0415 - httpx is needed only here
 
     return PrometheusAlerts(settings.prometheus_url)

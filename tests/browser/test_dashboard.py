@@ -188,7 +188,7 @@ async def test_an_instance_that_falls_silent_is_marked(monkeypatch: pytest.Monke
 async def test_without_the_bus_and_without_telemetry_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     async with watched(monkeypatch) as fleet_, opened(fleet_.url) as (page, _):
         fleet_.broker.go_away()
-        await until(page, "document.querySelector('#state').textContent.includes('does not reach the bus')")
+        await until(page, "document.querySelector('#state').textContent.includes('disconnected from the bus')")
         await fleet_.service.drain()
         await until(page, "document.querySelector('#state').textContent.includes('lost')")
 

@@ -1,4 +1,4 @@
-"""Fleets for tests: rows as an instance would give them."""
+"""Fleets for tests: rows of healthy instances, with changes."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Any
 
 from services.telemetry.fleet.report import FleetReport, InstanceReport, MemoryReport, fleet_totals
 
-JITTER_WELL = {20.0: 1000.0, 50.0: 1000.0, float("inf"): 1000.0}
+GOOD_JITTER = {20.0: 1000.0, 50.0: 1000.0, float("inf"): 1000.0}
 
 
 def edge(name: str = "e1", **fields: Any) -> InstanceReport:
-    """An edge that is well."""
+    """A healthy edge."""
     usual = {
         "up": True, "silent_s": 1.0, "listeners": 100, "listeners_limit": 5000, "websocket_connections": 90,
         "streams": 5, "demanded_streams": 5, "degraded_streams": 0, "jitter_p99_ms": 12.0, "underruns_5m": 0,
@@ -22,7 +22,7 @@ def edge(name: str = "e1", **fields: Any) -> InstanceReport:
 
 
 def renderer(name: str = "s1", **fields: Any) -> InstanceReport:
-    """A renderer that is well."""
+    """A healthy renderer."""
     usual = {
         "up": True, "silent_s": 1.0, "capacity_streams": 50.0, "rendered_streams": 5.0, "render_p99_ms": 60.0,
         "out_of_memory_10m": 0, "memory_mb": 900.0, "bus_connected": True, "bus_reconnects_10m": 0,
@@ -35,4 +35,4 @@ def memory(*, leak: bool = False, gpu_mb: float = 0.0) -> MemoryReport:
 
 
 def fleet(*rows: InstanceReport, at: float = 1000.0, bus: bool = True) -> FleetReport:
-    return FleetReport(at, bus, fleet_totals(rows, JITTER_WELL), list(rows))
+    return FleetReport(at, bus, fleet_totals(rows, GOOD_JITTER), list(rows))

@@ -15,11 +15,12 @@ from services.runtime.http.server import EmbeddedServer, bind_socket
 from services.runtime.metrics import PrometheusMetrics
 from services.runtime.process.scrape_answers import answer_scrapes
 from services.runtime.settings import Settings
-from services.telemetry import app, scrape
+from services.telemetry import app, events, scrape
 from services.telemetry.app import create_app
 from services.telemetry.fleet.fleet import Fleet
 from services.telemetry.scrape import Scraper
 from services.telemetry.service import TelemetryService
+from tests.support.waiting import until
 
 SETTINGS = Settings(instance="t1")
 
@@ -35,7 +36,7 @@ async def telemetry(
 ) -> AsyncIterator[tuple[httpx.AsyncClient, TelemetryService]]:
     service = TelemetryService(settings, bus=MemoryBus(broker or MemoryBroker()))
     await service.start()
-    # The bus is connected to in the background.
+    # The bus connects in the background.
     await asyncio.sleep(0)
     transport = httpx.ASGITransport(create_app(service))
     try:
@@ -54,7 +55,7 @@ async def instance(broker: MemoryBroker, service: str, name: str) -> PrometheusM
     return metrics
 
 
-async def test_the_fleets_metrics_are_of_everybody_with_labels() -> None:
+async def test_metrics_are_those_of_all_instances_with_labels() -> None:
     broker = MemoryBroker()
     renderer = await instance(broker, "synthesis", "s1")
     renderer.synthesis_latency_seconds.observe(0.05)
@@ -80,18 +81,18 @@ async def test_the_fleets_metrics_are_of_everybody_with_labels() -> None:
     assert not any("exported_service" in each.labels for each in builds)
 
 
-async def test_its_own_metrics_are_asked_for_by_scope() -> None:
+async def test_scope_self_gives_telemetrys_own_metrics() -> None:
     broker = MemoryBroker()
     await instance(broker, "edge", "e1")
     async with telemetry(broker) as (http, _):
         response = await http.get("/metrics", params={"scope": "self"})
-        wrong = await http.get("/metrics", params={"scope": "everybody"})
+        wrong = await http.get("/metrics", params={"scope": "all"})
     assert "auralis_gather_seconds" in response.text
     assert "instance=" not in response.text
     assert wrong.status_code == 400
 
 
-async def test_many_who_ask_for_the_fleets_metrics_at_once_cost_one_merge(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_requests_within_a_second_share_one_merge(monkeypatch: pytest.MonkeyPatch) -> None:
     merges = 0
     merged = Fleet.merged
 
@@ -119,7 +120,7 @@ async def test_metrics_can_be_switched_off() -> None:
     assert fleet.status_code == 200
 
 
-async def test_the_fleet_is_told_as_json_whose_schema_is_documented() -> None:
+async def test_the_fleet_is_json_with_a_documented_schema() -> None:
     broker = MemoryBroker()
     await instance(broker, "edge", "e1")
     async with telemetry(broker) as (http, _):
@@ -136,11 +137,9 @@ async def test_the_fleet_is_told_as_json_whose_schema_is_documented() -> None:
     assert set(documented[row]["properties"]) == set(fleet["instances"][0])
 
 
-async def test_everything_that_is_told_is_documented() -> None:
+async def test_every_answer_has_a_documented_schema() -> None:
     async with telemetry() as (http, service):
-        # After the first round.
-        while not service.history().points:
-            await asyncio.sleep(0.01)
+        await until(lambda: service.history().points)
         schema = (await http.get("/api/schema/openapi.json")).json()
         for path in ("/api/fleet", "/api/history", "/api/alerts"):
             answer = await http.get(path)
@@ -151,36 +150,39 @@ async def test_everything_that_is_told_is_documented() -> None:
         assert "503" in schema["paths"]["/api/autoscale"]["get"]["responses"]
 
 
-async def test_an_autoscaler_is_told_the_demand_or_that_it_cannot_be_told() -> None:
+async def test_an_autoscaler_gets_the_demand_or_503_while_it_is_unknown() -> None:
     broker = MemoryBroker()
     async with telemetry(broker) as (http, _):
-        nobody = await http.get("/api/autoscale")
-        assert nobody.status_code == 503
-        assert "no edge answers" in nobody.text
+        unknown = await http.get("/api/autoscale")
+        assert unknown.status_code == 503
+        assert "no edge answers" in unknown.text
         edge = EdgeMetrics(await instance(broker, "edge", "e1"))
         edge.listeners.set(70)
         edge.demand.set(30)
-        async with asyncio.timeout(10):
-            while (found := await http.get("/api/autoscale?assumed_streams=20")).status_code != 200:
-                await asyncio.sleep(0.2)
+
+        async def demand() -> httpx.Response | None:
+            answer = await http.get("/api/autoscale?assumed_streams=20")
+            return answer if answer.status_code == 200 else None
+
+        found = await until(demand, 10, every_s=0.1)
         assert found.json()["edge"]["listeners"] == 70
         assert found.json()["synthesis"]["load_workers"] == 1.5
         assert (await http.get("/api/autoscale?assumed_streams=0")).status_code == 400
 
 
-async def test_who_watches_is_told_the_fleet_as_events_until_a_drain(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_viewer_gets_the_fleet_as_events_until_a_drain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.telemetry.service.EVERY_S", 0.05)
     monkeypatch.setattr("services.telemetry.service._WATCHED_EVERY_S", 0.05)
     broker = MemoryBroker()
     await instance(broker, "edge", "e1")
-    # httpx's own transport gathers a whole answer first: events need a real connection.
+    # httpx's ASGI transport collects the whole answer first: events need a real connection.
     bound = bind_socket("127.0.0.1", 0)
     service = TelemetryService(SETTINGS, bus=MemoryBus(broker))
     server = EmbeddedServer(create_app(service), bound, lifespan="off")
     await service.start()
     await server.start()
     try:
-        events = []
+        received = []
         async with (
             asyncio.timeout(20),
             httpx.AsyncClient() as http,
@@ -189,43 +191,56 @@ async def test_who_watches_is_told_the_fleet_as_events_until_a_drain(monkeypatch
             assert answer.headers["content-type"].startswith("text/event-stream")
             async for line in answer.aiter_lines():
                 if line.startswith("data:"):
-                    events.append(json.loads(line.removeprefix("data:")))
-                if len(events) == 3:
+                    received.append(json.loads(line.removeprefix("data:")))
+                if len(received) == 3:
                     assert service.feed.viewers == 1
                     await service.drain()
-        assert set(events[-1]) == {"fleet", "point", "alerts"}
-        assert events[-1]["fleet"]["totals"]["instances_up"] == 2
+        assert set(received[-1]) == {"fleet", "point", "alerts"}
+        assert received[-1]["fleet"]["totals"]["instances_up"] == 2
         assert service.feed.viewers == 0
     finally:
         await server.stop()
         await service.stop()
 
 
-async def test_a_page_that_reads_no_events_loses_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_viewer_that_reads_no_events_is_disconnected_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(app, "STALLED_S", 0.2)
     service = TelemetryService(SETTINGS, bus=MemoryBus(MemoryBroker()))
     server = EmbeddedServer(create_app(service), bind_socket("127.0.0.1", 0), lifespan="off")
     await server.start()
-    # Takes what one event needs and no more.
+    # The viewer's socket holds a part of one event.
     with socket.socket() as page:
         page.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         page.connect(("127.0.0.1", server.port))
         page.sendall(b"GET /api/events HTTP/1.1\r\nHost: telemetry\r\n\r\n")
         try:
-            async with asyncio.timeout(20):
-                while service.feed.viewers != 1:
-                    await asyncio.sleep(0.01)
-                while service.feed.viewers:
-                    service.feed.publish("x" * 500_000)
-                    await asyncio.sleep(0.01)
+
+            def publish_to_viewer() -> bool:
+                service.feed.publish("x" * 500_000)
+                return service.feed.viewers == 0
+
+            await until(lambda: service.feed.viewers == 1, 20)
+            await until(publish_to_viewer, 20)
         finally:
             service.feed.close()
             page.close()
             await server.stop()
             await service.stop()
+    assert [record for record in caplog.records if record.exc_info] == []
 
 
-async def test_a_page_that_is_closed_gives_its_place_back() -> None:
+async def test_one_viewer_too_many_is_refused_with_503(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "MAX_VIEWERS", 0)
+    async with telemetry() as (http, service):
+        answer = await http.get("/api/events")
+        assert answer.status_code == 503
+        assert "0 viewers watch already" in answer.text
+        assert service.feed.viewers == 0
+
+
+async def test_a_page_that_is_closed_is_no_viewer_any_more() -> None:
     service = TelemetryService(SETTINGS, bus=MemoryBus(MemoryBroker()))
     server = EmbeddedServer(create_app(service), bind_socket("127.0.0.1", 0), lifespan="off")
     await server.start()
@@ -233,14 +248,13 @@ async def test_a_page_that_is_closed_gives_its_place_back() -> None:
         async with asyncio.timeout(20), httpx.AsyncClient() as http:
             async with http.stream("GET", f"http://127.0.0.1:{server.port}/api/events"):
                 assert service.feed.viewers == 1
-            while service.feed.viewers:
-                await asyncio.sleep(0.01)
+            await until(lambda: service.feed.viewers == 0)
     finally:
         await server.stop()
         await service.stop()
 
 
-async def test_without_a_bus_it_answers_and_says_that_it_is_not_ready() -> None:
+async def test_without_a_bus_telemetry_answers_and_is_not_ready() -> None:
     broker = MemoryBroker()
     broker.go_away()
     async with telemetry(broker) as (http, _):
@@ -255,7 +269,7 @@ async def test_without_a_bus_it_answers_and_says_that_it_is_not_ready() -> None:
     assert [row["instance"] for row in fleet["instances"]] == ["t1"]
 
 
-async def test_a_drain_makes_it_not_ready_and_can_be_asked_for_twice() -> None:
+async def test_a_drain_ends_readiness_and_may_be_repeated() -> None:
     async with telemetry() as (http, service):
         service.health.set("bus", ok=True)
         assert (await http.get("/readyz")).status_code == 200
@@ -264,7 +278,7 @@ async def test_a_drain_makes_it_not_ready_and_can_be_asked_for_twice() -> None:
         assert (await http.get("/readyz")).json()["failing"] == ["accepting"]
 
 
-async def test_the_status_page_needs_nothing_from_elsewhere() -> None:
+async def test_the_dashboard_loads_nothing_from_other_origins() -> None:
     async with telemetry() as (http, _):
         page = await http.get("/")
         assert page.headers["content-type"] == "text/html; charset=utf-8"

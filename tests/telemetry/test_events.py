@@ -5,7 +5,7 @@ import pytest
 from services.telemetry.events import MAX_VIEWERS, Feed, TooManyViewersError
 
 
-async def test_everybody_hears_the_newest_text_at_once_and_each_that_comes() -> None:
+async def test_a_reader_gets_the_newest_text_at_once_and_then_each_later_one() -> None:
     feed = Feed()
     feed.publish("one")
     watching = feed.watch()
@@ -16,7 +16,7 @@ async def test_everybody_hears_the_newest_text_at_once_and_each_that_comes() -> 
     assert await waiting == "two"
 
 
-async def test_a_slow_reader_misses_texts_and_holds_nobody_up() -> None:
+async def test_a_slow_reader_misses_texts() -> None:
     feed = Feed()
     watching = feed.watch()
     feed.publish("one")
@@ -38,11 +38,11 @@ async def test_closing_ends_every_reader() -> None:
     assert feed.viewers == 0
 
 
-async def test_more_viewers_than_may_watch_are_refused() -> None:
+async def test_too_many_viewers_are_refused() -> None:
     feed = Feed()
     readers = [asyncio.create_task(_read(feed)) for _ in range(MAX_VIEWERS)]
     await asyncio.sleep(0)
-    with pytest.raises(TooManyViewersError), feed.place():
+    with pytest.raises(TooManyViewersError), feed.viewer():
         feed.watch()
     assert feed.viewers == MAX_VIEWERS
     feed.close()
@@ -50,5 +50,5 @@ async def test_more_viewers_than_may_watch_are_refused() -> None:
 
 
 async def _read(feed: Feed) -> list[str]:
-    with feed.place():
+    with feed.viewer():
         return [text async for text in feed.watch()]

@@ -15,10 +15,11 @@ from services.telemetry.fleet.fleet import Fleet
 from services.telemetry.metrics import TelemetryMetrics
 from services.telemetry.scrape import Scraper
 from tests.support.metrics import sample_value
+from tests.support.waiting import until
 
 
 class Clock:
-    """Monotonic seconds that a test turns."""
+    """Monotonic seconds that a test sets."""
 
     def __init__(self) -> None:
         self.now_s = 1000.0
@@ -50,10 +51,10 @@ class Fixture:
         counting = MemoryBus(self.broker)
         await counting.connect()
 
-        def asked(_message: Message) -> None:
+        def count(_message: Message) -> None:
             self.questions += 1
 
-        await counting.subscribe(subjects.SCRAPE, asked)
+        await counting.subscribe(subjects.SCRAPE, count)
 
     async def add(self, instance: str, exposition: Callable[[], bytes] = lambda: b"x 1\n") -> MemoryBus:
         bus = MemoryBus(self.broker)
@@ -77,7 +78,7 @@ async def telemetry(monkeypatch: pytest.MonkeyPatch) -> Fixture:
     return fixture
 
 
-async def test_everybody_on_the_bus_is_found_and_itself(telemetry: Fixture) -> None:
+async def test_all_instances_on_the_bus_are_found_and_telemetry_itself(telemetry: Fixture) -> None:
     await telemetry.add("e1")
     await telemetry.add("e2")
     await telemetry.scraper.refresh()
@@ -86,7 +87,7 @@ async def test_everybody_on_the_bus_is_found_and_itself(telemetry: Fixture) -> N
     assert sample_value(telemetry.metrics.instances, fleet_service="edge", state="up") == 2
 
 
-async def test_many_scrapers_at_once_cost_one_question_and_so_does_a_second_of_them(telemetry: Fixture) -> None:
+async def test_concurrent_scrapers_share_one_scrape_and_so_do_all_within_a_second(telemetry: Fixture) -> None:
     await telemetry.add("e1")
     await asyncio.gather(*(telemetry.scraper.refresh() for _ in range(20)))
     telemetry.clock.now_s += 0.9
@@ -97,20 +98,20 @@ async def test_many_scrapers_at_once_cost_one_question_and_so_does_a_second_of_t
     assert telemetry.questions == 2
 
 
-async def test_when_all_who_are_known_have_answered_the_rest_of_the_wait_is_saved(
+async def test_a_scrape_ends_when_all_known_instances_have_answered(
     telemetry: Fixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await telemetry.add("e1")
     await telemetry.scraper.refresh()
     monkeypatch.setattr(scrape, "WAIT_S", 60.0)
     await asyncio.wait_for(telemetry.scraper.refresh(max_age_s=0), 10)
-    # A newcomer that answers as quickly is not missed.
+    # A new instance that answers as quickly is not missed.
     await telemetry.add("e2")
     await asyncio.wait_for(telemetry.scraper.refresh(max_age_s=0), 10)
     assert telemetry.names() == ["e1", "e2", "t1"]
 
 
-async def test_an_answer_that_does_not_come_in_time_is_counted_and_the_instance_is_silent_later(
+async def test_a_missing_answer_is_counted_and_the_instance_becomes_silent(
     telemetry: Fixture,
 ) -> None:
     bus = await telemetry.add("e1")
@@ -126,7 +127,7 @@ async def test_an_answer_that_does_not_come_in_time_is_counted_and_the_instance_
     assert sample_value(telemetry.metrics.instances, fleet_service="edge", state="silent") == 1
 
 
-async def test_an_instance_that_answers_twice_is_heard_once(telemetry: Fixture) -> None:
+async def test_the_second_answer_of_an_instance_is_counted_and_ignored(telemetry: Fixture) -> None:
     await telemetry.add("e1", lambda: b"x 1\n")
     await telemetry.add("e1", lambda: b"x 2\n")
     await telemetry.scraper.refresh()
@@ -134,7 +135,7 @@ async def test_an_instance_that_answers_twice_is_heard_once(telemetry: Fixture) 
     assert b" 1\n" in telemetry.fleet.merged(telemetry.clock.now_s)
 
 
-async def test_answers_that_cannot_be_read_are_counted_and_hide_nobody(telemetry: Fixture) -> None:
+async def test_malformed_answers_are_counted_and_hide_no_other_instance(telemetry: Fixture) -> None:
     bus = await telemetry.add("broken", lambda: b"this is no exposition\n")
 
     def answer(message: Message) -> None:
@@ -148,30 +149,30 @@ async def test_answers_that_cannot_be_read_are_counted_and_hide_nobody(telemetry
     assert telemetry.counted("malformed") == 2
 
 
-async def test_its_own_answer_over_the_bus_is_not_a_repeat(telemetry: Fixture) -> None:
+async def test_telemetrys_own_answer_over_the_bus_is_not_a_repeat(telemetry: Fixture) -> None:
     await answer_scrapes(telemetry.bus, service="telemetry", instance="t1", exposition=lambda: b"own 2\n")
     await telemetry.scraper.refresh()
     assert telemetry.counted("repeated") == 0
     assert b'own{service="telemetry",instance="t1"} 1' in telemetry.fleet.merged(telemetry.clock.now_s)
 
 
-async def test_without_a_bus_it_knows_itself_and_waits_for_nobody(telemetry: Fixture) -> None:
+async def test_without_a_bus_telemetry_knows_itself_and_waits_for_no_answer(telemetry: Fixture) -> None:
     telemetry.broker.go_away()
     await asyncio.wait_for(telemetry.scraper.refresh(), 5)
     assert telemetry.names() == ["t1"]
 
 
-async def test_it_asks_by_itself_so_that_silence_is_noticed(
-    telemetry: Fixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_scrapes_repeat_by_themselves(telemetry: Fixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scrape, "EVERY_S", 0.02)
     telemetry.clock.now_s = 0.0
     running = asyncio.create_task(telemetry.scraper.run())
+
+    def asked_three_times() -> bool:
+        telemetry.clock.now_s += 1.0
+        return telemetry.questions >= 3
+
     try:
-        async with asyncio.timeout(10):
-            while telemetry.questions < 3:
-                telemetry.clock.now_s += 1.0
-                await asyncio.sleep(0.01)
+        await until(asked_three_times)
     finally:
         running.cancel()
 
@@ -185,7 +186,7 @@ async def test_an_instance_that_dies_is_shown_as_silent_within_fifteen_seconds(
     died_s = telemetry.clock.now_s + dies_after_s
     await bus.close()
     while "e1" in telemetry.names():
-        # A round as `run` makes it: five seconds, and up to one of waiting.
+        # A round of `run`: five seconds, and up to one of waiting for answers.
         telemetry.clock.now_s += scrape.EVERY_S + 1.0
         await telemetry.scraper.refresh(max_age_s=0)
     assert telemetry.clock.now_s - died_s <= 15

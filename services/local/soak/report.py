@@ -133,9 +133,9 @@ def soak_report(
         jitter_before, jitter_after: the edges' histogram of lateness in ms, at the beginning and the end: cumulative
             counts by upper bound.
     """
-    from services.telemetry.exposition.histograms import counted_since, quantile  # noqa: PLC0415 - `auralis --help` does not need it
+    from services.telemetry.exposition.histograms import increase, quantile  # noqa: PLC0415 - `auralis --help` does not need it
 
-    jitter = counted_since(jitter_before, jitter_after)
+    jitter = increase(jitter_before, jitter_after)
     total, in_time = jitter.get(float("inf"), 0.0), jitter.get(50.0, 0.0)
     return SoakReport(
         minutes=round(minutes, 2),

@@ -1,1 +1,1 @@
-"""Alerts: judged here, or read from a Prometheus."""
+"""Alerts, judged here or read from a Prometheus."""

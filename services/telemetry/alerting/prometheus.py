@@ -1,4 +1,4 @@
-"""Alerts as a Prometheus judges them (shell: HTTP)."""
+"""Alerts that a Prometheus judges (shell: HTTP)."""
 
 from __future__ import annotations
 
@@ -11,42 +11,46 @@ import httpx
 
 from services.contract.errors import shorten
 from services.telemetry.alerting.alerts import RULES, AlertReport, AlertsReport, in_order
-from services.telemetry.keep_on import keep_on
+from services.telemetry.periodic import run_periodically
 
 EVERY_S: Final = 10.0
+"""Time between two requests."""
 TIMEOUT_S: Final = 5.0
+"""How long an answer may take."""
 MAX_BYTES: Final = 4 * 2**20
-_OURS: Final = frozenset(rule.name for rule in RULES)
+"""Largest answer; a larger one counts as a failure."""
+_OWN_ALERTS: Final = frozenset(rule.name for rule in RULES)
+"""Alerts of Auralis; a Prometheus may have others."""
 
 
 class PrometheusAlerts:
-    """Looks at Prometheus' list of alerts every ten seconds.
+    """Fetches Prometheus' list of alerts every ten seconds.
 
     Args:
         url: of Prometheus, for example http://127.0.0.1:9190 or https://name:password@prometheus.example/path.
-        transport: tests give their own.
+        transport: of the HTTP client; None: the network.
     """
 
     def __init__(self, url: str, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
-        # A name and a password in the address are for Prometheus alone: the address is shown where it does not answer.
+        # The address is shown if Prometheus does not answer; name and password are removed from it.
         parts = urlsplit(url)
         self._url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
-        self._sign_in = None if parts.username is None else (unquote(parts.username), unquote(parts.password or ""))
+        self._auth = None if parts.username is None else (unquote(parts.username), unquote(parts.password or ""))
         self._transport = transport
         self._report = AlertsReport("prometheus", "not asked yet", [])
 
     async def run(self) -> None:
-        """Ask for ever."""
-        async with httpx.AsyncClient(timeout=TIMEOUT_S, transport=self._transport, auth=self._sign_in) as http:
-            await keep_on("prometheus", lambda: self.ask(http), lambda: EVERY_S)
+        """Fetch the alerts for ever."""
+        async with httpx.AsyncClient(timeout=TIMEOUT_S, transport=self._transport, auth=self._auth) as http:
+            await run_periodically("prometheus", lambda: self.fetch(http), lambda: EVERY_S)
 
-    async def ask(self, http: httpx.AsyncClient) -> None:
-        """Ask once; a failure is told in the report, beside the last alerts that could be had."""
+    async def fetch(self, http: httpx.AsyncClient) -> None:
+        """Fetch the alerts once; a failure goes into the report, beside the alerts of the last success."""
         try:
             response = await http.get(f"{self._url}/api/v1/alerts")
             response.raise_for_status()
             if len(response.content) > MAX_BYTES:
-                raise ValueError(f"{len(response.content)} bytes")  # noqa: TRY301 - told like every other failure
+                raise ValueError(f"{len(response.content)} bytes")  # noqa: TRY301 - reported like the other failures
             alerts = read_alerts(response.json())
         except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
             detail = shorten(f"{type(error).__name__}: {error}")
@@ -55,22 +59,22 @@ class PrometheusAlerts:
             self._report = AlertsReport("prometheus", "", alerts)
 
     def report(self) -> AlertsReport:
-        """The last answer."""
+        """The alerts of the last success, with the problem since then, if any."""
         return self._report
 
 
 def read_alerts(body: Mapping[str, Any]) -> list[AlertReport]:
-    """Ours among the answer of `/api/v1/alerts`.
+    """The alerts of Auralis in an answer of `/api/v1/alerts`.
 
     Raises:
-        KeyError, TypeError, ValueError: it is none.
+        KeyError, TypeError, ValueError: it is not such an answer.
     """
     alerts = []
     for each in body["data"]["alerts"]:
         labels, annotations = each["labels"], each["annotations"]
-        if labels["alertname"] not in _OURS:
+        if labels["alertname"] not in _OWN_ALERTS:
             continue
-        # Nanoseconds are more than Python reads.
+        # Python cuts Prometheus' nanoseconds to microseconds.
         began = datetime.fromisoformat(each["activeAt"])
         alerts.append(
             AlertReport(

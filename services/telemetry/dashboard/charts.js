@@ -1,4 +1,4 @@
-// Curves over time as SVG: lines, areas, stacks, a target, and a cursor that reads values. No dependencies.
+// Charts over time as SVG: lines, areas, stacks, a target line, and a cursor that reads values. No dependencies.
 
 const SVG = "http://www.w3.org/2000/svg";
 const HEIGHT = 190;
@@ -14,7 +14,7 @@ function svg(name, attributes = {}, text) {
   return made;
 }
 
-/** A round step so that about `count` of them reach `top`. */
+/** A round step; about `count` of them reach `top`. */
 export function roundStep(top, count = 4) {
   const rough = top / count;
   const power = 10 ** Math.floor(Math.log10(rough));
@@ -22,7 +22,7 @@ export function roundStep(top, count = 4) {
   return step ?? 10 * power;
 }
 
-/** The index of the value in rising `times` that is nearest to `time`. */
+/** Index of the element of ascending `times` that is nearest to `time`. */
 export function nearest(times, time) {
   let low = 0;
   let high = times.length - 1;
@@ -40,8 +40,8 @@ export const clock = (seconds, withSeconds = false) =>
   });
 
 /**
- * One chart. Data: {times: [unix seconds], series: [{name, values: [number or null], slot, area, dashed}]}, or series
- * with times of their own.
+ * One chart. Data: {times: [Unix seconds], series: [{name, values: [number or null], slot, area, dashed}]}; a series may
+ * have times of its own. `slot` is the number of its colour.
  */
 export class TimeChart {
   constructor(place, { format, stacked = false, target = null, targetName = "", least = 1, seconds = 1800 }) {
@@ -78,7 +78,7 @@ export class TimeChart {
     const { format, stacked, target, targetName, least, seconds } = this.options;
     const series = this.data.series.map((each) => ({ ...each, times: each.times ?? this.data.times }));
     const end = Math.max(0, ...series.map((each) => each.times.at(-1) ?? 0));
-    // A young history fills the chart instead of a corner of it.
+    // A short history fills the whole chart.
     const first = Math.min(end, ...series.map((each) => each.times[0] ?? end));
     const span = Math.min(seconds, Math.max(60, end - first));
     const start = end - span;
@@ -133,7 +133,7 @@ export class TimeChart {
     this.#describe(series, time);
   }
 
-  /** Lower and upper edge of each series at each of its moments. */
+  /** Lower and upper bound of each series at each of its times. */
   #levels(series) {
     if (!this.options.stacked) {
       return series.map(({ values }) => ({ bottom: values.map(() => 0), top: values }));
@@ -172,12 +172,12 @@ export class TimeChart {
   }
 }
 
-/** Points without a hole in them, as pieces. */
+/** Splits points at missing values. */
 function runs(points) {
-  const found = [[]];
+  const pieces = [[]];
   for (const point of points) {
-    if (point[2] === null || point[2] === undefined) found.push([]);
-    else found.at(-1).push(point);
+    if (point[2] === null || point[2] === undefined) pieces.push([]);
+    else pieces.at(-1).push(point);
   }
-  return found.filter((each) => each.length > 1);
+  return pieces.filter((each) => each.length > 1);
 }

@@ -1,11 +1,12 @@
-// Half an hour of history at first, then events as they come. Names come from the fleet, so they are only set as text.
+// Loads half an hour of history, then shows live events. Names come from the fleet, so they are set as text only.
 
 import { TimeChart, clock } from "/charts.js";
 
-const KEPT_S = 1800;
-const RETRY_MS = 3000;
-const STALE_MS = 15_000;
-const CURVES = 8;
+const KEPT_S = 1800; // length of the charts
+const RETRY_MS = 3000; // pause before the next attempt to connect
+const STALE_MS = 15_000; // silence after which the figures count as stale
+const MEMORY_SPACING_S = 5; // time between two points of a memory curve
+const CURVES = 8; // memory curves, of the largest instances
 const TIERS = ["minimal", "normal", "stable", "defensive"];
 
 const find = (selector) => document.querySelector(selector);
@@ -24,9 +25,9 @@ const charts = {
 };
 let points = [];
 const memory = new Map();
-// An instance keeps its colour for as long as the page is open.
+// An instance keeps its colour while the page is open.
 const slots = new Map();
-let heard = 0;
+let lastEventMs = 0;
 
 function element(name, text, className) {
   const made = document.createElement(name);
@@ -40,13 +41,13 @@ function element(name, text, className) {
 function setTheme(theme) {
   if (theme === "system") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = theme;
-  const names = { system: "as the system has them", dark: "dark", light: "light" };
+  const names = { system: "as in the system", dark: "dark", light: "light" };
   find("#theme").ariaLabel = `Colours: ${names[theme]}`;
   find("#theme").title = find("#theme").ariaLabel;
   try {
     localStorage.setItem("auralis-theme", theme);
   } catch {
-    // Private windows may have no storage: the choice then lasts as long as the page.
+    // Private windows may have no storage: the choice then lasts until the page is closed.
   }
 }
 
@@ -79,9 +80,9 @@ function showTotals({ totals }, point) {
   const free = point.headroom === null ? "" : number(100 * point.headroom);
   const tight = point.headroom !== null && point.headroom < 0.15;
   const silent = totals.instances_silent ? `${totals.instances_silent} silent` : "all answer";
-  const leaks = totals.leaks ? `${totals.leaks} growing without end` : "no leak";
+  const leaks = totals.leaks ? `${totals.leaks} leaking` : "no leak";
   find("#totals").replaceChildren(
-    tile("Listeners", number(totals.listeners), "", totals.listeners === 1 ? "one person" : "now"),
+    tile("Listeners", number(totals.listeners), "", "now"),
     tile("Streams", number(point.demanded_streams), "", totals.degraded_streams ? `${totals.degraded_streams} looping` : "none looping", totals.degraded_streams ? "warn" : ""),
     tile("Render headroom", free, "%", `${number(totals.capacity_streams)} streams fit`, tight ? "warn" : ""),
     tile("Jitter p95", number(totals.jitter_p95_ms, 1), "ms", totals.late_ratio === null ? "" : `${number(100 * (1 - totals.late_ratio), 2)} % in time`, totals.late_ratio > 0.01 ? "warn" : ""),
@@ -110,7 +111,7 @@ function tierBar(tiers) {
 function growth(each) {
   if (!each.memory) return element("td");
   if (each.memory.leak) return element("td", `leak: ${number(each.memory.growth_mb_per_hour)} MiB/h`, "bad");
-  return element("td", each.memory.confidence ? `${number(each.memory.growth_mb_per_hour, 1)} MiB/h` : "too young", "");
+  return element("td", each.memory.confidence ? `${number(each.memory.growth_mb_per_hour, 1)} MiB/h` : "too early to tell", "");
 }
 
 const unit = (value, name, digits = 0) => (value === null ? "" : `${number(value, digits)} ${name}`);
@@ -138,7 +139,7 @@ function showInstance(each) {
 
 // --- alerts
 
-/** The alert's name; it leads to what to do, where that has an address. */
+/** The alert's name, as a link to its runbook if that has a URL. */
 function alertName({ name, runbook }) {
   const made = element("b");
   if (/^https?:\/\//.test(runbook)) {
@@ -179,7 +180,7 @@ function remember(point, instances) {
     if (!each.up || each.memory_mb === null) continue;
     const curve = memory.get(each.instance) ?? { service: each.service, times: [], rss_mb: [] };
     memory.set(each.instance, curve);
-    if (point.time - (curve.times.at(-1) ?? 0) < 5) continue;
+    if (point.time - (curve.times.at(-1) ?? 0) < MEMORY_SPACING_S) continue;
     curve.times.push(point.time);
     curve.rss_mb.push(each.memory_mb);
   }
@@ -221,22 +222,23 @@ function drawCharts() {
   });
 }
 
-// --- what comes
+// --- events
 
 function show({ fleet, point, alerts }) {
-  heard = Date.now();
+  lastEventMs = Date.now();
   remember(point, fleet.instances);
   showTotals(fleet, point);
   showAlerts(alerts);
-  const wrong = (each) => (each.up ? (each.memory?.leak ? 1 : 2) : 0);
-  find("#instances").replaceChildren(...fleet.instances.toSorted((a, b) => wrong(a) - wrong(b)).map(showInstance));
+  // Silent instances first, then leaking ones.
+  const rank = (each) => (each.up ? (each.memory?.leak ? 1 : 2) : 0);
+  find("#instances").replaceChildren(...fleet.instances.toSorted((a, b) => rank(a) - rank(b)).map(showInstance));
   drawCharts();
   const firing = alerts.alerts.filter((each) => each.state === "firing");
   const pending = alerts.alerts.filter((each) => each.state === "pending").length;
   document.title = `${firing.length ? `(${firing.length}) ` : ""}Auralis fleet`;
   const worst = firing.some((each) => each.severity === "critical") ? "bad" : firing.length || pending ? "warn" : "good";
   state.className = fleet.bus_connected ? worst : "bad";
-  if (!fleet.bus_connected) state.textContent = "Telemetry does not reach the bus: what is shown is its last knowledge.";
+  if (!fleet.bus_connected) state.textContent = "Telemetry is disconnected from the bus: these are the last known figures.";
   else if (firing.length) state.textContent = `${firing.length} alert${firing.length > 1 ? "s" : ""}, as of ${clock(fleet.generated_at, true)}`;
   else if (pending) state.textContent = `${pending} alert${pending > 1 ? "s" : ""} may fire soon, as of ${clock(fleet.generated_at, true)}`;
   else state.textContent = `All is well, as of ${clock(fleet.generated_at, true)}`;
@@ -254,7 +256,7 @@ async function begin() {
     drawCharts();
   } catch (error) {
     state.className = "bad";
-    state.textContent = `No answer (${error.message}); trying again.`;
+    state.textContent = `No answer (${error.message}); retrying.`;
     setTimeout(begin, RETRY_MS);
     return;
   }
@@ -262,15 +264,15 @@ async function begin() {
   events.addEventListener("message", (event) => show(JSON.parse(event.data)));
   events.addEventListener("error", () => {
     state.className = "bad";
-    state.textContent = "The connection is lost; trying again.";
+    state.textContent = "The connection is lost; retrying.";
     if (events.readyState === EventSource.CLOSED) setTimeout(begin, RETRY_MS);
   });
 }
 
 setInterval(() => {
-  if (heard && Date.now() - heard > STALE_MS && state.className !== "bad") {
+  if (lastEventMs && Date.now() - lastEventMs > STALE_MS && state.className !== "bad") {
     state.className = "bad";
-    state.textContent = `Nothing has come since ${clock(heard / 1000, true)}.`;
+    state.textContent = `No event since ${clock(lastEventMs / 1000, true)}.`;
   }
 }, 2000);
 

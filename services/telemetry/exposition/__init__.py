@@ -1,1 +1,1 @@
-"""The Prometheus text format: expositions and their histograms."""
+"""The Prometheus text format: expositions, and the histograms in them."""

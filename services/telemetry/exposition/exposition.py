@@ -1,7 +1,7 @@
-"""Prometheus text expositions: read strictly, merged with labels that say whose samples they are. Pure.
+"""Prometheus text expositions: strict parsing, and merging with labels that name the instance. Pure.
 
-Samples stay text from beginning to end: a fleet of hundreds of instances is merged several times a minute, and turning
-numbers into floats and back would cost ten times as much.
+Samples stay text: a fleet of hundreds of instances is merged several times a minute, and converting numbers to floats
+and back would take ten times as long.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 MAX_SAMPLES: Final = 20_000
-"""Samples that one instance may have; an instance with more is told apart from a healthy one and left out."""
+"""Samples of an exposition; more are an error."""
 MAX_LINE: Final = 2_000
-"""Characters of a line; ours have a tenth of that. What lines begin with is remembered, so that it must not be long."""
+"""Characters of a line; more are an error. Ours have a tenth of that, and the parser remembers the start of lines."""
 _TYPES: Final = frozenset({"counter", "gauge", "histogram", "summary", "untyped"})
 _SUFFIXES: Final[Mapping[str, tuple[str, ...]]] = {
     "histogram": ("_bucket", "_sum", "_count"),
@@ -25,7 +25,7 @@ _SUFFIXES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 _NAME: Final = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
 _LABEL: Final = r'[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\["\\n])*"'
-# Each digit in one way only: a long number that is none would be tried in as many ways as it has pairs of digits.
+# Each digit can match in one way only; otherwise a long string of digits that is no number would take quadratic time.
 _VALUE: Final = r"(?:[+-]?(?:[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?|\.[0-9]+(?:[eE][+-]?[0-9]+)?|Inf|inf)|NaN|nan)"
 _SAMPLE: Final = re.compile(rf"({_NAME})(?:\{{((?:{_LABEL})(?:,{_LABEL})*)?,?\}})?[ \t]+({_VALUE})(?:[ \t]+-?[0-9]+)?")
 _NUMBER: Final = re.compile(_VALUE)
@@ -34,10 +34,10 @@ _PAIR: Final = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\["\\n])*)"'
 
 
 class ExpositionError(ValueError):
-    """Text that is no exposition.
+    """The text is not an exposition.
 
     Attributes:
-        line: number of the line, from 1 on.
+        line: number of the wrong line, from 1 on.
     """
 
     def __init__(self, line: int, observed: str, expected: str) -> None:
@@ -47,7 +47,7 @@ class ExpositionError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """What a sample is of: its name, and its labels as they are written between the braces."""
+    """A sample's name, and its labels as they stand between the braces."""
 
     name: str
     labels: str
@@ -59,7 +59,7 @@ class Series:
 
 @dataclass(slots=True)
 class Family:
-    """A metric with its samples: each a series and its value as text."""
+    """A metric and its samples; a sample is a series and a value, which stays text."""
 
     name: str
     kind: str = "untyped"
@@ -68,15 +68,18 @@ class Family:
 
 
 Exposition = Mapping[str, Family]
-Place = tuple[list[tuple[Series, str]], int]
-"""Where a sample is: the list it is in and its number there."""
+Location = tuple[list[tuple[Series, str]], int]
+"""Where a sample is stored: its list, and its index there."""
 
 
 class Parser:
-    """Reads expositions, and remembers how lines begin: those of one service begin alike at each look and everywhere.
+    """Reads expositions, and remembers the series of each line.
+
+    A line's prefix is its text before the value. All instances of a service have the same prefixes in each scrape, so
+    that each is parsed once.
 
     Args:
-        max_known: beginnings that are remembered; overflow: all are forgotten, and learnt again.
+        max_known: prefixes and comments that are remembered; overflow: all are forgotten and parsed again.
     """
 
     def __init__(self, max_known: int = 50_000) -> None:
@@ -88,20 +91,23 @@ class Parser:
         """Read an exposition in text format 0.0.4.
 
         Raises:
-            ExpositionError: a line cannot be read, or there are too many samples.
+            ExpositionError: a line is wrong, or there are too many samples.
         """
         return self.parse_lines(_lines(data), [])
 
-    def knows(self, beginning: str) -> bool:
-        """Whether a line that begins so, up to its last space, has been read."""
-        return beginning in self._series
+    def knows(self, prefix: str) -> bool:
+        """Whether a line with this prefix has been parsed."""
+        return prefix in self._series
 
-    def parse_lines(self, lines: Sequence[str], places: list[Place | None]) -> dict[str, Family]:
-        """As `parse`, line by line.
+    def parse_lines(self, lines: Sequence[str], locations: list[Location | None]) -> dict[str, Family]:
+        """Read an exposition that is split into lines.
 
         Args:
             lines: of the text.
-            places: takes, for each line, where its sample is; None for a line without one.
+            locations: receives the location of each line's sample; None for a line without a sample.
+
+        Raises:
+            ExpositionError: as `parse`.
         """
         if len(self._series) + len(self._comments) > self._max_known:
             self._series.clear()
@@ -113,18 +119,18 @@ class Parser:
         count = 0
         for number, line in enumerate(lines, 1):
             if not line:
-                places.append(None)
+                locations.append(None)
                 continue
             if line[0] == "#":
                 family = self._comment(line, number, families, family)
                 last_name = ""
-                places.append(None)
+                locations.append(None)
                 continue
-            beginning, _, value = line.rpartition(" ")
-            series = known.get(beginning)
+            prefix, _, value = line.rpartition(" ")
+            series = known.get(prefix)
             if series is None or _NUMBER.fullmatch(value) is None:
                 series, value = self._read(line, number)
-            # Identical names are one string, because a beginning is read once.
+            # Equal names are the same string object, because each prefix is parsed once.
             if series.name is not last_name:
                 last_name = series.name
                 if not _belongs(last_name, family):
@@ -132,12 +138,12 @@ class Parser:
             count += 1
             if count > MAX_SAMPLES:
                 raise ExpositionError(number, line, f"at most {MAX_SAMPLES} samples")
-            places.append((family.samples, len(family.samples)))
+            locations.append((family.samples, len(family.samples)))
             family.samples.append((series, value))
         return families
 
     def _comment(self, line: str, number: int, families: dict[str, Family], family: Family) -> Family:
-        """Take a comment in; returns the family that the next samples belong to."""
+        """Read a comment; returns the family that the next samples belong to."""
         if line not in self._comments:
             _check_length(line, number)
             match = _COMMENT.fullmatch(line)
@@ -156,21 +162,22 @@ class Parser:
         return family
 
     def _read(self, line: str, number: int) -> tuple[Series, str]:
-        """Read a line of an unknown beginning."""
+        """Read a sample whose prefix is unknown."""
         _check_length(line, number)
         match = _SAMPLE.fullmatch(line.rstrip())
         if match is None:
             raise ExpositionError(number, line, 'name{label="value"} number')
         name, labels, value = match.groups()
         series = Series(sys.intern(name), labels or "")
-        beginning, _, last = line.rpartition(" ")
+        prefix, _, last = line.rpartition(" ")
+        # Not if a timestamp follows the value.
         if last == value and match.end(3) == len(line):
-            self._series[beginning] = series
+            self._series[prefix] = series
         return series, value
 
 
 class Reader:
-    """Reads one instance's expositions: each looks nearly like the one before, so only lines that differ are read.
+    """Reads the expositions of one instance; from one to the next mostly values change, and only those are parsed.
 
     Args:
         parser: shared by the readers of all instances.
@@ -179,50 +186,50 @@ class Reader:
     def __init__(self, parser: Parser) -> None:
         self._parser = parser
         self._lines: Sequence[str] = ()
-        self._places: list[Place | None] = []
+        self._locations: list[Location | None] = []
         self._families: dict[str, Family] = {}
 
     def read(self, data: bytes) -> Exposition:
-        """The same as `Parser.parse`; what it returned before changes with it.
+        """Read an exposition as `Parser.parse` does. The result of an earlier call may be updated in place.
 
         Raises:
-            ExpositionError: see `Parser.parse`; then what was returned before stays as it was.
+            ExpositionError: as `Parser.parse`; the earlier result then stays unchanged.
         """
         lines = _lines(data)
         if not self._update(lines):
-            places: list[Place | None] = []
-            self._families = self._parser.parse_lines(lines, places)
-            self._places = places
+            locations: list[Location | None] = []
+            self._families = self._parser.parse_lines(lines, locations)
+            self._locations = locations
         self._lines = lines
         return self._families
 
     def _update(self, lines: Sequence[str]) -> bool:
-        """Take over the values that differ; False, and nothing is changed, where more than values differ."""
+        """Update the values that differ; returns False, and changes nothing, if more than values differ."""
         before = self._lines
         if len(lines) != len(before):
             return False
         changes = []
-        for line, old, place in zip(lines, before, self._places, strict=True):
+        for line, old, location in zip(lines, before, self._locations, strict=True):
             if line is old or line == old:
                 continue
-            beginning, _, value = line.rpartition(" ")
-            # A line that ends in a time of its own is none of the known ones.
-            if place is None or _NUMBER.fullmatch(value) is None or not self._parser.knows(beginning):
+            prefix, _, value = line.rpartition(" ")
+            # The parser knows no prefix of a line with a timestamp.
+            if location is None or _NUMBER.fullmatch(value) is None or not self._parser.knows(prefix):
                 return False
-            if beginning != old.rpartition(" ")[0]:
+            if prefix != old.rpartition(" ")[0]:
                 return False
-            changes.append((place, value))
+            changes.append((location, value))
         for (samples, index), value in changes:
             samples[index] = (samples[index][0], value)
         return True
 
 
 def merge(parts: Iterable[tuple[Mapping[str, str], Exposition]]) -> bytes:
-    """One exposition out of several.
+    """Merge several expositions into one.
 
-    A label of a sample that a part's own labels would hide is kept as `exported_<name>`, unless it says the same.
-    Where parts disagree about a metric's type, that of most of them holds (of as many, the first), and the others'
-    samples are left out: one metric cannot have two types.
+    A sample's label with the name of an added one is kept as `exported_<name>`, unless their values are equal. If
+    expositions disagree about a metric's type, the type of most of them holds (the first of several with equal counts),
+    and the samples of the others are left out, because a metric has one type.
 
     Args:
         parts: (labels to add to each sample, exposition).
@@ -245,12 +252,12 @@ def merge(parts: Iterable[tuple[Mapping[str, str], Exposition]]) -> bytes:
             if family.kind != whole.kind:
                 continue
             whole.help = whole.help or family.help
-            # Hundreds of thousands of times for a large fleet, while nobody else is answered.
+            # This runs hundreds of thousands of times for a large fleet, and blocks the event loop.
             for series, value in family.samples:
                 labels = series.labels
                 for each in hidden:
                     if each in labels:
-                        labels = _kept(labels, added)
+                        labels = _without_hidden(labels, added)
                         break
                 comma = "," if labels and prefix else ""
                 whole.lines.append(
@@ -274,8 +281,8 @@ class _Merged:
     lines: list[str] = field(default_factory=list)
 
 
-def _kept(labels: str, added: Mapping[str, str]) -> str:
-    """Labels beside which the added ones can stand."""
+def _without_hidden(labels: str, added: Mapping[str, str]) -> str:
+    """Rename the labels that added ones would hide."""
     kept = []
     for name, value in _PAIR.findall(labels):
         if name not in added:
@@ -286,7 +293,7 @@ def _kept(labels: str, added: Mapping[str, str]) -> str:
 
 
 def value(exposition: Exposition, name: str) -> float | None:
-    """The sum of a counter's or gauge's samples; None where there is no such metric or no sample."""
+    """The sum of a counter's or gauge's samples; None without samples."""
     family = exposition.get(name)
     if family is None or not family.samples:
         return None
@@ -294,7 +301,7 @@ def value(exposition: Exposition, name: str) -> float | None:
 
 
 def by_label(exposition: Exposition, name: str, label: str) -> dict[str, float]:
-    """A metric's values by one of its labels."""
+    """A metric's values by the value of one of its labels."""
     values: dict[str, float] = {}
     family = exposition.get(name)
     for series, text in family.samples if family else ():

@@ -1,4 +1,4 @@
-"""Histograms of instances: read, added up and asked for quantiles; all as cumulative counts by upper bound. Pure."""
+"""Histograms as cumulative counts by upper bound: reading, differences, sums, quantiles. Pure."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Final
 from services.telemetry.exposition.exposition import Exposition
 
 MAX_BOUNDS: Final = 64
-"""Bounds that a histogram may have; ours have twenty. One with more is left out: ten minutes of it are remembered."""
-MOST: Final = 1e15
-"""No counter of ours gets so far; what claims to would hide what all others say."""
+"""Bounds of a histogram; one with more is ignored, because ten minutes of it are stored. Ours have twenty."""
+MAX_COUNT: Final = 1e15
+"""Counts from here on are ignored: no counter of ours gets so far, and one wrong count would spoil all sums."""
 
 
 def buckets(exposition: Exposition, name: str) -> dict[float, float]:
-    """A histogram's counts, its series added up; empty where there is none, or what there is cannot be one."""
+    """A histogram's counts, summed over its series; empty if it is missing or malformed."""
     counts: dict[float, float] = {}
     family = exposition.get(name)
     for series, text in family.samples if family else ():
@@ -29,23 +29,23 @@ def buckets(exposition: Exposition, name: str) -> dict[float, float]:
             if isnan(bound) or len(counts) > MAX_BOUNDS:
                 return {}
     in_order = [counts[bound] for bound in sorted(counts)]
-    sound = inf in counts and 0 <= in_order[0] <= in_order[-1] < MOST and all(a <= b for a, b in pairwise(in_order))
-    return counts if sound else {}
+    valid = inf in counts and 0 <= in_order[0] <= in_order[-1] < MAX_COUNT
+    return counts if valid and all(a <= b for a, b in pairwise(in_order)) else {}
 
 
-def counted_since(before: Mapping[float, float], now: Mapping[float, float]) -> dict[float, float]:
-    """What was counted between two looks at a histogram; after a restart, or with other bounds, all of it is new."""
+def increase(before: Mapping[float, float], now: Mapping[float, float]) -> dict[float, float]:
+    """The increase of a histogram; all of `now` after a restart of the process or with other bounds."""
     if before.keys() != now.keys() or any(before[bound] > count for bound, count in now.items()):
         before = {}
     return {bound: count - before.get(bound, 0.0) for bound, count in now.items()}
 
 
-def together(histograms: Sequence[Mapping[float, float]]) -> dict[float, float]:
-    """One histogram out of several.
+def sum_histograms(histograms: Sequence[Mapping[float, float]]) -> dict[float, float]:
+    """The sum of several histograms.
 
-    Their bounds may differ, as in the middle of an upgrade: then each has the bounds of all, and its counts are linear
-    between its own, as in `quantile`. Between its last finite bound and infinity nothing is known, so that what lies
-    there stays there.
+    If their bounds differ, as in the middle of an upgrade, the sum has the bounds of all, and the counts of each are
+    interpolated linearly between its own bounds, as in `quantile`. Counts above its last finite bound stay above all
+    bounds.
     """
     if all(each.keys() == histograms[0].keys() for each in histograms):
         return {bound: sum(each[bound] for each in histograms) for bound in (histograms[0] if histograms else ())}
@@ -54,10 +54,14 @@ def together(histograms: Sequence[Mapping[float, float]]) -> dict[float, float]:
 
 
 def quantile(counts: Mapping[float, float], fraction: float) -> float | None:
-    """A quantile of what a histogram counted, linear within a bucket.
+    """A quantile of a histogram, linear within a bucket.
+
+    Args:
+        counts: the histogram.
+        fraction: 0 to 1.
 
     Returns:
-        The value; None where nothing was counted. Above the last finite bound, that bound.
+        The value; the last finite bound if it lies above that; None without counts.
     """
     bounds = sorted(counts)
     if not bounds or counts[bounds[-1]] <= 0:

@@ -1,1 +1,1 @@
-"""What is known of the fleet, now and over the last half hour."""
+"""The state of the fleet, now and over the last half hour."""

@@ -1,4 +1,4 @@
-"""The fleet as telemetry knows it: who answered when, and with what. Pure."""
+"""The instances of the fleet and their last answers. Pure."""
 
 from __future__ import annotations
 
@@ -11,27 +11,28 @@ from typing import Final
 from services.contract.scrape import ScrapeAnswer
 from services.telemetry.exposition import exposition as text
 from services.telemetry.exposition.exposition import Exposition, ExpositionError, Parser, Reader
-from services.telemetry.exposition.histograms import together
-from services.telemetry.fleet.instance_history import JITTER, Past
+from services.telemetry.exposition.histograms import sum_histograms
+from services.telemetry.fleet.instance_history import JITTER, InstanceHistory
 from services.telemetry.fleet.report import RECENT_S, FleetReport, fleet_totals, instance_report
 
 SILENT_AFTER_S: Final = 10.0
-"""Two rounds without an answer. It is shown in the round after that, so within 15 s."""
+"""An instance without an answer for this time, two scrapes, is silent; the next scrape shows it, within 15 s."""
 FORGOTTEN_AFTER_S: Final = 600.0
+"""An instance that is silent for this time is dropped."""
 MAX_INSTANCES: Final = 1000
-"""More are not taken in; overflow: the newest is refused, and counted."""
+"""Instances of the fleet; overflow: answers of further ones are refused and counted."""
 _SERVICES: Final = ("synthesis", "edge", "telemetry")
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
-class Taken(StrEnum):
-    """What became of an answer."""
+class AnswerResult(StrEnum):
+    """What happened to an answer; the values are labels of `auralis_gather_answers_total`."""
 
-    TAKEN = "taken"
+    ACCEPTED = "taken"
     REPEATED = "repeated"
-    """The instance had answered this question already."""
+    """The instance had answered this scrape already."""
     MALFORMED = "malformed"
-    """Its exposition cannot be read, or its names are none."""
+    """Its exposition, service or name is invalid."""
     REFUSED = "refused"
     """There are too many instances."""
 
@@ -43,72 +44,81 @@ class _Instance:
     reader: Reader
     exposition: Exposition = field(default_factory=dict)
     seen_s: float = 0.0
-    past: Past = field(default_factory=Past)
+    history: InstanceHistory = field(default_factory=InstanceHistory)
 
 
 class Fleet:
-    """Remembers the last word of each instance. Times are seconds of one monotonic clock."""
+    """Keeps the last answer of each instance, and its history. Times are seconds of one monotonic clock.
+
+    Attributes:
+        forgotten: instances that were dropped after `FORGOTTEN_AFTER_S` of silence, so far.
+    """
 
     def __init__(self) -> None:
         self._instances: dict[tuple[str, str], _Instance] = {}
         self._parser = Parser()
         self.forgotten = 0
-        """Instances that had been silent for ten minutes and were dropped from the table."""
 
     def known(self, now_s: float) -> frozenset[tuple[str, str]]:
-        """(service, instance) of everybody who is up: whose answer is worth waiting for."""
+        """(service, instance) of each instance that is up; a scrape waits for these."""
         return frozenset(key for key, each in self._instances.items() if now_s - each.seen_s < SILENT_AFTER_S)
 
-    def record(self, answer: ScrapeAnswer, *, asked_s: float, now_s: float) -> Taken:
-        """Take an answer in.
+    def record(self, answer: ScrapeAnswer, *, asked_s: float, now_s: float) -> AnswerResult:
+        """Record an answer.
 
         Args:
-            answer: what an instance says.
-            asked_s: when the question was asked that it answers.
-            now_s: when the answer came.
+            answer: of an instance.
+            asked_s: beginning of the scrape that it answers.
+            now_s: when the answer arrived.
         """
         if answer.service not in _SERVICES or not _NAME.fullmatch(answer.instance):
-            return Taken.MALFORMED
+            return AnswerResult.MALFORMED
         key = (answer.service, answer.instance)
         instance = self._instances.get(key)
         if instance is not None and instance.seen_s >= asked_s:
-            return Taken.REPEATED
+            return AnswerResult.REPEATED
         reader = Reader(self._parser) if instance is None else instance.reader
         try:
             exposition = reader.read(answer.exposition)
         except ExpositionError:
-            return Taken.MALFORMED
+            return AnswerResult.MALFORMED
         if instance is None:
             if len(self._instances) >= MAX_INSTANCES:
-                return Taken.REFUSED
+                return AnswerResult.REFUSED
             instance = self._instances[key] = _Instance(*key, reader)
         instance.exposition = exposition
         instance.seen_s = now_s
-        instance.past.add(exposition, now_s)
-        return Taken.TAKEN
+        instance.history.add(exposition, now_s)
+        return AnswerResult.ACCEPTED
 
     def forget(self, now_s: float) -> None:
-        """Drop those who have been silent for ten minutes: they are not coming back under that name."""
+        """Drop instances that have been silent for `FORGOTTEN_AFTER_S`."""
         gone = [key for key, each in self._instances.items() if now_s - each.seen_s >= FORGOTTEN_AFTER_S]
         for key in gone:
             del self._instances[key]
         self.forgotten += len(gone)
 
     def merged(self, now_s: float) -> bytes:
-        """One exposition of everybody who is up, with `service` and `instance` labels."""
+        """One exposition of all instances that are up, with `service` and `instance` labels."""
         return text.merge(
             ({"service": each.service, "instance": each.name}, each.exposition) for each in self._up(now_s)
         )
 
     def count(self, now_s: float) -> dict[tuple[str, str], int]:
-        """(service, "up" or "silent") -> instances."""
+        """(service, "up" or "silent") -> number of instances."""
         counts = {(service, state): 0 for service in _SERVICES for state in ("up", "silent")}
         for each in self._instances.values():
             counts[each.service, "up" if now_s - each.seen_s < SILENT_AFTER_S else "silent"] += 1
         return counts
 
     def report(self, now_s: float, *, generated_at: float, bus_connected: bool) -> FleetReport:
-        """The table."""
+        """The state of the fleet.
+
+        Args:
+            now_s: seconds.
+            generated_at: Unix seconds, for the report.
+            bus_connected: telemetry is connected to the bus.
+        """
         rows = []
         for _, each in sorted(self._instances.items()):
             silent_s = max(0.0, now_s - each.seen_s)
@@ -117,7 +127,7 @@ class Fleet:
                     each.service,
                     each.name,
                     each.exposition,
-                    each.past,
+                    each.history,
                     up=silent_s < SILENT_AFTER_S,
                     silent_s=silent_s,
                 )
@@ -126,8 +136,8 @@ class Fleet:
 
     def jitter(self, now_s: float, window_s: float) -> dict[float, float]:
         """Lateness in ms of all chunks of the last `window_s` seconds: cumulative counts by upper bound."""
-        counted = [each.past.counted(JITTER, window_s) for each in self._up(now_s)]
-        return together([each for each in counted if each])
+        increases = [each.history.histogram_increase(JITTER, window_s) for each in self._up(now_s)]
+        return sum_histograms([each for each in increases if each])
 
     def _up(self, now_s: float) -> Sequence[_Instance]:
         return [each for _, each in sorted(self._instances.items()) if now_s - each.seen_s < SILENT_AFTER_S]

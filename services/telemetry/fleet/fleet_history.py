@@ -1,4 +1,4 @@
-"""Half an hour of the fleet, for charts that are there at once. Pure."""
+"""Half an hour of the fleet, so that charts are full from the start. Pure."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from typing import Final
 from services.telemetry.fleet.report import FleetReport
 
 KEPT_S: Final = 1800.0
+"""How long points are kept."""
 SPACING_S: Final = 5.0
+"""Time between two points of the fleet."""
 MEMORY_SPACING_S: Final = 30.0
+"""Time between two samples of an instance's memory."""
 MAX_INSTANCES: Final = 200
-"""Whose memory is remembered; overflow: later ones have no curve until earlier ones are gone."""
+"""Instances with a curve of memory; overflow: later ones have none until earlier ones are gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +23,8 @@ class Point:
     """The fleet at one moment; see `FleetTotals`.
 
     Attributes:
-        time: unix seconds.
-        headroom: share of the renderers' capacity that is free, 0 to 1; None without capacity.
+        time: Unix seconds.
+        headroom: free share of the renderers' capacity, 0 to 1; None without capacity.
         jitter_p50_ms, jitter_p95_ms, jitter_p99_ms: lateness of the last minute's chunks.
     """
 
@@ -40,7 +43,13 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class MemoryCurve:
-    """One process's memory: unix seconds and MiB."""
+    """The memory of an instance over time.
+
+    Attributes:
+        service: of the instance.
+        times: Unix seconds.
+        rss_mb: resident memory at these times, in MiB.
+    """
 
     service: str
     times: list[float]
@@ -49,11 +58,11 @@ class MemoryCurve:
 
 @dataclass(frozen=True, slots=True)
 class HistoryReport:
-    """What charts begin with.
+    """The history that charts begin with.
 
     Attributes:
         points: of the whole fleet, oldest first.
-        memory: by instance.
+        memory: instance -> its curve.
     """
 
     points: list[Point]
@@ -68,16 +77,16 @@ class _Curve:
     )
 
 
-class History:
-    """Keeps half an hour; overflow drops the oldest."""
+class FleetHistory:
+    """Keeps half an hour of points and memory; overflow drops the oldest."""
 
     def __init__(self) -> None:
         self._points: deque[Point] = deque(maxlen=round(KEPT_S / SPACING_S) + 1)
         self._curves: dict[str, _Curve] = {}
 
     def add(self, fleet: FleetReport) -> None:
-        """Take a report in, unless the last one is younger than `SPACING_S`."""
-        # Rounds of five seconds are never exactly that.
+        """Add a report, unless the last one is younger than `SPACING_S`."""
+        # Rounds of five seconds are never exact.
         if self._points and fleet.generated_at - self._points[-1].time < SPACING_S * 0.8:
             return
         self._points.append(point(fleet))
@@ -95,7 +104,7 @@ class History:
             del self._curves[name]
 
     def report(self) -> HistoryReport:
-        """All of it."""
+        """The whole history."""
         return HistoryReport(
             points=list(self._points),
             memory={
@@ -106,7 +115,7 @@ class History:
 
 
 def point(fleet: FleetReport) -> Point:
-    """What is kept of a report."""
+    """The point of a report."""
     totals = fleet.totals
     demanded = max(float(totals.demanded_streams), totals.rendered_streams)
     headroom = max(0.0, 1 - demanded / totals.capacity_streams) if totals.capacity_streams else None

@@ -1,4 +1,4 @@
-"""What is told of the fleet: a row an instance, and the sums. Pure."""
+"""The state of the fleet as a report: a row for each instance, and the totals. Pure."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Final
 from services.contract.websocket import TIERS
 from services.telemetry.exposition import exposition as text
 from services.telemetry.exposition.exposition import Exposition
-from services.telemetry.exposition.histograms import MOST, quantile
-from services.telemetry.fleet.instance_history import JITTER, LATENCY, SEND_ERRORS, Past
+from services.telemetry.exposition.histograms import MAX_COUNT, quantile
+from services.telemetry.fleet.instance_history import JITTER, LATENCY, SEND_ERRORS, InstanceHistory
 
 RECENT_S: Final = 60.0
-"""Quantiles and rates are those of the last minute, where nothing else is said."""
+"""Window of quantiles and rates, unless a field's name says otherwise."""
 _MIB: Final = 2**20
 
 
@@ -22,12 +22,12 @@ class MemoryReport:
     """One process's memory.
 
     Attributes:
-        rss_mb: resident, shared pages included, in MiB.
-        uss_mb: what ending the process would free, in MiB.
-        gpu_mb: held by tensors on the GPU, in MiB.
+        rss_mb: resident memory with shared pages, in MiB.
+        uss_mb: unique memory, which the end of the process would free, in MiB.
+        gpu_mb: memory of tensors on the GPU, in MiB.
         growth_mb_per_hour: slope of the resident memory after warm-up.
-        leak: it grows beyond doubt; False in the first 20 minutes.
-        confidence: 0 to 1 that it grows at all.
+        leak: it grows, with statistical certainty; False in the first 20 minutes.
+        confidence: that it grows at all, 0 to 1.
     """
 
     rss_mb: float | None
@@ -45,35 +45,35 @@ class InstanceReport:
     Attributes:
         service: "synthesis", "edge" or "telemetry".
         instance: its name; in Kubernetes the pod's.
-        up: it has answered within the last 10 s; otherwise the figures are its last ones.
+        up: it has answered in the last 10 s; otherwise the figures are its last ones.
         silent_s: seconds since its last answer.
         version: of Auralis.
-        memory_mb: resident memory.
-        memory: more about it, with a verdict.
-        bus_connected: it reaches the bus in its own opinion.
-        bus_reconnects_10m: how often its connection to the bus came back in ten minutes.
-        clock_offset_s: seconds by which its machine's clock is ahead of the one that it goes by.
-        listeners: listeners connected to it (edge).
-        listeners_limit: listeners that it takes (edge).
-        websocket_connections: those of them that came over WebSocket (edge).
+        memory_mb: resident memory, in MiB.
+        memory: details, with a verdict about leaks.
+        bus_connected: it is connected to the bus.
+        bus_reconnects_10m: reconnects to the bus in ten minutes.
+        clock_offset_s: seconds by which its machine's clock is ahead of its own.
+        listeners: listeners that are connected (edge).
+        listeners_limit: most listeners that it accepts (edge).
+        websocket_connections: listeners over WebSocket (edge).
         streams: streams that it holds for listeners (edge).
         demanded_streams: streams that it asks renderers for (edge).
-        degraded_streams: streams that play a loop for want of blocks (edge).
+        degraded_streams: streams that play a loop because blocks are missing (edge).
         tiers: listeners in each buffer tier (edge).
-        jitter_p50_ms, jitter_p95_ms, jitter_p99_ms: lateness of chunks that so many did not exceed (edge).
-        underruns_total: underruns of its listeners since it started (edge).
-        underruns_5m: of them in five minutes (edge).
-        send_errors_5m: sends that failed in five minutes, listeners that went away apart (edge).
-        blocks_missing_2m: blocks that were not there when they were due, in two minutes (edge).
+        jitter_p50_ms, jitter_p95_ms, jitter_p99_ms: percentiles of the lateness of chunks (edge).
+        underruns_total: underruns of its listeners since its start (edge).
+        underruns_5m: underruns in five minutes (edge).
+        send_errors_5m: sends that failed in five minutes, except to listeners that left (edge).
+        blocks_missing_2m: blocks that were missing when due, in two minutes (edge).
         loudness_dbfs: level of its quietest stream (edge).
-        overloaded: it refuses new streams, because blocks come late (edge).
-        ready_renderers: renderers that it has heard of (edge).
-        realtime_factor: seconds of sound rendered in a second (synthesis).
+        overloaded: it refuses new streams, because blocks are late (edge).
+        ready_renderers: ready renderers that have announced themselves to it (edge).
+        realtime_factor: seconds of sound that it renders in a second (synthesis).
         capacity_streams: streams that it can render in real time (synthesis).
-        rendered_streams: streams that it renders: blocks of a second a second (synthesis).
+        rendered_streams: streams that it renders (synthesis).
         render_mode: "compiled" or "eager" (synthesis).
-        render_p95_ms, render_p99_ms: from fetching a job to publishing its block (synthesis).
-        out_of_memory_10m: batches halved for want of device memory in ten minutes (synthesis).
+        render_p95_ms, render_p99_ms: percentiles of the time from fetching a job to publishing its block (synthesis).
+        out_of_memory_10m: batches that were halved in ten minutes, because device memory ran out (synthesis).
     """
 
     service: str
@@ -114,20 +114,20 @@ class InstanceReport:
 
 @dataclass(frozen=True, slots=True)
 class FleetTotals:
-    """The fleet in sums, over the instances that are up.
+    """Totals of the instances that are up.
 
     Attributes:
-        instances_up, instances_silent: how many there are of both.
+        instances_up, instances_silent: number of instances.
         listeners: of all edges.
-        demanded_streams: of the edge that demands most. Edges share streams, so that their sum would count some twice.
+        demanded_streams: of the edge that demands most; a sum would count streams twice that edges share.
         rendered_streams: of all synthesis workers.
         capacity_streams: of all synthesis workers.
         degraded_streams: of all edges.
         memory_mb: of all instances.
-        leaks: instances whose memory grows beyond doubt.
+        leaks: instances whose memory leaks.
         tiers: listeners in each buffer tier.
-        jitter_p50_ms, jitter_p95_ms, jitter_p99_ms: lateness of all edges' chunks in the last minute.
-        late_ratio: share of them that were more than 50 ms late.
+        jitter_p50_ms, jitter_p95_ms, jitter_p99_ms: percentiles of the lateness of chunks, over all edges.
+        late_ratio: share of chunks that were more than 50 ms late.
     """
 
     instances_up: int
@@ -151,10 +151,10 @@ class FleetReport:
     """The whole fleet.
 
     Attributes:
-        generated_at: unix seconds.
-        bus_connected: whether telemetry reaches the bus: without it everybody looks silent.
-        totals: sums.
-        instances: by service and name.
+        generated_at: Unix seconds.
+        bus_connected: telemetry is connected to the bus; without it all instances look silent.
+        totals: of the instances that are up.
+        instances: sorted by service and name.
     """
 
     generated_at: float
@@ -164,9 +164,17 @@ class FleetReport:
 
 
 def instance_report(
-    service: str, instance: str, data: Exposition, past: Past, *, up: bool, silent_s: float
+    service: str, instance: str, data: Exposition, history: InstanceHistory, *, up: bool, silent_s: float
 ) -> InstanceReport:
-    """One row."""
+    """The row of an instance.
+
+    Args:
+        service, instance: its names.
+        data: its last exposition.
+        history: its counters over time.
+        up: it has answered in the last 10 s.
+        silent_s: seconds since its last answer.
+    """
     build = data.get("auralis_build_info")
     common = InstanceReport(
         service=service,
@@ -177,12 +185,12 @@ def instance_report(
         memory_mb=_amount(text.value(data, "memory_usage_mb"), 1),
         memory=_memory(data),
         bus_connected=_flag(text.value(data, "auralis_bus_connected")),
-        bus_reconnects_10m=_whole(past.increase("auralis_bus_reconnects_total", 600.0)),
+        bus_reconnects_10m=_whole(history.increase("auralis_bus_reconnects_total", 600.0)),
         clock_offset_s=_rounded(text.value(data, "auralis_clock_offset_seconds"), 3),
     )
     if service == "edge":
         tiers = text.by_label(data, "auralis_tier_listeners", "tier")
-        jitter = past.counted(JITTER, RECENT_S)
+        jitter = history.histogram_increase(JITTER, RECENT_S)
         return replace(
             common,
             listeners=_whole(text.value(data, "auralis_listeners")),
@@ -196,38 +204,38 @@ def instance_report(
             jitter_p95_ms=_rounded(quantile(jitter, 0.95), 2),
             jitter_p99_ms=_rounded(quantile(jitter, 0.99), 2),
             underruns_total=_whole(text.value(data, "auralis_underruns_total")),
-            underruns_5m=_whole(past.increase("auralis_underruns_total", 300.0)),
-            send_errors_5m=_whole(past.increase(SEND_ERRORS, 300.0)),
-            blocks_missing_2m=_whole(past.increase("auralis_blocks_missing_total", 120.0)),
+            underruns_5m=_whole(history.increase("auralis_underruns_total", 300.0)),
+            send_errors_5m=_whole(history.increase(SEND_ERRORS, 300.0)),
+            blocks_missing_2m=_whole(history.increase("auralis_blocks_missing_total", 120.0)),
             loudness_dbfs=_rounded(text.value(data, "auralis_loudness_min_dbfs"), 1),
             overloaded=_flag(text.value(data, "auralis_overloaded")),
             ready_renderers=_whole(text.value(data, "auralis_ready_renderers")),
         )
     if service == "synthesis":
         modes = text.by_label(data, "auralis_render_mode", "mode")
-        latency = past.counted(LATENCY, RECENT_S)
+        latency = history.histogram_increase(LATENCY, RECENT_S)
         return replace(
             common,
             realtime_factor=_amount(text.value(data, "auralis_render_realtime_factor"), 1),
             capacity_streams=_amount(text.value(data, "auralis_render_capacity_streams"), 1),
-            rendered_streams=_amount(past.rate("auralis_render_blocks_total", RECENT_S), 2),
+            rendered_streams=_amount(history.rate("auralis_render_blocks_total", RECENT_S), 2),
             render_mode=next((mode for mode, on in modes.items() if on), None),
             render_p95_ms=_milliseconds(quantile(latency, 0.95)),
             render_p99_ms=_milliseconds(quantile(latency, 0.99)),
-            out_of_memory_10m=_whole(past.increase("auralis_render_out_of_memory_total", 600.0)),
+            out_of_memory_10m=_whole(history.increase("auralis_render_out_of_memory_total", 600.0)),
         )
     return common
 
 
 def fleet_totals(rows: Sequence[InstanceReport], jitter: dict[float, float]) -> FleetTotals:
-    """The sums.
+    """The totals.
 
     Args:
-        rows: one for each instance.
-        jitter: lateness of chunks in ms, of all edges that are up: cumulative counts by upper bound.
+        rows: of all instances.
+        jitter: lateness in ms of the chunks of all edges that are up: cumulative counts by upper bound.
     """
     up = [row for row in rows if row.up]
-    every = jitter.get(float("inf"), 0.0)
+    chunks = jitter.get(float("inf"), 0.0)
     return FleetTotals(
         instances_up=len(up),
         instances_silent=len(rows) - len(up),
@@ -242,7 +250,7 @@ def fleet_totals(rows: Sequence[InstanceReport], jitter: dict[float, float]) -> 
         jitter_p50_ms=_rounded(quantile(jitter, 0.5), 2),
         jitter_p95_ms=_rounded(quantile(jitter, 0.95), 2),
         jitter_p99_ms=_rounded(quantile(jitter, 0.99), 2),
-        late_ratio=round(1 - jitter.get(50.0, 0.0) / every, 5) if every else None,
+        late_ratio=round(1 - jitter.get(50.0, 0.0) / chunks, 5) if chunks else None,
     )
 
 
@@ -262,18 +270,18 @@ def _memory(data: Exposition) -> MemoryReport | None:
 
 
 def _whole(number: float | None) -> int | None:
-    """How many; None where it is no such number. A gauge is NaN while nothing is known, and an instance may lie."""
-    return int(number) if number is not None and 0 <= number < MOST else None
+    """A count; None if the number cannot be one: an unknown gauge is NaN, and an instance may send nonsense."""
+    return int(number) if number is not None and 0 <= number < MAX_COUNT else None
 
 
 def _amount(number: float | None, digits: int) -> float | None:
-    """As `_whole`, of what is not counted in whole ones."""
-    return round(number, digits) if number is not None and 0 <= number < MOST else None
+    """A quantity that is not negative; None as in `_whole`."""
+    return round(number, digits) if number is not None and 0 <= number < MAX_COUNT else None
 
 
 def _rounded(number: float | None, digits: int) -> float | None:
-    """As `_amount`, of what may be below zero."""
-    return round(number, digits) if number is not None and abs(number) < MOST else None
+    """A quantity that may be negative; None as in `_whole`."""
+    return round(number, digits) if number is not None and abs(number) < MAX_COUNT else None
 
 
 def _flag(number: float | None) -> bool | None:

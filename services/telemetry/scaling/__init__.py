@@ -1,1 +1,1 @@
-"""Figures for autoscalers, and which edge pod to delete first."""
+"""Figures for autoscalers, and deletion costs of edge pods."""

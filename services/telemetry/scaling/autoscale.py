@@ -1,4 +1,4 @@
-"""What an autoscaler asks: listeners of the edges, and renderers' work in units of a whole renderer. Pure."""
+"""Figures for autoscalers: listeners of the edges, load of the renderers in units of a renderer. Pure."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import Final
 from services.telemetry.fleet.report import FleetReport, InstanceReport
 
 ASSUMED_STREAMS_PER_WORKER: Final = 100.0
-"""While no renderer has measured itself."""
+"""Capacity of a renderer until one has measured its own."""
 REMEMBERED_S: Final = 60.0
-"""An edge that has fallen silent still counts with its last figures for so long: a hiccup must not scale down."""
+"""How long a silent edge counts with its last figures: a hiccup must not scale down."""
 
 
 class UnmeasuredError(Exception):
-    """Demand cannot be told; it must not look as if nobody listened. The message says why."""
+    """Demand cannot be measured; the message says why. Unknown demand must not look like no demand."""
 
 
 @dataclass(frozen=True, slots=True)
 class EdgeDemand:
-    """How full the edges are.
+    """The load of the edges.
 
     Attributes:
-        instances: edges that count.
-        listeners: of all of them, over WebSocket and HTTP.
-        websocket_connections: of all of them.
-        listeners_per_edge: on average.
-        by_instance: listeners of each.
+        instances: number of edges that count.
+        listeners: of all edges, over WebSocket and HTTP.
+        websocket_connections: of all edges.
+        listeners_per_edge: average.
+        by_instance: listeners of each edge.
     """
 
     instances: int
@@ -39,15 +39,15 @@ class EdgeDemand:
 
 @dataclass(frozen=True, slots=True)
 class SynthesisDemand:
-    """How much there is to render.
+    """The load of the renderers.
 
     Attributes:
         workers: renderers that are up.
-        demanded_streams: what is rendered, or what the busiest edge asks for, whichever is more: the one is exact, the
-            other is there before the first block and without any renderer.
-        capacity_streams_per_worker: as measured, on average; assumed while `measured` is false.
-        measured: at least one renderer has told its capacity.
-        load_workers: renderers needed if each were fully used. Scale on a share of it, say 0.6 for each.
+        demanded_streams: streams that are rendered, or that the busiest edge asks for, whichever is more. The first is
+            exact; the second exists before the first block and without any renderer.
+        capacity_streams_per_worker: measured average; assumed if `measured` is false.
+        measured: at least one renderer has measured its capacity.
+        load_workers: number of renderers at full use. Scale so that each is used to a share, say 0.6.
     """
 
     workers: int
@@ -70,11 +70,15 @@ def autoscale_report(
 ) -> AutoscaleReport:
     """The demand on the fleet.
 
+    Args:
+        fleet: its present state.
+        assumed_streams_per_worker: capacity of a renderer until one has measured its own.
+
     Raises:
-        UnmeasuredError: telemetry does not reach the bus, or no edge answers.
+        UnmeasuredError: telemetry is disconnected from the bus, or no edge answers.
     """
     if not fleet.bus_connected:
-        raise UnmeasuredError("telemetry does not reach the bus")
+        raise UnmeasuredError("telemetry is disconnected from the bus")
     edges = [row for row in fleet.instances if row.service == "edge" and row.silent_s < REMEMBERED_S]
     if not any(row.up for row in edges):
         raise UnmeasuredError("no edge answers")

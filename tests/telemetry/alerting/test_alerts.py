@@ -9,17 +9,17 @@ import yaml
 
 from services.telemetry.alerting.alerts import RESOLVED_KEPT_S, RULES, Alerts, LateBudget
 from services.telemetry.fleet.report import FleetReport, InstanceReport
-from tests.telemetry.rows import JITTER_WELL, edge, fleet, memory, renderer
+from tests.telemetry.rows import GOOD_JITTER, edge, fleet, memory, renderer
 
 REPO = Path(__file__).parents[3]
 FILE = REPO / "charts/auralis/files/alerts.yaml"
-SHIPPED = {
+IN_CHART = {
     rule["alert"]: rule
     for group in yaml.safe_load(FILE.read_text())["groups"]
     for rule in group["rules"]
     if "alert" in rule
 }
-WELL = (edge(), renderer())
+GOOD = (edge(), renderer())
 BAD: dict[str, tuple[InstanceReport, ...]] = {
     "ChunkJitterHigh": (edge(jitter_p99_ms=80.0), renderer()),
     "BufferUnderrunsHigh": (edge(underruns_5m=6), renderer()),
@@ -39,9 +39,9 @@ BAD: dict[str, tuple[InstanceReport, ...]] = {
 
 
 def run(alerts: Alerts, rows: tuple[InstanceReport, ...], start_s: float, seconds: int, *, bus: bool = True) -> float:
-    """Look every 5 s; the end."""
+    """Judge every 5 s; returns the end."""
     for second in range(0, seconds + 1, 5):
-        alerts.judge(fleet(*rows, at=start_s + second, bus=bus), JITTER_WELL)
+        alerts.judge(fleet(*rows, at=start_s + second, bus=bus), GOOD_JITTER)
     return start_s + seconds
 
 
@@ -49,18 +49,18 @@ def names(alerts: Alerts, state: str) -> set[str]:
     return {each.name for each in alerts.report().alerts if each.state == state}
 
 
-def test_names_severities_and_summaries_are_those_of_the_shipped_rules() -> None:
-    assert {rule.name for rule in RULES} == set(SHIPPED)
+def test_names_severities_and_summaries_are_those_of_the_chart() -> None:
+    assert {rule.name for rule in RULES} == set(IN_CHART)
     for rule in RULES:
-        shipped = SHIPPED[rule.name]
-        assert rule.severity == shipped["labels"]["severity"], rule.name
-        assert rule.summary == shipped["annotations"]["summary"], rule.name
-        times = re.fullmatch(r"(\d+)(s|m)?", str(shipped.get("for", "0")))
+        in_chart = IN_CHART[rule.name]
+        assert rule.severity == in_chart["labels"]["severity"], rule.name
+        assert rule.summary == in_chart["annotations"]["summary"], rule.name
+        times = re.fullmatch(r"(\d+)(s|m)?", str(in_chart.get("for", "0")))
         assert times, rule.name
         assert rule.for_s == int(times[1]) * (60 if times[2] == "m" else 1), rule.name
 
 
-def test_a_backlog_says_which_of_its_two_reasons_it_has() -> None:
+def test_a_backlog_says_which_of_its_two_reasons_applies() -> None:
     for row, reason in (
         (edge(overloaded=True), "new streams are refused, because blocks are late"),
         (edge(blocks_missing_2m=30), "30 blocks were missing when due, in two minutes"),
@@ -70,17 +70,17 @@ def test_a_backlog_says_which_of_its_two_reasons_it_has() -> None:
         assert [each.description for each in alerts.report().alerts] == [reason]
 
 
-def test_a_fleet_that_is_well_has_no_alert() -> None:
+def test_a_healthy_fleet_has_no_alert() -> None:
     alerts = Alerts()
-    run(alerts, WELL, 0, 600)
+    run(alerts, GOOD, 0, 600)
     assert alerts.report().alerts == []
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_each_alert_waits_fires_and_is_resolved(name: str) -> None:
+def test_each_alert_is_pending_fires_and_is_resolved(name: str) -> None:
     alerts = Alerts()
-    now_s = run(alerts, WELL, 0, 60)
-    alerts.judge(fleet(*BAD[name], at=now_s + 5), JITTER_WELL)
+    now_s = run(alerts, GOOD, 0, 60)
+    alerts.judge(fleet(*BAD[name], at=now_s + 5), GOOD_JITTER)
     assert names(alerts, "pending") == {name}
     now_s = run(alerts, BAD[name], now_s + 10, 310)
     assert names(alerts, "firing") == {name}
@@ -88,32 +88,32 @@ def test_each_alert_waits_fires_and_is_resolved(name: str) -> None:
     assert alert.since == 65
     assert alert.description
     assert (REPO / alert.runbook).is_file()
-    now_s = run(alerts, WELL, now_s + 5, 5)
+    now_s = run(alerts, GOOD, now_s + 5, 5)
     assert names(alerts, "resolved") == {name}
-    run(alerts, WELL, now_s + RESOLVED_KEPT_S, 10)
+    run(alerts, GOOD, now_s + RESOLVED_KEPT_S, 10)
     assert alerts.report().alerts == []
 
 
-def test_what_lasts_too_short_never_fires() -> None:
+def test_a_short_problem_never_fires() -> None:
     alerts = Alerts()
     now_s = run(alerts, BAD["SynthesisLatencyHigh"], 0, 50)
-    run(alerts, WELL, now_s, 5)
+    run(alerts, GOOD, now_s, 5)
     assert alerts.report().alerts == []
 
 
-def test_when_telemetry_loses_the_bus_it_says_that_and_not_that_everybody_is_gone() -> None:
+def test_a_lost_bus_is_one_alert_and_not_a_silent_instance_each() -> None:
     alerts = Alerts()
     run(alerts, (edge(up=False, silent_s=60.0), renderer(up=False, silent_s=60.0)), 0, 60, bus=False)
     assert names(alerts, "firing") == {"NatsReconnecting"}
 
 
-def test_critical_ones_come_first() -> None:
+def test_critical_alerts_come_first() -> None:
     alerts = Alerts()
     run(alerts, (edge(degraded_streams=1, loudness_dbfs=-99.0), renderer()), 0, 60)
     assert [each.name for each in alerts.report().alerts] == ["EdgeSilent", "StreamsDegraded"]
 
 
-def burnt(minutes: int, share: float) -> tuple[LateBudget, float]:
+def budget_after(minutes: int, share: float) -> tuple[LateBudget, float]:
     budget = LateBudget()
     for minute in range(minutes):
         budget.add(minute * 60.0, 600 * share, 600)
@@ -125,23 +125,23 @@ def burnt(minutes: int, share: float) -> tuple[LateBudget, float]:
     [(60, 0.005, False), (60, 0.1, True), (60, 0.2, True), (360, 0.05, False), (360, 0.08, True)],
 )
 def test_the_budget_burns_when_a_short_and_a_long_window_agree(minutes: int, share: float, burning: bool) -> None:  # noqa: FBT001 - a parameter of the test
-    budget, now_s = burnt(minutes, share)
-    assert (budget.burn(now_s) is not None) is burning
+    budget, now_s = budget_after(minutes, share)
+    assert (budget.burning(now_s) is not None) is burning
 
 
-def test_five_bad_minutes_after_five_good_hours_do_not_burn_it_yet() -> None:
-    budget, now_s = burnt(300, 0.0)
+def test_five_bad_minutes_after_five_good_hours_do_not_burn_the_budget_yet() -> None:
+    budget, now_s = budget_after(300, 0.0)
     for minute in range(5):
         budget.add(now_s + minute * 60.0, 300, 600)
-    assert budget.burn(now_s + 300) is None
+    assert budget.burning(now_s + 300) is None
 
 
-def test_late_chunks_reach_the_budget() -> None:
+def test_late_chunks_count_against_the_budget() -> None:
     alerts = Alerts()
     late = {50.0: 700.0, 100.0: 1000.0, float("inf"): 1000.0}
     report: FleetReport | None = None
     for minute in range(61):
-        report = fleet(*WELL, at=minute * 60.0)
+        report = fleet(*GOOD, at=minute * 60.0)
         alerts.judge(report, late)
     found: Any = [each for each in alerts.report().alerts if each.name == "DeliveryBudgetBurning"]
     assert found[0].state == "firing"

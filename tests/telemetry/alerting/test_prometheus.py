@@ -4,6 +4,7 @@ import base64
 import httpx
 
 from services.telemetry.alerting.prometheus import PrometheusAlerts
+from tests.support.waiting import until
 
 ANSWER = {
     "status": "success",
@@ -26,7 +27,7 @@ ANSWER = {
                 "state": "firing",
                 "activeAt": "2026-11-23T15:37:44Z",
             },
-            {"labels": {"alertname": "SomebodyElses"}, "annotations": {}, "state": "firing", "activeAt": "…"},
+            {"labels": {"alertname": "AlertOfAnotherProject"}, "annotations": {}, "state": "firing", "activeAt": "…"},
         ]
     },
 }
@@ -36,14 +37,14 @@ def answering(response: httpx.Response) -> httpx.MockTransport:
     return httpx.MockTransport(lambda _: response)
 
 
-async def ask(alerts: PrometheusAlerts, response: httpx.Response) -> None:
+async def fetch(alerts: PrometheusAlerts, response: httpx.Response) -> None:
     async with httpx.AsyncClient(transport=answering(response)) as http:
-        await alerts.ask(http)
+        await alerts.fetch(http)
 
 
-async def test_our_alerts_are_shown_as_prometheus_has_them() -> None:
+async def test_alerts_of_auralis_are_reported_as_prometheus_has_them() -> None:
     alerts = PrometheusAlerts("http://prometheus:9090/")
-    await ask(alerts, httpx.Response(200, json=ANSWER))
+    await fetch(alerts, httpx.Response(200, json=ANSWER))
     report = alerts.report()
     assert (report.source, report.problem) == ("prometheus", "")
     assert [(each.name, each.state) for each in report.alerts] == [
@@ -54,32 +55,27 @@ async def test_our_alerts_are_shown_as_prometheus_has_them() -> None:
     assert [each.runbook for each in report.alerts] == ["", "https://music.example/runbooks/StreamsDegraded.md"]
 
 
-async def test_a_prometheus_that_does_not_answer_is_told_beside_the_last_alerts() -> None:
+async def test_a_failure_is_reported_beside_the_last_alerts() -> None:
     alerts = PrometheusAlerts("http://prometheus:9090")
-    await ask(alerts, httpx.Response(200, json=ANSWER))
+    await fetch(alerts, httpx.Response(200, json=ANSWER))
     for bad in (httpx.Response(503), httpx.Response(200, text="<html>"), httpx.Response(200, json={"data": {}})):
-        await ask(alerts, bad)
+        await fetch(alerts, bad)
         report = alerts.report()
         assert "http://prometheus:9090 gives no alerts" in report.problem
         assert len(report.alerts) == 2
 
 
-async def test_a_password_in_the_address_is_for_prometheus_and_nobody_else() -> None:
-    asked: list[httpx.Request] = []
-    answered = asyncio.Event()
+async def test_a_password_in_the_url_is_sent_to_prometheus_and_not_reported() -> None:
+    requests: list[httpx.Request] = []
 
     def refuse(request: httpx.Request) -> httpx.Response:
-        asked.append(request)
-        answered.set()
+        requests.append(request)
         return httpx.Response(401)
 
     alerts = PrometheusAlerts("http://me:hun%40ter2@prometheus:9090/sub/", transport=httpx.MockTransport(refuse))
     running = asyncio.create_task(alerts.run())
-    async with asyncio.timeout(10):
-        await answered.wait()
-        while "401" not in alerts.report().problem:
-            await asyncio.sleep(0)
+    await until(lambda: "401" in alerts.report().problem)
     running.cancel()
-    assert str(asked[0].url) == "http://prometheus:9090/sub/api/v1/alerts"
-    assert asked[0].headers["authorization"] == "Basic " + base64.b64encode(b"me:hun@ter2").decode()
+    assert str(requests[0].url) == "http://prometheus:9090/sub/api/v1/alerts"
+    assert requests[0].headers["authorization"] == "Basic " + base64.b64encode(b"me:hun@ter2").decode()
     assert "ter2" not in alerts.report().problem

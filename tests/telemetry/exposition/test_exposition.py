@@ -44,7 +44,7 @@ def instance(level: float = 1.0, *, odd: str = "plain") -> bytes:
     return generate_latest(registry)
 
 
-def test_merging_one_part_without_labels_says_the_same() -> None:
+def test_merging_one_exposition_without_labels_changes_nothing() -> None:
     data = instance(odd='a "b" \\ c\nd,e="f"')
     assert samples(merge([({}, parse(data))])) == samples(data)
 
@@ -52,8 +52,8 @@ def test_merging_one_part_without_labels_says_the_same() -> None:
 @given(
     st.lists(st.tuples(st.text(max_size=20), st.floats(allow_nan=False)), min_size=1, max_size=4),
 )
-def test_every_sample_of_every_part_is_there_with_its_parts_labels(parts: list[tuple[str, float]]) -> None:
-    # Made once each: an exposition holds the time at which its counters were made.
+def test_merging_keeps_every_sample_and_adds_the_labels(parts: list[tuple[str, float]]) -> None:
+    # Each is made once: an exposition holds the creation time of its counters.
     texts = [instance(level, odd=odd) for odd, level in parts]
     merged = samples(
         merge(({"service": "edge", "instance": f"e{number}"}, parse(text)) for number, text in enumerate(texts))
@@ -85,27 +85,27 @@ def test_labels_that_would_be_hidden_are_kept_under_another_name() -> None:
     assert ("build", frozenset({*own, ("version", "2"), ("exported_service", "other")})) in merged
 
 
-def test_a_label_whose_name_or_value_only_looks_like_ours_is_left_alone() -> None:
+def test_a_label_whose_name_or_value_only_resembles_an_added_one_is_unchanged() -> None:
     data = b'x{my_instance="1",note="instance=\\"2\\""} 1\n'
     merged = samples(merge([({"instance": "i"}, parse(data))]))
     expected = frozenset({("my_instance", "1"), ("note", 'instance="2"'), ("instance", "i")})
     assert merged == {("x", expected): 1.0}
 
 
-def test_where_types_disagree_the_first_ones_samples_are_kept() -> None:
+def test_of_two_types_of_a_metric_the_first_is_kept() -> None:
     first, second = parse(b"# TYPE x gauge\nx 1\n"), parse(b"# TYPE x untyped\nx 2\n")
     merged = merge([({"instance": "a"}, first), ({"instance": "b"}, second)])
     assert samples(merged) == {("x", frozenset({("instance", "a")})): 1.0}
 
 
-def test_where_one_of_many_has_another_type_the_many_are_kept() -> None:
-    liar, well = parse(b"# TYPE x histogram\nx_bucket 1\n"), parse(b"# TYPE x gauge\nx 2\n")
-    merged = merge(({"instance": name}, liar if name == "a" else well) for name in "abc")
+def test_of_several_types_of_a_metric_the_most_frequent_is_kept() -> None:
+    wrong, right = parse(b"# TYPE x histogram\nx_bucket 1\n"), parse(b"# TYPE x gauge\nx 2\n")
+    merged = merge(({"instance": name}, wrong if name == "a" else right) for name in "abc")
     assert b"# TYPE x gauge" in merged
     assert samples(merged) == {("x", frozenset({("instance", name)})): 2.0 for name in "bc"}
 
 
-def test_a_type_without_samples_gives_way_to_one_with() -> None:
+def test_a_type_without_samples_yields_to_one_with_samples() -> None:
     merged = merge([({}, parse(b"# TYPE x counter\n")), ({"instance": "b"}, parse(b"# TYPE x gauge\nx 2\n"))])
     assert b"# TYPE x gauge" in merged
     assert samples(merged) == {("x", frozenset({("instance", "b")})): 2.0}
@@ -131,13 +131,13 @@ def test_names_of_instances_are_escaped() -> None:
         b"x 1\xff",
     ],
 )
-def test_what_cannot_be_read_is_an_error_that_names_the_line(line: bytes) -> None:
+def test_a_malformed_line_is_an_error_that_names_it(line: bytes) -> None:
     with pytest.raises(ExpositionError) as error:
         parse(b"ok 1\n" + line + b"\n")
     assert error.value.line == 2
 
 
-def test_what_other_exporters_write_is_read_too() -> None:
+def test_expositions_of_other_exporters_are_read_too() -> None:
     data = b'# A comment.\n\nx{a="1",} 2 1395066363000\ny 1e-3 \nz{b="q"} +Inf\nw NaN\n#EOF\n'
     exposition = parse(data)
     assert value(exposition, "x") == 2.0
@@ -147,7 +147,7 @@ def test_what_other_exporters_write_is_read_too() -> None:
 
 
 @pytest.mark.parametrize("number", ["\u0661", "infinity", "+NaN", "1_0", "0x1p4"])
-def test_what_python_reads_as_a_number_and_prometheus_does_not_is_an_error_at_every_look(number: str) -> None:
+def test_numbers_of_python_that_are_none_for_prometheus_are_errors(number: str) -> None:
     reader = Reader(Parser())
     reader.read(b"x 1\n")
     with pytest.raises(ExpositionError):
@@ -161,14 +161,14 @@ def test_blanks_around_a_number_are_not_passed_on() -> None:
 
 
 @pytest.mark.timeout(10)
-def test_a_long_line_that_is_no_sample_is_told_from_one_at_once() -> None:
-    # A pattern that could split the digits in two would try every place for it: minutes, for one instance's answer.
+def test_a_long_line_that_is_no_sample_is_refused_quickly() -> None:
+    # A pattern that could split the digits in several ways would take minutes for one instance's answer.
     for line in (b"x " + b"1" * 10**6 + b"y", b"x{" + b'a="",' * 10**5 + b"y", b"x" * 10**6 + b"{", b" " * 10**6):
         with pytest.raises(ExpositionError):
             parse(line + b"\n")
 
 
-def test_a_second_look_at_the_same_series_reads_new_values_and_new_faults() -> None:
+def test_known_series_are_read_with_new_values_and_new_faults() -> None:
     parser = Parser()
     for number in range(3):
         exposition = parser.parse(b'# TYPE x gauge\nx{a="1"} %d\nx{a="1"} 9 1395066363000\n' % number)
@@ -178,7 +178,7 @@ def test_a_second_look_at_the_same_series_reads_new_values_and_new_faults() -> N
             parser.parse(b'x{a="1"} ' + bad + b"\n")
 
 
-def test_a_parser_that_has_seen_too_much_forgets_and_goes_on() -> None:
+def test_a_full_parser_forgets_and_continues() -> None:
     parser = Parser(max_known=100)
     for number in range(1000):
         assert value(parser.parse(b'x{a="%d"} 1\n' % number), "x") == 1.0
@@ -195,7 +195,7 @@ def test_a_line_that_is_too_long_is_refused_and_not_remembered(line: str) -> Non
     assert not any("z" in known for known in (*parser._series, *parser._comments))
 
 
-def test_more_samples_than_an_instance_may_have_are_refused() -> None:
+def test_too_many_samples_are_an_error() -> None:
     parse(b"".join(b"x%d 1\n" % n for n in range(MAX_SAMPLES)))
     with pytest.raises(ExpositionError, match="at most"):
         parse(b"".join(b"x%d 1\n" % n for n in range(MAX_SAMPLES + 1)))
@@ -209,7 +209,7 @@ def test_values_are_looked_up() -> None:
     assert by_label(exposition, "missing", "k") == {}
 
 
-LOOKS = (
+EXPOSITIONS = (
     b'# TYPE x gauge\nx{a="1"} 1\nx{a="2"} 2\n# TYPE y counter\ny_total 5\n',
     b'# TYPE x gauge\nx{a="1"} 1\nx{a="2"} 3\n# TYPE y counter\ny_total 6\n',
     b'# TYPE x gauge\nx{a="1"} 1\nx{a="7"} 3\n# TYPE y counter\ny_total 6\n',
@@ -221,19 +221,19 @@ LOOKS = (
 )
 
 
-def test_reading_only_what_differs_says_the_same_as_reading_everything() -> None:
-    for order in (LOOKS, LOOKS[::-1], LOOKS * 2):
+def test_a_reader_that_reads_only_differences_agrees_with_the_parser() -> None:
+    for order in (EXPOSITIONS, EXPOSITIONS[::-1], EXPOSITIONS * 2):
         reader = Reader(Parser())
-        for look in order:
-            assert reader.read(look) == parse(look)
+        for data in order:
+            assert reader.read(data) == parse(data)
 
 
-def test_a_broken_look_changes_nothing_and_the_next_one_is_read() -> None:
+def test_a_malformed_exposition_changes_nothing_and_the_next_one_is_read() -> None:
     reader = Reader(Parser())
-    kept = reader.read(LOOKS[0])
-    for bad in (LOOKS[0].replace(b"2\n", b"two\n"), LOOKS[0] + b"x{", b"\xff"):
+    kept = reader.read(EXPOSITIONS[0])
+    for bad in (EXPOSITIONS[0].replace(b"2\n", b"two\n"), EXPOSITIONS[0] + b"x{", b"\xff"):
         with pytest.raises(ExpositionError):
             reader.read(bad)
-        assert kept == parse(LOOKS[0])
-        assert reader.read(LOOKS[1]) == parse(LOOKS[1])
-        kept = reader.read(LOOKS[0])
+        assert kept == parse(EXPOSITIONS[0])
+        assert reader.read(EXPOSITIONS[1]) == parse(EXPOSITIONS[1])
+        kept = reader.read(EXPOSITIONS[0])

@@ -4,7 +4,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 from services.telemetry.exposition.exposition import Parser
-from services.telemetry.exposition.histograms import MAX_BOUNDS, buckets, counted_since, quantile, together
+from services.telemetry.exposition.histograms import MAX_BOUNDS, buckets, increase, quantile, sum_histograms
 
 
 def read(*samples: str) -> dict[float, float]:
@@ -21,7 +21,7 @@ def test_a_histograms_buckets_are_read() -> None:
     assert buckets({}, "jitter_ms") == {}
 
 
-def test_series_of_one_histogram_are_added_up() -> None:
+def test_series_of_one_histogram_are_summed() -> None:
     assert read('{k="a",le="1"} 1', '{k="a",le="+Inf"} 2', '{k="b",le="1"} 3', '{k="b",le="+Inf"} 3') == {
         1.0: 4,
         math.inf: 5,
@@ -43,7 +43,7 @@ def test_series_of_one_histogram_are_added_up() -> None:
         (*(f'{{le="{bound}"}} 1' for bound in range(MAX_BOUNDS)), '{le="+Inf"} 1'),
     ],
 )
-def test_what_cannot_be_a_histogram_is_none(samples: tuple[str, ...]) -> None:
+def test_a_malformed_histogram_is_empty(samples: tuple[str, ...]) -> None:
     assert read(*samples) == {}
 
 
@@ -60,25 +60,29 @@ def test_above_the_last_bound_a_quantile_is_that_bound() -> None:
     assert quantile({1.0: 0.0, 5.0: 1.0, math.inf: 10.0}, 0.9) == 5.0
 
 
-def test_what_was_counted_in_between_is_told_and_after_a_restart_everything_is_new() -> None:
+def test_an_increase_is_a_difference_and_after_a_restart_all_of_it() -> None:
     before, now = {1.0: 100.0, math.inf: 100.0}, {1.0: 120.0, math.inf: 150.0}
-    assert counted_since(before, now) == {1.0: 20.0, math.inf: 50.0}
-    assert counted_since(now, before) == before
-    assert counted_since({2.0: 1.0, math.inf: 1.0}, now) == now
+    assert increase(before, now) == {1.0: 20.0, math.inf: 50.0}
+    assert increase(now, before) == before
+    assert increase({2.0: 1.0, math.inf: 1.0}, now) == now
 
 
-def test_histograms_of_the_same_bounds_are_added_bucket_by_bucket() -> None:
-    assert together([{1.0: 1.0, math.inf: 2.0}, {1.0: 3.0, math.inf: 3.0}]) == {1.0: 4.0, math.inf: 5.0}
-    assert together([]) == {}
+def test_histograms_with_the_same_bounds_are_summed_bucket_by_bucket() -> None:
+    assert sum_histograms([{1.0: 1.0, math.inf: 2.0}, {1.0: 3.0, math.inf: 3.0}]) == {1.0: 4.0, math.inf: 5.0}
+    assert sum_histograms([]) == {}
 
 
-def test_other_bounds_make_nothing_late_that_was_not() -> None:
+def test_different_bounds_make_no_chunk_late_that_was_not() -> None:
     older = {40.0: 90.0, 60.0: 100.0, math.inf: 100.0}
     newer = {50.0: 100.0, math.inf: 100.0}
-    both = together([older, newer])
+    both = sum_histograms([older, newer])
     assert both == {40.0: 90.0 + 80.0, 50.0: 95.0 + 100.0, 60.0: 200.0, math.inf: 200.0}
     assert quantile(both, 0.99) == pytest.approx(50.0 + 10.0 * 3 / 5)
 
 
-def test_what_lies_above_a_histograms_last_bound_stays_above_all_bounds() -> None:
-    assert together([{10.0: 1.0, math.inf: 5.0}, {20.0: 2.0, math.inf: 2.0}]) == {10.0: 2.0, 20.0: 3.0, math.inf: 7.0}
+def test_counts_above_a_histograms_last_bound_stay_above_all_bounds() -> None:
+    assert sum_histograms([{10.0: 1.0, math.inf: 5.0}, {20.0: 2.0, math.inf: 2.0}]) == {
+        10.0: 2.0,
+        20.0: 3.0,
+        math.inf: 7.0,
+    }

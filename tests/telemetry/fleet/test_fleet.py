@@ -6,9 +6,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from services.contract.scrape import ScrapeAnswer
 from services.telemetry.alerting.alerts import Alerts
-from services.telemetry.fleet.fleet import FORGOTTEN_AFTER_S, MAX_INSTANCES, SILENT_AFTER_S, Fleet, Taken
-from services.telemetry.fleet.fleet_history import History
-from services.telemetry.fleet.instance_history import MAX_LOOKS
+from services.telemetry.fleet.fleet import FORGOTTEN_AFTER_S, MAX_INSTANCES, SILENT_AFTER_S, AnswerResult, Fleet
+from services.telemetry.fleet.fleet_history import FleetHistory
+from services.telemetry.fleet.instance_history import MAX_SNAPSHOTS
 from services.telemetry.scaling.autoscale import autoscale_report
 
 EDGE = b"""\
@@ -54,13 +54,13 @@ synthesis_latency_seconds_bucket{le="+Inf"} 10
 """
 
 
-def take(fleet: Fleet, service: str, instance: str, data: bytes = b"x 1\n", *, now_s: float = 100.0) -> Taken:
+def take(fleet: Fleet, service: str, instance: str, data: bytes = b"x 1\n", *, now_s: float = 100.0) -> AnswerResult:
     return fleet.record(ScrapeAnswer(service, instance, data), asked_s=now_s, now_s=now_s)
 
 
 def test_an_edge_is_told_in_figures() -> None:
     fleet = Fleet()
-    assert take(fleet, "edge", "e1", EDGE) is Taken.TAKEN
+    assert take(fleet, "edge", "e1", EDGE) is AnswerResult.ACCEPTED
     (row,) = fleet.report(102.5, generated_at=7.0, bus_connected=True).instances
     assert (row.service, row.instance, row.up, row.silent_s, row.version) == ("edge", "e1", True, 2.5, "1.2.3")
     assert (row.listeners, row.streams, row.demanded_streams, row.degraded_streams) == (12, 4, 3, 1)
@@ -146,8 +146,8 @@ def test_after_ten_minutes_of_silence_an_instance_is_forgotten() -> None:
 
 def test_each_instance_answers_a_question_once() -> None:
     fleet = Fleet()
-    assert take(fleet, "edge", "e1", b"x 1\n") is Taken.TAKEN
-    assert fleet.record(ScrapeAnswer("edge", "e1", b"x 2\n"), asked_s=99.0, now_s=100.5) is Taken.REPEATED
+    assert take(fleet, "edge", "e1", b"x 1\n") is AnswerResult.ACCEPTED
+    assert fleet.record(ScrapeAnswer("edge", "e1", b"x 2\n"), asked_s=99.0, now_s=100.5) is AnswerResult.REPEATED
     assert b"x{" in fleet.merged(101.0)
     assert b" 1\n" in fleet.merged(101.0)
 
@@ -162,25 +162,25 @@ def test_each_instance_answers_a_question_once() -> None:
         ("edge", "e1", b"not an exposition\n"),
     ],
 )
-def test_what_is_no_instance_or_no_exposition_is_left_out(service: str, instance: str, data: bytes) -> None:
+def test_invalid_names_and_expositions_are_ignored(service: str, instance: str, data: bytes) -> None:
     fleet = Fleet()
-    assert take(fleet, service, instance, data) is Taken.MALFORMED
+    assert take(fleet, service, instance, data) is AnswerResult.MALFORMED
     assert fleet.report(100.0, generated_at=0.0, bus_connected=True).instances == []
 
 
-def test_a_broken_answer_does_not_make_an_instance_look_alive() -> None:
+def test_a_malformed_answer_does_not_count_as_a_sign_of_life() -> None:
     fleet = Fleet()
     take(fleet, "edge", "e1", EDGE)
     take(fleet, "edge", "e1", b"broken\n", now_s=110.0)
     assert not fleet.report(116.0, generated_at=0.0, bus_connected=True).instances[0].up
 
 
-def test_more_instances_than_fit_are_refused_and_the_known_ones_stay() -> None:
+def test_too_many_instances_are_refused_and_the_known_ones_stay() -> None:
     fleet = Fleet()
     for number in range(MAX_INSTANCES):
-        assert take(fleet, "edge", f"e{number}") is Taken.TAKEN
-    assert take(fleet, "edge", "one-more") is Taken.REFUSED
-    assert take(fleet, "edge", "e0", now_s=101.0) is Taken.TAKEN
+        assert take(fleet, "edge", f"e{number}") is AnswerResult.ACCEPTED
+    assert take(fleet, "edge", "one-more") is AnswerResult.REFUSED
+    assert take(fleet, "edge", "e0", now_s=101.0) is AnswerResult.ACCEPTED
 
 
 def histogram(counts: tuple[int, int, int]) -> bytes:
@@ -189,7 +189,7 @@ def histogram(counts: tuple[int, int, int]) -> bytes:
     return f"# TYPE chunk_delivery_jitter_ms histogram\n{lines}".encode()
 
 
-def test_jitter_is_that_of_the_last_minute() -> None:
+def test_jitter_covers_the_last_minute() -> None:
     fleet = Fleet()
     # Ten minutes of bad jitter, then two good minutes.
     bad = good = 0
@@ -207,7 +207,7 @@ def test_jitter_is_that_of_the_last_minute() -> None:
     assert jitter_ms < 5
 
 
-LIES = (
+NONSENSE = (
     *(
         f"{name} {number}"
         for name in (
@@ -226,17 +226,17 @@ LIES = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("lie", LIES)
-def test_an_instance_that_lies_hides_nobody_elses_figures(lie: str) -> None:
+@pytest.mark.parametrize("nonsense", NONSENSE)
+def test_nonsense_of_one_instance_hides_no_other_instances_figures(nonsense: str) -> None:
     fleet = Fleet()
-    alerts, history = Alerts(), History()
+    alerts, history = Alerts(), FleetHistory()
     for second in (0, 10):
         count = 100 + second
         jitter = histogram((count, count, count)).replace(b'le="10.0"', b'le="50.0"')
         for service in ("edge", "synthesis"):
             well = b"auralis_listeners 12\nauralis_render_capacity_streams 50\n" + jitter
             take(fleet, service, "well", well, now_s=float(second))
-            take(fleet, service, "liar", f"{lie}\n".encode(), now_s=float(second))
+            take(fleet, service, "wrong", f"{nonsense}\n".encode(), now_s=float(second))
         report = fleet.report(float(second), generated_at=float(second), bus_connected=True)
         alerts.judge(report, fleet.jitter(float(second), 60.0))
         history.add(report)
@@ -245,12 +245,12 @@ def test_an_instance_that_lies_hides_nobody_elses_figures(lie: str) -> None:
     assert demand.synthesis.capacity_streams_per_worker == 50
     assert report.totals.late_ratio == 0
     assert alerts.budget.ratio(10.0, 3600.0) == 0
-    told = json.dumps([asdict(report), asdict(history.report())])
-    assert "NaN" not in told
-    assert "Infinity" not in told
+    text = json.dumps([asdict(report), asdict(history.report())])
+    assert "NaN" not in text
+    assert "Infinity" not in text
 
 
-def test_edges_of_two_versions_are_not_late_because_their_bounds_differ() -> None:
+def test_different_bounds_of_two_versions_make_no_chunk_late() -> None:
     fleet = Fleet()
     older, newer = ("5.0", "50.0", "+Inf"), ("40.0", "60.0", "+Inf")
     for second in (0.0, 10.0):
@@ -261,8 +261,8 @@ def test_edges_of_two_versions_are_not_late_because_their_bounds_differ() -> Non
     assert fleet.report(10.0, generated_at=0.0, bus_connected=True).totals.late_ratio == 0
 
 
-def test_what_is_remembered_of_an_instance_does_not_grow_with_questions() -> None:
+def test_the_history_of_an_instance_is_bounded() -> None:
     fleet = Fleet()
     for tenth in range(9000):
         take(fleet, "edge", "e1", histogram((tenth, tenth, tenth)), now_s=tenth / 10)
-    assert len(fleet._instances["edge", "e1"].past.looks) <= MAX_LOOKS
+    assert len(fleet._instances["edge", "e1"].history.snapshots) <= MAX_SNAPSHOTS

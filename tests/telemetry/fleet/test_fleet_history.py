@@ -1,11 +1,11 @@
 from itertools import pairwise
 
-from services.telemetry.fleet.fleet_history import KEPT_S, MAX_INSTANCES, History
+from services.telemetry.fleet.fleet_history import KEPT_S, MAX_INSTANCES, FleetHistory
 from tests.telemetry.rows import edge, fleet, renderer
 
 
-def test_it_keeps_half_an_hour_of_points_five_seconds_apart() -> None:
-    history = History()
+def test_half_an_hour_of_points_is_kept_five_seconds_apart() -> None:
+    history = FleetHistory()
     for tick in range(4000):
         history.add(fleet(edge(listeners=tick), renderer(), at=1000.0 + tick))
     points = history.report().points
@@ -15,16 +15,16 @@ def test_it_keeps_half_an_hour_of_points_five_seconds_apart() -> None:
     assert spacings <= {4, 5}
 
 
-def test_headroom_is_the_free_share_of_the_renderers() -> None:
-    history = History()
+def test_headroom_is_the_free_share_of_the_renderers_capacity() -> None:
+    history = FleetHistory()
     history.add(fleet(edge(demanded_streams=10), renderer(capacity_streams=40.0), at=0.0))
     history.add(fleet(edge(demanded_streams=90), renderer(capacity_streams=40.0), at=5.0))
     history.add(fleet(edge(), at=10.0))
     assert [each.headroom for each in history.report().points] == [0.75, 0.0, None]
 
 
-def test_each_processs_memory_has_a_curve_that_ends_when_it_is_gone() -> None:
-    history = History()
+def test_each_instances_memory_has_a_curve_until_it_is_gone() -> None:
+    history = FleetHistory()
     for second in range(0, 600, 5):
         rows = [renderer(memory_mb=900.0 + second)] if second < 300 else []
         history.add(fleet(edge(), *rows, at=float(second)))
@@ -38,6 +38,6 @@ def test_each_processs_memory_has_a_curve_that_ends_when_it_is_gone() -> None:
 
 
 def test_curves_of_a_large_fleet_are_bounded() -> None:
-    history = History()
+    history = FleetHistory()
     history.add(fleet(*(edge(f"e{number}") for number in range(MAX_INSTANCES + 50))))
     assert len(history.report().memory) == MAX_INSTANCES

@@ -4,7 +4,7 @@ from services.telemetry.scaling.autoscale import UnmeasuredError, autoscale_repo
 from tests.telemetry.rows import edge, fleet, renderer
 
 
-def test_listeners_are_counted_over_all_edges() -> None:
+def test_listeners_of_all_edges_are_summed() -> None:
     report = autoscale_report(fleet(edge("e1", listeners=10), edge("e2", listeners=50), renderer()))
     assert (report.edge.listeners, report.edge.instances, report.edge.listeners_per_edge) == (60, 2, 30)
     assert report.edge.by_instance == {"e1": 10, "e2": 50}
@@ -18,12 +18,12 @@ def test_render_load_is_demand_over_the_measured_capacity_of_a_worker() -> None:
     assert report.load_workers == pytest.approx(0.6)
 
 
-def test_edges_with_different_streams_count_by_what_is_rendered() -> None:
+def test_demand_of_edges_with_different_streams_is_what_is_rendered() -> None:
     rows = [edge("e1", demanded_streams=30), edge("e2", demanded_streams=30), renderer(rendered_streams=60.0)]
     assert autoscale_report(fleet(*rows)).synthesis.demanded_streams == 60
 
 
-def test_without_a_worker_demand_is_told_in_assumed_ones() -> None:
+def test_without_a_worker_the_capacity_of_one_is_assumed() -> None:
     report = autoscale_report(fleet(edge(demanded_streams=30)), assumed_streams_per_worker=20).synthesis
     assert (report.workers, report.measured, report.load_workers) == (0, False, 1.5)
 
@@ -33,7 +33,7 @@ def test_an_edge_that_is_silent_for_a_moment_still_counts() -> None:
     assert autoscale_report(fleet(*rows)).edge.listeners == 200
 
 
-def test_what_cannot_be_measured_does_not_look_as_if_nobody_listened() -> None:
+def test_unknown_demand_is_an_error_and_not_zero() -> None:
     with pytest.raises(UnmeasuredError, match="bus"):
         autoscale_report(fleet(edge(), bus=False))
     with pytest.raises(UnmeasuredError, match="no edge"):

@@ -9,7 +9,7 @@ from services.telemetry.scaling.deletion_cost import DeletionCosts, cost
     ("listeners", "expected"),
     [(0, 0), (1, 1), (9, 9), (10, 10), (19, 10), (20, 20), (99, 90), (250, 200), (4321, 4000), (-1, 0)],
 )
-def test_costs_go_in_coarse_steps(listeners: int, expected: int) -> None:
+def test_costs_have_coarse_steps(listeners: int, expected: int) -> None:
     assert cost(listeners) == expected
 
 
@@ -22,7 +22,7 @@ def test_more_listeners_never_cost_less() -> None:
 def test_a_pod_is_patched_when_its_step_changes_and_once_a_minute_at_most() -> None:
     costs = DeletionCosts()
     patched = []
-    # A listener a second comes.
+    # One more listener each second.
     for second in range(600):
         for pod, value in costs.due({"edge-a": second, "edge-b": 300}, float(second)).items():
             costs.tried(pod, value, float(second), done=True)
@@ -33,7 +33,7 @@ def test_a_pod_is_patched_when_its_step_changes_and_once_a_minute_at_most() -> N
     assert patched[-1] == ("edge-a", 500, 500)
 
 
-def test_what_failed_is_tried_again_after_a_minute() -> None:
+def test_a_failed_patch_is_due_again_after_a_minute() -> None:
     costs = DeletionCosts()
     costs.tried("edge-a", 10, 0.0, done=False)
     assert costs.due({"edge-a": 10}, 59.0) == {}

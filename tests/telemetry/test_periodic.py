@@ -2,14 +2,14 @@ import asyncio
 
 import structlog
 
-from services.telemetry.keep_on import keep_on
+from services.telemetry.periodic import run_periodically
 
 
-async def test_after_a_round_that_fails_the_next_one_comes_and_the_log_says_why_once() -> None:
+async def test_a_round_that_fails_is_logged_once_and_the_next_rounds_follow() -> None:
     rounds = 0
     third = asyncio.Event()
 
-    async def do() -> None:
+    async def fail() -> None:
         nonlocal rounds
         rounds += 1
         if rounds == 3:
@@ -17,7 +17,7 @@ async def test_after_a_round_that_fails_the_next_one_comes_and_the_log_says_why_
         raise KeyError("le")
 
     with structlog.testing.capture_logs() as lines:
-        running = asyncio.create_task(keep_on("test", do, lambda: 0.0))
+        running = asyncio.create_task(run_periodically("test", fail, lambda: 0.0))
         async with asyncio.timeout(10):
             await third.wait()
         running.cancel()
