@@ -34,7 +34,7 @@ from benchmarks.music_report.page import page, summary
 from benchmarks.music_report.results import ALL, ROWS
 from benchmarks.music_report.studio import START, NotMeasuredError, Studio
 from services.contract.spec import PRESETS
-from services.synthesis.render import render_revision
+from services.synthesis.render.revision import render_revision
 
 OUT: Final = Path(__file__).parent / "results" / "music"
 _ROWS_OF: Final = {"keys": ("low.key_step",)}

@@ -16,13 +16,13 @@ import numpy as np
 from benchmarks.music_report.sound import Sound, from_pcm, read_wav
 from services.contract.spec import StreamSpec
 from services.contract.timebase import BLOCKS_PER_SECTION, SAMPLE_RATE_HZ, SECTION_S
-from services.synthesis import render as render_module
 from services.synthesis.device_selector import AutoDeviceSelector
 from services.synthesis.dsp import grid, reverb
-from services.synthesis.offline import render_to_wav
-from services.synthesis.patches import SOUNDS
-from services.synthesis.render import Renderer
+from services.synthesis.render import renderer as render_module
+from services.synthesis.render.offline import render_to_wav
+from services.synthesis.render.renderer import Renderer
 from services.synthesis.score.events import Layer, Notes, Section, SectionChord
+from services.synthesis.sound.patches import SOUNDS
 
 START: Final = 1_764_000_000
 """Unix time at which everything begins that is rendered: the same music on every day."""

@@ -91,7 +91,7 @@ def test_a_figure_in_json_carries_its_limit_and_verdict() -> None:
 
 
 def test_a_row_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(ValueError, match="got 'low.beet'"):
+    with pytest.raises(ValueError, match=r"got 'low\.beet'"):
         Results().add("low.beet", PRESET, "drift", 1.0)
 
 
