@@ -12,7 +12,7 @@ from typing import Protocol
 from services.contract.timebase import CHUNK_BYTES, tick_at
 from services.edge.chunk_encoder import ChunkEncoder
 from services.edge.listener.payloads import Format, Payload, PayloadCache
-from services.edge.stream.ring import Chunk
+from services.edge.stream.chunk import Chunk
 from services.runtime.clock import Clock, SystemClock
 
 

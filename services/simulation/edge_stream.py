@@ -14,9 +14,10 @@ from typing import Final
 from services.contract.block import Block, stream_hash
 from services.contract.spec import StreamSpec
 from services.contract.timebase import TICK_S, block_of, due_s, first_tick, tick_at
+from services.edge.stream.chunk import Source
 from services.edge.stream.demand import LEAD_S, REASK_S, StreamDemand
 from services.edge.stream.renderers import LoadGauge, Presences, choose_revision
-from services.edge.stream.ring import Added, Ring, Source
+from services.edge.stream.ring import Added, Ring
 from services.simulation.event_queue import EventQueue
 from services.simulation.network import Network
 from services.simulation.tally import Tally

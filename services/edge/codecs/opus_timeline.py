@@ -15,7 +15,8 @@ from typing import Final
 
 from services.contract.timebase import CHUNK_BYTES
 from services.edge.codecs.opus_encoder import OpusChunk, OpusEncoder
-from services.edge.stream.ring import Chunk, Ring
+from services.edge.stream.chunk import Chunk
+from services.edge.stream.ring import Ring
 
 JOB_CHUNKS: Final = 3
 """Chunks of a run's first job. Few, because a new listener's first sound must not wait for a whole buffer."""

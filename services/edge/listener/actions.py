@@ -8,7 +8,7 @@ from typing import Any
 
 from services.contract.spec import StreamSpec
 from services.contract.websocket import CloseCode
-from services.edge.stream.ring import Chunk
+from services.edge.stream.chunk import Chunk
 
 
 @dataclass(frozen=True, slots=True)

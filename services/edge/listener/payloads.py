@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from services.contract.websocket import FRAME_OPUS, FRAME_PCM, AudioFrame
 from services.edge.chunk_encoder import ChunkEncoder
+from services.edge.stream.chunk import Chunk
 from services.edge.stream.mixing import Pcm
-from services.edge.stream.ring import Chunk
 
 _TEXT: Final = 0x81
 _BINARY: Final = 0x82

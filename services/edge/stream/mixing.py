@@ -1,4 +1,4 @@
-"""Crossfades and loops over chunks of PCM (s16le, stereo, 4,410 frames)."""
+"""Pure: crossfades and loops over chunks of PCM (s16le, stereo, 4,410 frames)."""
 
 from __future__ import annotations
 
@@ -8,22 +8,28 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.contract.timebase import CHANNELS, CHUNK_FRAMES
+from services.contract.timebase import CHANNELS, CHUNK_FRAMES, TICKS_PER_S
 
 Pcm = bytes | memoryview
+"""The 17,640 bytes of a chunk."""
+
+BEATS_PER_BAR: Final = 4
+"""All music is in 4/4."""
 
 _ANGLE: Final[NDArray[np.float32]] = np.linspace(0, np.pi / 2, CHUNK_FRAMES, endpoint=False, dtype=np.float32)[:, None]
 _OUT: Final[NDArray[np.float32]] = np.cos(_ANGLE)
+"""`[frames, 1]`: gain of the chunk that fades out."""
 _IN: Final[NDArray[np.float32]] = np.sin(_ANGLE)
+"""`[frames, 1]`: gain of the chunk that fades in."""
 _MIN_POWER: Final = 1.0
-"""Of int16 steps squared: below it a chunk is silence and has no phase to agree with."""
+"""In squared int16 steps: a chunk with less power is silence, which no phase can agree with."""
 
 
 def crossfade(old: Pcm, new: Pcm) -> bytes:
     """A chunk that begins as `old` and ends as `new`, with constant power in between.
 
     Equal-power gains are right for unrelated sounds and 3 dB too loud in the middle for equal ones, so they are divided
-    by what the two chunks' correlation adds. The first frame is exactly `old`'s: nothing clicks before it.
+    by what the correlation of the two chunks adds. The first frame is exactly that of `old`, so nothing clicks.
 
     Args:
         old, new: 17,640 bytes each.
@@ -38,7 +44,7 @@ def crossfade(old: Pcm, new: Pcm) -> bytes:
 
 
 def rms(pcm: Pcm) -> float:
-    """Root mean square of a chunk, of full scale: 0 to 1."""
+    """Root mean square of a chunk as a share of full scale: 0 to 1."""
     samples = _samples(pcm).astype(np.float32) / 32768.0
     return float(np.sqrt(np.mean(samples * samples)))
 
@@ -47,10 +53,13 @@ class Loop:
     """A seamless loop over the last chunks that were heard.
 
     Its first chunk fades from the last of `chunks` into the first of them, so it can take the place of that last chunk
-    with nothing to hear at either side; after the last but one it begins again with that fade.
+    without a click on either side. After the last chunk but one it begins again with that fade.
 
     Args:
         chunks: at least two, in order, without gaps.
+
+    Raises:
+        ValueError: there are fewer than two chunks.
     """
 
     def __init__(self, chunks: Sequence[Pcm]) -> None:
@@ -71,25 +80,25 @@ class Loop:
 
 
 def loop_chunks(bpm: int, *, most: int) -> int:
-    """How many chunks to loop so that it repeats on a bar line, as nearly as chunks of 100 ms allow.
+    """How many chunks to loop over, so that the loop repeats on a bar line as nearly as chunks of 100 ms allow.
 
     Args:
         bpm: of the stream, in 4/4.
-        most: chunks at most.
+        most: the greatest number of chunks.
     """
-    bar_chunks = 2400.0 / bpm
+    bar_chunks = BEATS_PER_BAR * 60.0 * TICKS_PER_S / bpm
     bars = max(1, int((most - 1) / bar_chunks))
-    # One more than the period: the last chunk is what the seam fades out of.
+    # One more than the period: the seam fades out of the last chunk.
     return min(most, round(bars * bar_chunks) + 1)
 
 
 def _samples(pcm: Pcm) -> NDArray[np.int16]:
-    """`[frames, channels]` over the chunk's bytes."""
+    """`[frames, channels]` over the bytes of a chunk."""
     return np.frombuffer(pcm, "<i2").reshape(-1, CHANNELS)
 
 
 def _correlation(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
-    """0 (unrelated) to 1 (equal); opposite phases count as unrelated, because making up for them would be loud."""
+    """0 (unrelated) to 1 (equal); opposite phases count as unrelated, because compensating them would be loud."""
     power = float(np.sqrt(np.mean(first * first) * np.mean(second * second)))
     if power < _MIN_POWER:
         return 0.0

@@ -1,66 +1,46 @@
-"""One stream's chunks by tick: what has been heard, what is heard, and what has arrived for later.
+"""Pure: one stream's chunks by tick: the last seconds, the present, and what has arrived for later.
 
-A ring turns blocks, which come in any order, late, twice or never, into one unbroken line of chunks. The line is drawn
-from its first tick forward and never changed: a listener that asks for a tick again gets the same bytes.
+A ring turns blocks, which arrive in any order, late, twice or never, into one continuous timeline of chunks. The
+timeline is drawn from its first tick forward and never changed: asking for a tick again returns the same bytes.
 
-The one rule that makes it unbroken: the last chunk before a hole is not given out until the hole is filled or the wait
-is over. So there is always a chunk left to crossfade from, into a loop of the last seconds, or into a new revision.
+One rule makes it continuous: the last chunk before a hole is held back until the hole is filled or the wait is over. So
+there is always a chunk left to crossfade from, into a loop of the last seconds or into a new revision.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final
 
 from services.contract.block import Block
 from services.contract.timebase import CHUNK_BYTES, CHUNKS_PER_BLOCK, TICKS_PER_S, block_of, first_tick
+from services.edge.stream.chunk import Chunk, Source
 from services.edge.stream.mixing import Loop, Pcm, crossfade, loop_chunks
 
 HISTORY_S: Final = 20
-"""What a listener that comes back can have been away for."""
+"""How long chunks are kept after their time: a listener may have been away for this long."""
 HISTORY_CHUNKS: Final = HISTORY_S * TICKS_PER_S
 AHEAD_BLOCKS: Final = 8
-"""Blocks further ahead than this were not asked for by anybody."""
+"""Blocks further ahead than this are not kept: no edge has asked for them."""
 MAX_LOOP_CHUNKS: Final = 80
+"""The longest loop: 8 s."""
 RESERVE_CHUNKS: Final = 5
-"""Chunks that listeners keep while a block is late. When they have no more, the loop begins."""
+"""Chunks that listeners keep while a block is late. When they have no more than these, the loop begins."""
 RESERVE_GROWS_TICKS: Final = 2
-"""A line that has just begun has no reserve yet, because its second block is only a moment behind its first: it grows
-by a chunk each time so many ticks have passed."""
+"""A timeline that has just begun has no reserve, because its second block arrives only a moment after its first. Its
+reserve grows by a chunk each time this many ticks have passed."""
 LOOP_GROWS_TICKS: Final = 2
-"""What is drawn of a loop is heard even if the block comes a moment later. So listeners are kept at the reserve at
-first, and filled up by a chunk each time so many ticks have passed."""
+"""What is drawn of a loop is heard even if the block arrives a moment later. So a loop first fills listeners only up to
+the reserve, and then by one more chunk each time this many ticks have passed."""
 BEGINNING_CHUNKS: Final = 4
-"""A line begins with no fewer: a block that is nearly over is worth waiting with for the next one, which was asked for
-together with it, and a loop over two chunks is no music."""
+"""A timeline begins with at least this many chunks. A block that is nearly over waits for the next one, which was asked
+for together with it: a loop over two chunks is not music."""
 EARLY_TICKS: Final = 2
-"""A line may begin so much before its time when only the next block is there: the live one, nearly over, is not asked
-for any more."""
+"""A timeline may begin this many ticks before its time when only the next block is there: the live block, nearly over,
+is no longer asked for."""
 MAX_CATCH_UP_CHUNKS: Final = 50
-"""After a longer stall (a suspended machine) the line begins anew at the live tick instead of being drawn to it."""
-
-
-class Opus(Protocol):
-    """A chunk in Opus, as payloads of frames."""
-
-    @property
-    def payload(self) -> bytes | None:
-        """For whoever had the chunk before; None where everybody has to begin anew."""
-        ...
-
-    @property
-    def beginning(self) -> bytes:
-        """With pre-roll, for whoever begins here."""
-        ...
-
-
-class Source(StrEnum):
-    """Where a chunk's sound comes from."""
-
-    LIVE = "live"
-    LOOP = "loop"
-    FADE = "fade"
+"""After a longer stall, such as a suspended machine, the timeline begins anew at the live tick."""
 
 
 class Added(StrEnum):
@@ -71,43 +51,19 @@ class Added(StrEnum):
     LATE = "late"
     EARLY = "early"
     FOREIGN = "foreign"
-    """Of a revision that this stream is neither on nor moving to."""
-
-
-class Chunk:
-    """100 ms of one stream, the same for every listener.
-
-    Attributes:
-        tick: its place in time, and its `chunk_id`.
-        pcm: 17,640 bytes.
-        source: live, loop or fade.
-        encoded: base64 of `pcm` once somebody has needed it (see payloads.py).
-        opus: its packets once somebody has needed them (see opus_timeline.py).
-    """
-
-    __slots__ = ("encoded", "opus", "pcm", "source", "tick")
-
-    def __init__(self, tick: int, pcm: Pcm, source: Source = Source.LIVE) -> None:
-        self.tick = tick
-        self.pcm = pcm
-        self.source = source
-        self.encoded: str | None = None
-        self.opus: Opus | None = None
-
-    def __repr__(self) -> str:
-        return f"Chunk({self.tick}, {self.source})"
+    """Of another stream, or of a revision that this stream is neither on nor moving to."""
 
 
 class Ring:
-    """The line of one stream.
+    """The timeline of one stream.
 
     Args:
-        stream_hash: 8 bytes; a block with another one is on the wrong subject.
-        bpm: the stream's tempo, for loops that keep the beat.
-        reserve_chunks: how many chunks listeners keep before the loop begins.
+        stream_hash: 8 bytes; a block with another hash is on the wrong subject.
+        bpm: the stream's tempo, so that loops repeat on a bar line.
+        reserve_chunks: chunks that listeners keep before the loop begins, at least 1.
 
     Attributes:
-        revision: whose blocks the line is made of; None before the first.
+        revision: the renderers whose blocks the timeline is made of; None before the first block.
         target: the revision to move to; equal to `revision` most of the time.
     """
 
@@ -119,7 +75,7 @@ class Ring:
         self.target: str | None = None
         # revision -> block number -> block; at most the two revisions above.
         self._blocks: dict[str, dict[int, Block]] = {}
-        self._line: deque[Chunk] = deque()
+        self._timeline: deque[Chunk] = deque()
         self._origin: int | None = None
         self._began = 0
         self._loop: Loop | None = None
@@ -127,17 +83,17 @@ class Ring:
 
     @property
     def origin(self) -> int | None:
-        """The first tick that can still be had; None while nothing has been heard."""
+        """The first tick that is still kept; None while the timeline has not begun."""
         return self._origin
 
     @property
     def front(self) -> int | None:
-        """The last tick of the line so far."""
-        return None if self._origin is None else self._origin + len(self._line) - 1
+        """The last tick of the timeline so far; None while it has not begun."""
+        return None if self._origin is None else self._origin + len(self._timeline) - 1
 
     @property
     def degraded(self) -> bool:
-        """Whether the line's newest chunk is a loop's."""
+        """Whether the timeline's newest chunk belongs to a loop."""
         return self._loop is not None
 
     def chunk(self, tick: int) -> Chunk | None:
@@ -146,33 +102,33 @@ class Ring:
         if origin is None:
             return None
         index = tick - origin
-        return self._line[index] if 0 <= index < len(self._line) else None
+        return self._timeline[index] if 0 <= index < len(self._timeline) else None
 
     def has_block(self, block: int) -> bool:
-        """Whether nobody needs to be asked for `block`: it is here, or its time on the line is over.
+        """Whether `block` need not be asked for: it is here, or its time on the timeline is over.
 
-        While the stream moves to another revision, the last block of the old one is wanted of the new one too: there
-        they are joined.
+        While the stream moves to another revision, the last block of the old revision is needed of the new one too:
+        there the two are joined.
         """
         front = self.front
         if front is not None and front >= first_tick(block) + CHUNKS_PER_BLOCK - 1:
             return True
-        if block in self._blocks.get(self.target or "", ()):
+        if block in self._blocks_of(self.target):
             return True
-        kept = self._blocks.get(self.revision or "", ())
+        kept = self._blocks_of(self.revision)
         return block in kept and (self.revision == self.target or block + 1 in kept)
 
     def has_any(self, block: int) -> bool:
-        """Whether `block` is here in one of the revisions that it may be heard in, or its time on the line is over."""
+        """Whether `block` is here in a revision that it may be heard in, or its time on the timeline is over."""
         return self.has_block(block) or self.arrived(block)
 
     def arrived(self, block: int) -> bool:
-        """Whether `block` of the current revision has come."""
-        return block in self._blocks.get(self.revision or "", ())
+        """Whether `block` of the current revision has arrived."""
+        return block in self._blocks_of(self.revision)
 
     def chord_at(self, tick: int) -> str | None:
-        """Name of the chord that sounds at `tick`, where its block is known."""
-        kept = self._blocks.get(self.revision or "", {})
+        """Name of the chord that sounds at `tick`; None where its block is not here."""
+        kept = self._blocks_of(self.revision)
         block = kept.get(block_of(tick))
         if block is None:
             return None
@@ -184,14 +140,14 @@ class Ring:
         return before.chords[-1].name if before is not None and before.chords else None
 
     def loudness(self, tick: int) -> float | None:
-        """RMS of the block that sounds at `tick` (0 to 1); None where it is not known."""
-        block = self._blocks.get(self.revision or "", {}).get(block_of(tick))
+        """RMS of the block that sounds at `tick` (0 to 1); None where the block is not here."""
+        block = self._blocks_of(self.revision).get(block_of(tick))
         return None if block is None else block.rms
 
     # --- blocks come in ----------------------------------------------------------------------------------------------
 
     def move_to(self, revision: str) -> int | None:
-        """Make the line of `revision` from the next block boundary on that its blocks can be joined at.
+        """Continue the timeline with blocks of `revision`, from the next block at which the two can be joined.
 
         Blocks of the present revision are kept until then; those of a third one are dropped.
 
@@ -203,13 +159,13 @@ class Ring:
             return None
         self.target = revision
         if self._origin is None:
-            # Nothing has been heard: there is nothing to move from.
+            # Nothing has been heard, so there is nothing to move from.
             self.revision = revision
         self._blocks = {name: kept for name, kept in self._blocks.items() if name in (self.revision, revision)}
-        return None if self.revision == revision else max(self._blocks.get(self.revision or "", ()), default=None)
+        return None if self.revision == revision else max(self._blocks_of(self.revision), default=None)
 
     def add(self, block: Block, live: int) -> Added:
-        """Take a block in; of two for the same tick the first one stays.
+        """Take a block in; of two blocks for one tick the first stays.
 
         Args:
             block: a decoded block.
@@ -218,7 +174,7 @@ class Ring:
         if block.stream_hash != self._stream_hash:
             return Added.FOREIGN
         if self.target is None and self.revision is None:
-            # What JetStream kept from before this edge began: better than waiting for a worker to say its name.
+            # It was kept by JetStream from before this edge began, and saves the wait for a renderer's presence.
             self.revision = self.target = block.revision
         if block.revision not in (self.revision, self.target):
             return Added.FOREIGN
@@ -236,10 +192,13 @@ class Ring:
         kept[number] = block
         return Added.KEPT
 
-    # --- the line is drawn -------------------------------------------------------------------------------------------
+    def _blocks_of(self, revision: str | None) -> dict[int, Block]:
+        return self._blocks.get(revision or "", {})
+
+    # --- the timeline is drawn ---------------------------------------------------------------------------------------
 
     def advance(self, live: int, ahead: int) -> None:
-        """Draw the line so that listeners can be filled up to `ahead` chunks from `live` on, as far as may be.
+        """Draw the timeline so that listeners can be filled up to `ahead` chunks from `live` on, as far as possible.
 
         Args:
             live: the live tick.
@@ -248,23 +207,23 @@ class Ring:
         if self._origin is None:
             self._origin = self._find_origin(live)
             self._began = live
-        elif self._origin + len(self._line) < live - MAX_CATCH_UP_CHUNKS:
+        elif self._origin + len(self._timeline) < live - MAX_CATCH_UP_CHUNKS:
             self._skip_to(live)
         if self._origin is None:
             return
-        tick = self._origin + len(self._line)
+        tick = self._origin + len(self._timeline)
         last = live + max(ahead, 1) - 1
         while tick <= last:
             chunk = self._draw(tick, live)
             if chunk is None:
                 break
-            self._line.append(chunk)
+            self._timeline.append(chunk)
             tick += 1
         self._forget(live)
 
     def restart(self) -> None:
-        """Forget the line and keep the blocks: nobody listens, so nothing needs to be joined to."""
-        self._line.clear()
+        """Forget the timeline and keep the blocks: nobody listens, so nothing needs to be joined."""
+        self._timeline.clear()
         self._origin = None
         self._loop = None
         if self.target is not None:
@@ -272,12 +231,12 @@ class Ring:
             self._blocks = {name: kept for name, kept in self._blocks.items() if name == self.target}
 
     def _find_origin(self, live: int) -> int | None:
-        """Where the line begins: the start of the unbroken run of blocks that holds the live tick and the next few."""
+        """Where the timeline begins: the start of the run of blocks that holds the live tick and the next few."""
         if self.revision is None:
             return None
-        kept = self._blocks.get(self.revision, {})
+        kept = self._blocks_of(self.revision)
         block = block_of(live)
-        if self._live(live) is None or self._live(live + BEGINNING_CHUNKS - 1) is None:
+        if self._rendered(live) is None or self._rendered(live + BEGINNING_CHUNKS - 1) is None:
             following = first_tick(block + 1)
             return following if block + 1 in kept and following - live <= EARLY_TICKS else None
         while block - 1 in kept and live - first_tick(block - 1) <= HISTORY_CHUNKS:
@@ -285,42 +244,43 @@ class Ring:
         return first_tick(block)
 
     def _draw(self, tick: int, live: int) -> Chunk | None:
-        """The chunk that continues the line at `tick`; None while it is better to wait."""
-        arrived = self._live(tick)
-        if tick % CHUNKS_PER_BLOCK == 0 and self.target not in (self.revision, None):
-            joined = self._join_target(tick, arrived)
+        """The chunk that continues the timeline at `tick`; None while it is better to wait."""
+        rendered = self._rendered(tick)
+        if tick % CHUNKS_PER_BLOCK == 0 and self.target is not None and self.target != self.revision:
+            joined = self._join(self.target, tick, rendered)
             if joined is not None:
                 return joined
         reserve = min(self._reserve, 1 + (live - self._began) // RESERVE_GROWS_TICKS)
         if self._loop is not None:
-            # One chunk alone is not worth coming back for: the chunk after it must be there too.
-            if arrived is not None and self._live(tick + 1) is not None:
-                fade = crossfade(self._loop.take(), arrived)
-                self._loop = None
-                return Chunk(tick, fade, Source.FADE)
-            if tick - live >= reserve + (live - self._looping_since) // LOOP_GROWS_TICKS:
-                return None
-            return Chunk(tick, self._loop.take(), Source.LOOP)
-        if arrived is None:
-            # Only after a restart in the middle of a hole: the rule at the top keeps the line from getting here.
+            return self._draw_loop(self._loop, tick, live, rendered, reserve)
+        if rendered is None:
+            # Only after a restart in the middle of a hole: the rule in the module's text prevents it otherwise.
             return None
-        if self._live(tick + 1) is None:
+        if self._rendered(tick + 1) is None:
             if tick - live >= reserve:
                 return None
-            self._loop = self._make_loop(arrived)
+            self._loop = self._make_loop(rendered)
             if self._loop is not None:
                 self._looping_since = live
                 return Chunk(tick, self._loop.take(), Source.LOOP)
-        return Chunk(tick, arrived)
+        return Chunk(tick, rendered)
 
-    def _join_target(self, tick: int, arrived: Pcm | None) -> Chunk | None:
-        """At a block boundary: the crossfade into the new revision, if both sides of it are there."""
-        target = self.target
-        assert target is not None  # noqa: S101 - for the type checker; the caller looked
-        block = self._blocks.get(target, {}).get(block_of(tick))
+    def _draw_loop(self, loop: Loop, tick: int, live: int, rendered: Pcm | None, reserve: int) -> Chunk | None:
+        """The next chunk while a loop plays."""
+        # One rendered chunk is not worth coming back for: the chunk after it must be there too.
+        if rendered is not None and self._rendered(tick + 1) is not None:
+            self._loop = None
+            return Chunk(tick, crossfade(loop.take(), rendered), Source.FADE)
+        if tick - live >= reserve + (live - self._looping_since) // LOOP_GROWS_TICKS:
+            return None
+        return Chunk(tick, loop.take(), Source.LOOP)
+
+    def _join(self, target: str, tick: int, rendered: Pcm | None) -> Chunk | None:
+        """At a block boundary: the crossfade into the revision `target`, if both sides of it are here."""
+        block = self._blocks_of(target).get(block_of(tick))
         if block is None:
             return None
-        old = arrived if arrived is not None else self._loop.take() if self._loop is not None else None
+        old = rendered if rendered is not None else self._loop.take() if self._loop is not None else None
         if old is None:
             return None
         self._blocks.pop(self.revision or "", None)
@@ -329,27 +289,27 @@ class Ring:
         return Chunk(tick, crossfade(old, block.pcm[:CHUNK_BYTES]), Source.FADE)
 
     def _make_loop(self, last: Pcm) -> Loop | None:
-        """A loop over the line's end and `last`, the chunk that would come next."""
-        heard = [chunk.pcm for chunk in list(self._line)[-(self._loop_chunks - 1) :]]
+        """A loop over the timeline's end and `last`, the chunk that would come next."""
+        heard = [chunk.pcm for chunk in list(self._timeline)[-(self._loop_chunks - 1) :]]
         if not heard:
             return None
         return Loop([*heard, last])
 
-    def _live(self, tick: int) -> Pcm | None:
-        """The rendered chunk of `tick` in the current revision."""
-        block = self._blocks.get(self.revision or "", {}).get(block_of(tick))
+    def _rendered(self, tick: int) -> Pcm | None:
+        """The audio of `tick` as it was rendered by the current revision; None if its block is not here."""
+        block = self._blocks_of(self.revision).get(block_of(tick))
         if block is None:
             return None
         start = (tick - block.first_tick) * CHUNK_BYTES
         return block.pcm[start : start + CHUNK_BYTES]
 
     def _skip_to(self, live: int) -> None:
-        """Begin again at `live`; a loop that plays goes on, sound that has arrived is faded into from one."""
+        """Begin again at `live`: a loop that plays goes on, and audio that has arrived is faded into from a loop."""
         if self._loop is None:
-            heard = [chunk.pcm for chunk in list(self._line)[-self._loop_chunks :]]
+            heard = [chunk.pcm for chunk in list(self._timeline)[-self._loop_chunks :]]
             self._loop = Loop(heard) if len(heard) > 1 else None
             self._looping_since = live
-        self._line.clear()
+        self._timeline.clear()
         self._origin = live if self._loop is not None else None
         if self._origin is None:
             self._origin = self._find_origin(live)
@@ -359,8 +319,8 @@ class Ring:
         if origin is None:
             return
         oldest = live - HISTORY_CHUNKS
-        while origin < oldest and self._line:
-            self._line.popleft()
+        while origin < oldest and self._timeline:
+            self._timeline.popleft()
             origin += 1
         self._origin = origin
         for kept in self._blocks.values():

@@ -9,7 +9,7 @@ from services.contract.timebase import CHUNK_BYTES
 from services.contract.websocket import AudioFrame
 from services.edge.chunk_encoder import ChunkEncoder
 from services.edge.listener.payloads import Format, Payload, PayloadCache, event_payload
-from services.edge.stream.ring import Chunk
+from services.edge.stream.chunk import Chunk
 from services.edge.streaming_server import StreamingServer
 from tests.edge.support import StillClock
 

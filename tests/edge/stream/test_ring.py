@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from services.contract.block import stream_hash
 from services.contract.spec import StreamSpec
 from services.contract.timebase import CHUNK_BYTES
+from services.edge.stream.chunk import Source
 from services.edge.stream.mixing import Pcm
-from services.edge.stream.ring import AHEAD_BLOCKS, HISTORY_CHUNKS, RESERVE_CHUNKS, Added, Ring, Source
+from services.edge.stream.ring import AHEAD_BLOCKS, HISTORY_CHUNKS, RESERVE_CHUNKS, Added, Ring
 from tests.edge.support import SPEC, block, pcm_of
 
 B = 1000
