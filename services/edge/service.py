@@ -15,7 +15,7 @@ from services.edge.endpoints.playlist import PlaylistEndpoint
 from services.edge.endpoints.record import RecordEndpoint
 from services.edge.endpoints.websocket import WebSocketEndpoint
 from services.edge.fanout.hub import Hub
-from services.edge.listener.listener import ListenerSettings
+from services.edge.listener.settings import ListenerSettings
 from services.edge.listener.tiers import TierLimits
 from services.edge.metrics import EdgeMetrics
 from services.edge.streaming_server import StreamingServer

@@ -12,7 +12,7 @@ import pytest
 import websockets
 from playwright.async_api import Page, Route, async_playwright
 
-from services.edge.listener import listener
+from services.edge.listener import waiting
 from services.runtime.bus.memory import MemoryBroker
 from services.runtime.settings import BufferSettings, Settings
 from tests.edge.support import SPEC, Edge, TinyRenderer, pitch_hz, running_edge
@@ -314,7 +314,7 @@ async def test_stop_and_play_in_quick_succession_are_one_connection() -> None:
 
 
 async def test_a_change_that_comes_before_the_greeting_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listener, "WARMING_AFTER_S", 60.0)
+    monkeypatch.setattr(waiting, "WARMING_AFTER_S", 60.0)
     broker = MemoryBroker()
     async with running_edge(broker) as edge, opened(edge) as (page, _):
         await page.click("#play")

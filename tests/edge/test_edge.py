@@ -24,7 +24,7 @@ from websockets.typing import Subprotocol
 
 from services.contract import subjects
 from services.contract.spec import StreamSpec
-from services.contract.timebase import CHUNK_BYTES
+from services.contract.timebase import CHUNK_BYTES, tick_at
 from services.contract.websocket import JSON_V1, PCM_V1, AudioFrame
 from services.runtime.bus.memory import MemoryBroker, MemoryBus
 from services.runtime.settings import BufferSettings, Settings
@@ -666,12 +666,10 @@ async def test_a_reader_that_stops_reading_is_skipped_forward_and_told_and_other
             victim = list(edge.service.hub._connections)[-1]
             assert victim.transport is not None
             most_bytes = 0
-            cursor = victim.listener.cursor or 0
-            # Until what it could have played is over.
-            while cursor >= edge.service.hub.clock.now() * 10 - 3:
+            # Until it has been without a chunk to play for three ticks.
+            while victim.listener.depth(tick_at(edge.service.hub.clock.now()) - 3) > 0:
                 heard += await hear_audio(good, 1)
                 most_bytes = max(most_bytes, victim.transport.backlog_bytes())
-                cursor = victim.listener.cursor or 0
             # What it did not take was not kept for it.
             assert most_bytes < 700_000
             status = await hear_event(slow, "status", state="skipped")

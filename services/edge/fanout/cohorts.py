@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from services.edge.fanout.connection import Connection
 from services.edge.fanout.streams import Stream
-from services.edge.listener.listener import Place
+from services.edge.listener.hearing import Place
 from services.edge.listener.payloads import Format, Payload
 
 
@@ -76,7 +76,7 @@ class Cohort:
         del self._members[connection]
         self._descriptors = None
         connection.cohort = None
-        connection.listener.went_on(self.next)
+        connection.listener.advance_to(self.next)
 
     def send(self, payload: Payload, failed: Callable[[Connection, Exception], None]) -> None:
         """Send the chunk of `next` to all of them.

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from services.edge.access.auth import Permit
-from services.edge.listener.listener import Counts, Listener
+from services.edge.listener.listener import Listener
 from services.edge.listener.payloads import Payload
+from services.edge.listener.session import Counts
 from services.edge.wire.transport import Transport
 
 if TYPE_CHECKING:

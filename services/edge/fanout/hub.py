@@ -26,10 +26,12 @@ from services.edge.fanout.drain import drain
 from services.edge.fanout.readiness import Readiness
 from services.edge.fanout.streams import Stream, Streams
 from services.edge.listener.actions import Action, Close, Join, Leave, SendChunk, SendEvent
-from services.edge.listener.listener import Listener, ListenerSettings
+from services.edge.listener.listener import Listener
 from services.edge.listener.payloads import Format, Payload, event_payload
+from services.edge.listener.settings import ListenerSettings
 from services.edge.metrics import NAMED_SLOTS, EdgeMetrics
-from services.edge.stream.ring import Ring, Source
+from services.edge.stream.chunk import Source
+from services.edge.stream.ring import Ring
 from services.edge.streaming_server import StreamingServer
 from services.edge.wire.transport import BACKLOG_BYTES
 from services.runtime.bus import Bus
@@ -279,7 +281,7 @@ class Hub:
         else:
             connection.backlog_since_s = None
         try:
-            actions = listener.pump(now_s, live, self.streams.lines[listener.format], room)
+            actions = listener.pump(now_s, live, self.streams.timelines[listener.format], room)
         except Exception:  # noqa: BLE001 - one listener's trouble must not stop the tick for the others
             self._give_up(connection)
             return
@@ -288,7 +290,7 @@ class Hub:
         if listener.counts != connection.counted:
             self._count(connection)
         ahead = listener.ahead(now_s)
-        hungry = listener.hungry or len(connection.streams) > 1
+        hungry = listener.starved or len(connection.streams) > 1
         for stream in connection.streams:
             stream.wanted_ahead = max(stream.wanted_ahead, ahead)
             stream.hungry = stream.hungry or hungry
@@ -311,7 +313,7 @@ class Hub:
                     # It is behind: no beat needs to be waited for.
                     self._send_cohort(cohort, live, now_s)
         for connection in list(stream.connections):
-            if connection.cohort is None and (connection.listener.hungry or len(connection.streams) > 1):
+            if connection.cohort is None and (connection.listener.starved or len(connection.streams) > 1):
                 if self.clock.now() > now_s + FEED_S:
                     break  # a crowd waits for it: the rest at the tick, in turn
                 self._pump(connection, now_s, live)
@@ -342,7 +344,7 @@ class Hub:
         transport = connection.transport
         if transport is None or connection.slot is None or connection.closed or transport.backlog_bytes():
             return
-        place = connection.listener.settled(live)
+        place = connection.listener.steady_place(live)
         if place is None:
             return
         key = Key(connection.streams[0], place, connection.listener.format)
@@ -364,7 +366,7 @@ class Hub:
         """
         stream, place, format_ = cohort.key
         stream.wanted_ahead = max(stream.wanted_ahead, cohort.ahead)
-        line = self.streams.lines[format_].get(stream.id)
+        line = self.streams.timelines[format_].get(stream.id)
         here, last = live - place.lag, cohort.due(live)
         if line is None or cohort.next < here:
             self._disband(cohort)
@@ -603,7 +605,7 @@ class Hub:
         for slot, connection in self._named.items():
             if not connection.closed and connection.listener.spec is not None:
                 if connection.cohort is not None:
-                    connection.listener.went_on(connection.cohort.next)
+                    connection.listener.advance_to(connection.cohort.next)
                 self._metrics.slots.set_depth(slot, connection.listener.depth(live))
 
     def _look_at_readiness(self) -> None:
@@ -625,9 +627,8 @@ class Hub:
                 continue
             self._tier_counts[listener.tiers.tier] += 1
             if connection.cohort is not None:
-                listener.went_on(connection.cohort.next)
-            if listener.token_is_old(now_s):
-                self._carry_out(connection, listener.renew_token(now_s), now_s, live)
+                listener.advance_to(connection.cohort.next)
+            self._carry_out(connection, listener.renew_token(now_s), now_s, live)
             if connection.transport is not None:
                 round_trip_s = connection.transport.round_trip_s()
                 before_s, connection.round_trip_s = connection.round_trip_s, round_trip_s

@@ -23,9 +23,9 @@ from services.contract.spec import StreamSpec
 from services.contract.timebase import block_of, tick_at
 from services.edge.codecs.opus_timeline import OpusTimeline
 from services.edge.fanout.connection import Connection
-from services.edge.listener.listener import Line
 from services.edge.listener.payloads import Format
 from services.edge.metrics import EdgeMetrics
+from services.edge.stream.chunk import Timeline
 from services.edge.stream.demand import FALLBACK_S, Ask, StreamDemand
 from services.edge.stream.renderers import LoadGauge, Presences, choose_revision
 from services.edge.stream.ring import Added, Ring
@@ -109,7 +109,7 @@ class Streams:
 
     Attributes:
         by_id: every stream that is kept.
-        lines: for each format, stream id -> what listeners of that format hear.
+        timelines: for each format, stream id -> what listeners of that format hear.
         presences, load: what is known of the renderers.
     """
 
@@ -125,8 +125,8 @@ class Streams:
         on_unrenderable: Callable[[Stream], None],
     ) -> None:
         self.by_id: dict[str, Stream] = {}
-        rings: dict[str, Line] = {}
-        self.lines: dict[Format, dict[str, Line]] = {Format.JSON: rings, Format.PCM: rings, Format.OPUS: {}}
+        rings: dict[str, Timeline] = {}
+        self.timelines: dict[Format, dict[str, Timeline]] = {Format.JSON: rings, Format.PCM: rings, Format.OPUS: {}}
         self.presences = Presences()
         self.load = LoadGauge()
         self._most = most
@@ -159,8 +159,8 @@ class Streams:
         for stream in list(self.by_id.values()):
             self._mute(stream)
         self.by_id.clear()
-        for lines in self.lines.values():
-            lines.clear()
+        for timelines in self.timelines.values():
+            timelines.clear()
         self._presence_subscription = None
         for subscription in subscriptions:
             if subscription is not None:
@@ -266,14 +266,14 @@ class Streams:
             on_done=lambda: self._on_sound(stream),
             on_failed=lambda error: self._say("encoder failed", stream=stream.id, detail=repr(error)),
         )
-        self.lines[Format.OPUS][stream.id] = stream.opus
+        self.timelines[Format.OPUS][stream.id] = stream.opus
 
     def _mute(self, stream: Stream) -> None:
         """Nobody listens in Opus any more."""
         if stream.opus is not None:
             stream.opus.close()
             stream.opus = None
-            self.lines[Format.OPUS].pop(stream.id, None)
+            self.timelines[Format.OPUS].pop(stream.id, None)
 
     def _make_place(self) -> bool:
         """Room for one more stream; one that nobody hears is let go for it."""
@@ -289,7 +289,7 @@ class Streams:
         ring = Ring(stream_hash(spec.stream_id), bpm=spec.bpm)
         stream = Stream(spec, ring, StreamDemand(spec, self._instance), opened_s=now_s)
         self.by_id[stream.id] = stream
-        self.lines[Format.PCM][stream.id] = ring
+        self.timelines[Format.PCM][stream.id] = ring
         stream.opener = self.spawn(self._fetch(stream), f"open {stream.id}")
         return stream
 
@@ -352,7 +352,7 @@ class Streams:
 
     def _forget_stream(self, stream: Stream) -> None:
         self.by_id.pop(stream.id, None)
-        self.lines[Format.PCM].pop(stream.id, None)
+        self.timelines[Format.PCM].pop(stream.id, None)
         self._mute(stream)
         for task in (stream.opener, stream.worry):
             if task is not None:

@@ -7,7 +7,7 @@ from typing import Any, Final, override
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from services.edge.listener.listener import STALLED_S
+from services.edge.listener.settings import STALLED_S
 from services.edge.wire.kernel_buffer import limit_unsent_bytes
 
 REQUEST_WITHIN_S: Final = 10.0

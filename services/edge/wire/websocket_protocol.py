@@ -11,7 +11,7 @@ from websockets.frames import Frame
 from websockets.http11 import Request
 
 from services.contract.websocket import CloseCode
-from services.edge.listener.listener import MAX_MESSAGES_PER_S, MESSAGE_BURST
+from services.edge.listener.settings import MAX_MESSAGES_PER_S, MESSAGE_BURST
 from services.edge.listener.token_bucket import TokenBucket
 from services.edge.wire.direct_transport import EXTENSION
 from services.edge.wire.kernel_buffer import limit_unsent_bytes

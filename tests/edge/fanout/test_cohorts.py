@@ -9,7 +9,7 @@ import pytest
 
 from services.edge.fanout.cohorts import Cohort, Key
 from services.edge.fanout.connection import Connection
-from services.edge.listener.listener import Place
+from services.edge.listener.hearing import Place
 from services.edge.listener.payloads import Format, Payload
 from services.edge.wire.transport import RawSocket
 
@@ -116,7 +116,7 @@ def test_whose_transport_keeps_some_of_it_leaves_with_that_chunk_counted() -> No
     crowd.add(one)
     crowd.add(connection(Socket()))
     crowd.send(PAYLOAD, Mock())
-    one.listener.went_on.assert_called_once_with(101)  # type: ignore[attr-defined]
+    one.listener.advance_to.assert_called_once_with(101)  # type: ignore[attr-defined]
     assert len(crowd) == 1
 
 
@@ -141,7 +141,7 @@ def test_who_leaves_learns_how_far_it_has_come_and_is_sent_no_more() -> None:
     crowd.add(connection(other))
     crowd.send(PAYLOAD, Mock())
     crowd.remove(leaving)
-    leaving.listener.went_on.assert_called_once_with(101)  # type: ignore[attr-defined]
+    leaving.listener.advance_to.assert_called_once_with(101)  # type: ignore[attr-defined]
     assert leaving.cohort is None
     crowd.send(PAYLOAD, Mock())
     assert (gone.came(), other.came(), len(crowd)) == (PAYLOAD.wire, 2 * PAYLOAD.wire, 1)

@@ -17,8 +17,8 @@ from services.contract.timebase import tick_at
 from services.edge.fanout import streams as module
 from services.edge.fanout.connection import Connection
 from services.edge.fanout.hub import Hub
-from services.edge.listener.listener import ListenerSettings
 from services.edge.listener.payloads import Format, Payload
+from services.edge.listener.settings import ListenerSettings
 from services.edge.listener.tiers import TierLimits
 from services.edge.metrics import EdgeMetrics
 from services.edge.stream.demand import LEAD_S, URGENT_REASK_S

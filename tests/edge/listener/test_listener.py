@@ -14,21 +14,22 @@ from services.contract.spec import StreamSpec
 from services.contract.timebase import CHUNK_BYTES
 from services.contract.websocket import CloseCode
 from services.edge.listener.actions import Action, Close, Join, Leave, SendChunk, SendEvent
-from services.edge.listener.listener import (
+from services.edge.listener.hearing import Hearing, Place
+from services.edge.listener.listener import Listener
+from services.edge.listener.payloads import Format
+from services.edge.listener.resume import ResumePoint, issue, read
+from services.edge.listener.settings import (
     FILL_CHUNKS,
     FILL_CHUNKS_PER_S,
     MAX_LAG_CHUNKS,
     STALLED_S,
     START_WITHIN_S,
     TOKEN_EVERY_S,
-    Listener,
     ListenerSettings,
-    Place,
 )
-from services.edge.listener.payloads import Format
-from services.edge.listener.resume import ResumePoint, issue, read
 from services.edge.listener.tiers import TierLimits
-from services.edge.stream.ring import HISTORY_CHUNKS, Chunk, Source
+from services.edge.stream.chunk import Chunk, Source
+from services.edge.stream.ring import HISTORY_CHUNKS
 from tests.edge.support import LIVE, NOW_S, SPEC
 
 SECRET = b"secret"
@@ -44,7 +45,7 @@ SETTINGS = ListenerSettings(
 
 
 @dataclass
-class FakeLine:
+class FakeTimeline:
     """A stream that has everything from `origin` to `front`, where `sources` may say what it is made of."""
 
     origin: int | None = LIVE - 100
@@ -66,7 +67,10 @@ class Desk:
         settings = ListenerSettings(**{**{name: getattr(SETTINGS, name) for name in SETTINGS.__slots__}, **changes})
         self.now_s = NOW_S
         self.listener = Listener(settings, format_=format_, events=events, now_s=NOW_S)
-        self.lines: dict[str, FakeLine] = {SPEC.stream_id: FakeLine(), OTHER.stream_id: FakeLine(level=1000)}
+        self.timelines: dict[str, FakeTimeline] = {
+            SPEC.stream_id: FakeTimeline(),
+            OTHER.stream_id: FakeTimeline(level=1000),
+        }
         self.actions: list[Action] = []
 
     @property
@@ -86,7 +90,7 @@ class Desk:
         return self.say({"type": "control", "action": "update", "params": params})
 
     def pump(self, room: int = 64) -> Sequence[Action]:
-        actions = self.listener.pump(self.now_s, self.live, self.lines, room)
+        actions = self.listener.pump(self.now_s, self.live, self.timelines, room)
         self.actions += actions
         return actions
 
@@ -97,7 +101,7 @@ class Desk:
     def begun(self, **params: object) -> Desk:
         self.start(**params)
         assert self.listener.spec is not None
-        self.lines.setdefault(self.listener.spec.stream_id, FakeLine())
+        self.timelines.setdefault(self.listener.spec.stream_id, FakeTimeline())
         self.pump()
         self.actions.clear()
         return self
@@ -191,15 +195,15 @@ def test_the_token_is_renewed_while_it_is_still_good() -> None:
 
 def test_while_nothing_is_rendered_yet_it_waits_and_is_told_so_once() -> None:
     desk = Desk(events=True)
-    desk.lines[SPEC.stream_id].origin = None
+    desk.timelines[SPEC.stream_id].origin = None
     desk.start()
     assert desk.pump() == []
-    assert desk.listener.hungry
+    assert desk.listener.starved
     for _ in range(20):
         desk.tick()
     assert [body["type"] for body in events(desk.actions)] == ["hello", "status"]
     assert events(desk.actions, "status") == [{"type": "status", "state": "warming"}]
-    desk.lines[SPEC.stream_id].origin = desk.live
+    desk.timelines[SPEC.stream_id].origin = desk.live
     actions = desk.tick()
     assert events(actions, "hello")[0]["chunk_id"] == desk.live
     assert events(actions, "status") == [{"type": "status", "state": "playing", "chunk_id": desk.live}]
@@ -208,7 +212,7 @@ def test_while_nothing_is_rendered_yet_it_waits_and_is_told_so_once() -> None:
 
 def test_a_plain_client_that_waits_is_told_nothing() -> None:
     desk = Desk()
-    desk.lines[SPEC.stream_id].origin = None
+    desk.timelines[SPEC.stream_id].origin = None
     desk.start()
     for _ in range(20):
         desk.tick()
@@ -225,7 +229,7 @@ def test_a_connection_that_never_starts_is_closed() -> None:
 
 def test_a_line_that_begins_hardly_ahead_of_the_live_tick_is_not_waited_for() -> None:
     desk = Desk()
-    line = desk.lines[SPEC.stream_id]
+    line = desk.timelines[SPEC.stream_id]
     desk.start()
     line.origin = LIVE + 3
     assert desk.pump() == []
@@ -331,7 +335,7 @@ def test_one_that_the_edge_was_too_late_for_is_full_again_at_once_and_one_that_w
         desk.tick()
     desk.now_s += 2.5
     assert [depth for _, depth in sent(desk.pump())] == [0, *range(2, 11)]
-    assert desk.listener.settled(desk.live) is not None
+    assert desk.listener.steady_place(desk.live) is not None
     for _ in range(25):
         desk.tick(room=0)
     assert [depth for _, depth in sent(desk.tick())] == [0, 2, 3]
@@ -406,7 +410,7 @@ def test_a_rate_below_real_time_is_kept_although_it_starves() -> None:
 
 def test_it_is_told_when_a_loop_begins_and_when_it_ends() -> None:
     desk = Desk(events=True).begun()
-    line = desk.lines[SPEC.stream_id]
+    line = desk.timelines[SPEC.stream_id]
     line.sources = {LIVE + 20 + index: Source.LOOP for index in range(10)} | {LIVE + 30: Source.FADE}
     for _ in range(30):
         desk.tick()
@@ -429,16 +433,16 @@ def test_a_client_with_splice_hears_a_change_with_the_next_chunk_that_it_plays()
     assert sent(actions) == [(LIVE + 1 + index, index + 2) for index in range(9)]
     greeting = events(actions, "hello")[0]
     assert read(SECRET, greeting["resume"], NOW_S) == ResumePoint(OTHER.stream_id, LIVE + 1)
-    assert desk.listener.streams == (OTHER.stream_id,)
+    assert desk.listener.stream_ids == (OTHER.stream_id,)
 
 
 def test_the_splice_waits_for_the_new_stream_and_the_old_one_plays_on() -> None:
     desk = Desk(events=True).begun()
-    desk.lines[OTHER.stream_id].origin = None
+    desk.timelines[OTHER.stream_id].origin = None
     desk.update(key="F#")
-    assert desk.listener.streams == (SPEC.stream_id, OTHER.stream_id)
+    assert desk.listener.stream_ids == (SPEC.stream_id, OTHER.stream_id)
     assert sent(desk.tick()) == [(LIVE + 10, 10)]
-    desk.lines[OTHER.stream_id].origin = LIVE
+    desk.timelines[OTHER.stream_id].origin = LIVE
     actions = desk.tick()
     assert events(actions, "splice")[0]["chunk_id"] == desk.live + 1
     assert sent(actions)[0] == (desk.live + 1, 2)
@@ -446,7 +450,7 @@ def test_the_splice_waits_for_the_new_stream_and_the_old_one_plays_on() -> None:
 
 def test_a_splice_into_a_stream_that_begins_a_little_later_begins_there() -> None:
     desk = Desk(events=True).begun()
-    desk.lines[OTHER.stream_id].origin = LIVE + 3
+    desk.timelines[OTHER.stream_id].origin = LIVE + 3
     desk.update(key="F#")
     assert events(desk.pump(), "splice")[0]["chunk_id"] == LIVE + 3
 
@@ -484,7 +488,7 @@ def test_before_the_first_chunk_a_change_replaces_the_stream() -> None:
     desk.start()
     assert desk.update(key="F#") == [Leave(SPEC.stream_id), Join(OTHER, LIVE)]
     desk.pump()
-    assert desk.listener.streams == (OTHER.stream_id,)
+    assert desk.listener.stream_ids == (OTHER.stream_id,)
 
 
 def test_dragging_renders_at_most_two_streams_and_ends_with_the_last_value() -> None:
@@ -499,11 +503,11 @@ def test_dragging_renders_at_most_two_streams_and_ends_with_the_last_value() -> 
                 joined[action.spec.stream_id] = desk.now_s
         for stream_id, at_s in joined.items():
             if desk.now_s - at_s >= rendered_after:
-                desk.lines.setdefault(stream_id, FakeLine())
+                desk.timelines.setdefault(stream_id, FakeTimeline())
         for action in desk.pump():
             if isinstance(action, Join):
                 joined[action.spec.stream_id] = desk.now_s
-        assert len(desk.listener.streams) <= 2
+        assert len(desk.listener.stream_ids) <= 2
     assert desk.listener.spec is not None
     assert desk.listener.spec.intensity == 1.0
     # Twenty changes in a second became a handful of streams.
@@ -528,7 +532,7 @@ def test_going_back_to_what_plays_drops_the_change() -> None:
     desk = Desk(events=True).begun()
     desk.update(bpm=100)
     assert desk.update(bpm=70) == [Leave(StreamSpec(bpm=100).stream_id)]
-    assert desk.listener.streams == (SPEC.stream_id,)
+    assert desk.listener.stream_ids == (SPEC.stream_id,)
 
 
 def test_a_change_that_is_refused_is_an_error_and_the_music_goes_on() -> None:
@@ -537,7 +541,7 @@ def test_a_change_that_is_refused_is_an_error_and_the_music_goes_on() -> None:
     actions = desk.listener.refused(StreamSpec(bpm=100).stream_id, "busy")
     assert [body["message"] for body in events(actions, "error")] == ["busy"]
     assert closes(actions) == []
-    assert desk.listener.streams == (SPEC.stream_id,)
+    assert desk.listener.stream_ids == (SPEC.stream_id,)
 
 
 def test_a_first_stream_that_is_refused_ends_the_connection() -> None:
@@ -563,7 +567,7 @@ def token(chunk_id: int, *, final: bool = False, stream_id: str = SPEC.stream_id
 
 def resumed(**params: object) -> tuple[Desk, Sequence[Action]]:
     desk = Desk(events=True)
-    desk.lines[SPEC.stream_id].origin = LIVE - HISTORY_CHUNKS
+    desk.timelines[SPEC.stream_id].origin = LIVE - HISTORY_CHUNKS
     desk.start(**params)
     return desk, desk.pump()
 
@@ -618,7 +622,7 @@ def test_what_cannot_be_gone_on_with_begins_anew_and_says_so(bad: str) -> None:
 
 def test_history_that_is_not_there_cannot_be_gone_on_with() -> None:
     desk = Desk(events=True)
-    desk.lines[SPEC.stream_id].origin = LIVE - 5
+    desk.timelines[SPEC.stream_id].origin = LIVE - 5
     desk.start(resume=token(LIVE - 6, final=True))
     assert events(desk.pump(), "hello")[0]["recovered"] is False
 
@@ -662,7 +666,9 @@ def test_no_chunk_is_sent_twice_or_lost_but_by_a_skip_that_is_told(steps: list[t
                 expected = chunk.tick + 1
                 assert 0 <= depth <= SETTINGS.tiers.chunks[tier]
     depths = [depth for _, depth in sent(desk.actions)]
-    assert depths.count(0) == desk.listener.counts.underruns - desk.listener._ran_dry
+    state = desk.listener._state
+    dry = isinstance(state, Hearing) and state.ran_dry
+    assert depths.count(0) == desk.listener.counts.underruns - dry
 
 
 class Crowd:
@@ -675,17 +681,17 @@ class Crowd:
 
     def leave(self) -> None:
         if self.place is not None:
-            self.desk.listener.went_on(self.next)
+            self.desk.listener.advance_to(self.next)
             self.place = None
 
     def drive(self, room: int) -> None:
         desk = self.desk
         if self.place is not None:
             here = desk.live - self.place.lag
-            if not room or desk.listener.token_is_old(desk.now_s) or self.next < here:
+            if not room or self.next < here:
                 self.leave()
             while self.place is not None and self.next < here + self.place.target:
-                chunk = desk.lines[desk.listener.streams[0]].chunk(self.next)
+                chunk = desk.timelines[desk.listener.stream_ids[0]].chunk(self.next)
                 assert chunk is not None
                 if chunk.source is not Source.LIVE:
                     self.leave()
@@ -695,7 +701,7 @@ class Crowd:
             if self.place is not None:
                 return
         desk.pump(room)
-        self.place = desk.listener.settled(desk.live) if room else None
+        self.place = desk.listener.steady_place(desk.live) if room else None
         if self.place is not None:
             self.next = desk.live - self.place.lag + self.place.target
 
@@ -735,7 +741,7 @@ def test_a_listener_in_a_crowd_is_sent_what_it_would_be_sent_alone(
     for way in (Crowd, Alone):
         desk = Desk(events=events)
         driver = way(desk)
-        desk.lines[SPEC.stream_id].sources = {LIVE + offset: Source.LOOP for offset in loops}
+        desk.timelines[SPEC.stream_id].sources = {LIVE + offset: Source.LOOP for offset in loops}
         desk.start()
         desk.pump()
         underruns = 0
