@@ -50,8 +50,8 @@ class SimulatedInstance:
         self._synthesis = SynthesisMetrics(metrics) if self.service == "synthesis" else None
         if self._edge is not None:
             for slot in range(50):
-                self._edge.slots.set_depth(slot, 10)
-                self._edge.slots.count_underruns(slot, 0)
+                self._edge.client_numbers.set_depth(slot, 10)
+                self._edge.client_numbers.count_underruns(slot, 0)
 
     def exposition(self) -> bytes:
         """Its metrics, moved on by a few seconds."""
@@ -62,7 +62,7 @@ class SimulatedInstance:
             edge.sent.inc(40_000)
             edge.blocks.labels(result="taken").inc(80)
             for slot in range(0, 50, 7):
-                edge.slots.set_depth(slot, chance.randrange(5, 25))
+                edge.client_numbers.set_depth(slot, chance.randrange(5, 25))
             for _ in range(40):
                 edge.jitter_ms.observe(chance.expovariate(1 / 5))
                 edge.tick_lateness.observe(chance.expovariate(1 / 0.002))

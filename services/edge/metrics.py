@@ -11,7 +11,7 @@ from services.contract.websocket import TIERS, CloseCode
 from services.edge.stream.ring import Added
 from services.runtime.metrics import LATENCY_BUCKETS_S, PrometheusMetrics
 
-NAMED_SLOTS: Final = 50
+NAMED_CLIENTS: Final = 50
 """Listeners with series of their own; the others are in the sums."""
 
 _LATENESS_BUCKETS_S: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0)
@@ -49,7 +49,7 @@ class EdgeMetrics:
         self.encoding = metrics.chunk_encoding_duration_seconds
         self.jitter_ms = metrics.chunk_delivery_jitter_ms
         self.send_errors = metrics.websocket_send_errors_total
-        self.slots = Slots(metrics.buffer_depth_chunks, metrics.buffer_underruns_total)
+        self.client_numbers = ClientNumbers(metrics.buffer_depth_chunks, metrics.buffer_underruns_total)
 
         self.listeners = gauge("auralis_listeners", "Listeners connected now, over WebSocket and HTTP.")
         self.listeners_limit = gauge("auralis_listeners_limit", "Listeners that this edge takes (WS_MAX_CONNECTIONS).")
@@ -125,12 +125,12 @@ class EdgeMetrics:
         self.loudness.set(-120.0)
 
 
-class Slots:
-    """Numbers for listeners that are used again, so that names of series stay few.
+class ClientNumbers:
+    """Numbers for listeners, used again after a listener has gone, so that the names of series stay few.
 
     Args:
-        depth: gauge by client_id; a slot's series goes when its listener goes.
-        underruns: counter by client_id; stays, because a rate needs its past.
+        depth: gauge by client_id; the series of a number goes when its listener goes.
+        underruns: counter by client_id; its series stays, because a rate needs its past.
     """
 
     def __init__(self, depth: Gauge, underruns: Counter) -> None:
@@ -140,24 +140,24 @@ class Slots:
         self._next = 0
 
     def take(self) -> int:
-        """The lowest free number."""
+        """The lowest free number, from 0 on."""
         if self._free:
             return heapq.heappop(self._free)
         self._next += 1
         return self._next - 1
 
-    def give_back(self, slot: int) -> None:
-        """The listener has gone."""
-        heapq.heappush(self._free, slot)
-        if slot < NAMED_SLOTS and (f"client_{slot}",) in self._depth._metrics:  # noqa: SLF001 - remove() of an unknown child raises
-            self._depth.remove(f"client_{slot}")
+    def give_back(self, number: int) -> None:
+        """The listener with this number has gone."""
+        heapq.heappush(self._free, number)
+        if number < NAMED_CLIENTS and (f"client_{number}",) in self._depth._metrics:  # noqa: SLF001 - remove() of an unknown child raises
+            self._depth.remove(f"client_{number}")
 
-    def set_depth(self, slot: int, chunks: int) -> None:
-        """Chunks that the slot's listener holds."""
-        if slot < NAMED_SLOTS:
-            self._depth.labels(client_id=f"client_{slot}").set(chunks)
+    def set_depth(self, number: int, chunks: int) -> None:
+        """Set the chunks that the listener with this number holds; ignored for numbers without series of their own."""
+        if number < NAMED_CLIENTS:
+            self._depth.labels(client_id=f"client_{number}").set(chunks)
 
-    def count_underruns(self, slot: int, count: int) -> None:
-        """The slot's listener ran dry."""
-        if slot < NAMED_SLOTS:
-            self._underruns.labels(client_id=f"client_{slot}").inc(count)
+    def count_underruns(self, number: int, count: int) -> None:
+        """Count underruns of the listener with this number; ignored for numbers without series of their own."""
+        if number < NAMED_CLIENTS:
+            self._underruns.labels(client_id=f"client_{number}").inc(count)

@@ -1,12 +1,12 @@
-"""The fan-out: one chunk is encoded once and handed to every client.
+"""The fan-out in its simplest form (shell): one chunk, encoded once, goes to every client.
 
-The hub sends everything that listeners hear through `send`; `broadcast_chunk` is the same for a caller who has PCM and
-clients but no streams, tiers or cursors.
+An edge's listeners hear different streams at different places, so its crowd (fanout/crowd.py) decides who is sent what
+and takes only the payloads from here. `broadcast_chunk` is for callers that have PCM and clients and nothing else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Protocol
 
 from services.contract.timebase import CHUNK_BYTES, tick_at
@@ -17,7 +17,7 @@ from services.runtime.clock import Clock, SystemClock
 
 
 class Client(Protocol):
-    """Whoever gets payloads."""
+    """A receiver of payloads."""
 
     def send(self, payload: Payload) -> None:
         """Take a payload; never blocks and never raises."""
@@ -25,26 +25,21 @@ class Client(Protocol):
 
 
 class StreamingServer:
-    """Clients, and the way from a chunk to all of them. Starts without I/O.
+    """Clients, and the payloads that they are sent.
 
     Args:
-        clock: for the messages' `timestamp`.
-        encoder: makes the base64.
+        clock: for the `timestamp` of messages; None: the system's.
+        encoder: makes the base64 text; None: a new one.
 
     Attributes:
-        clients: who is connected.
-        payloads: makes the messages; shared by everybody who sends.
+        clients: all that are connected. Assign any collection: in an edge it is the hub's own registry.
+        payloads: builds the messages, each once.
     """
 
     def __init__(self, clock: Clock | None = None, encoder: ChunkEncoder | None = None) -> None:
         self._clock = SystemClock() if clock is None else clock
         self.payloads = PayloadCache(ChunkEncoder() if encoder is None else encoder)
-        self.clients: list[Client] = []
-
-    def send(self, payload: Payload, clients: Iterable[Client]) -> None:
-        """Hand one payload to many clients."""
-        for client in clients:
-            client.send(payload)
+        self.clients: Collection[Client] = []
 
     async def broadcast_chunk(
         self,
@@ -55,13 +50,14 @@ class StreamingServer:
         tier: str = "normal",
         buffer_depth: int = 1,
     ) -> None:
-        """Encode one chunk and send it to everybody in `clients`.
+        """Encode one chunk and send it to all `clients`.
 
         Args:
-            audio_data: 17,640 bytes of s16le stereo.
-            chunk_id: its tick; None: the tick that is live now.
-            format_: of the message.
-            tier, buffer_depth: what the message says of the clients' buffers.
+            audio_data: 17,640 bytes of s16le stereo at 44.1 kHz.
+            chunk_id: its tick; None: the live tick.
+            format_: of the message, JSON or PCM.
+            tier: the buffer tier that the message names.
+            buffer_depth: chunks that the clients hold with this one.
 
         Raises:
             ValueError: `audio_data` is not a chunk.
@@ -71,4 +67,6 @@ class StreamingServer:
         now_s = self._clock.now()
         self.payloads.begin(now_s)
         chunk = Chunk(tick_at(now_s) if chunk_id is None else chunk_id, audio_data)
-        self.send(self.payloads.audio(chunk, format_, tier, buffer_depth), list(self.clients))
+        payload = self.payloads.audio(chunk, format_, tier, buffer_depth)
+        for client in list(self.clients):
+            client.send(payload)

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from services.edge.metrics import NAMED_SLOTS, EdgeMetrics
+from services.edge.metrics import NAMED_CLIENTS, EdgeMetrics
 from services.runtime.metrics import BusMetrics, MemoryMetrics, PrometheusMetrics
 from services.synthesis.metrics import SynthesisMetrics
 from services.telemetry.exposition.exposition import Parser
@@ -63,20 +63,20 @@ def test_series_stay_few_while_ten_thousand_listeners_come_and_go() -> None:
     here: list[int] = []
     most = 0
     for _ in range(10_000):
-        slot = edge.slots.take()
+        slot = edge.client_numbers.take()
         here.append(slot)
-        edge.slots.set_depth(slot, 10)
-        edge.slots.count_underruns(slot, 1)
+        edge.client_numbers.set_depth(slot, 10)
+        edge.client_numbers.count_underruns(slot, 1)
         edge.send_errors.labels(error_type="closed").inc()
         while len(here) > 300 or (here and chance.random() < 0.4):
-            edge.slots.give_back(here.pop(chance.randrange(len(here))))
+            edge.client_numbers.give_back(here.pop(chance.randrange(len(here))))
         if chance.random() < 0.01:
             most = max(most, process.exposition().count(b"\n"))
     assert most < 700
     for slot in here:
-        edge.slots.give_back(slot)
+        edge.client_numbers.give_back(slot)
     text = process.exposition().decode()
     # Depth is of present listeners; underruns stay, because a rate needs the past.
     assert "buffer_depth_chunks{" not in text
-    assert text.count("buffer_underruns_total{") <= NAMED_SLOTS
-    assert f'client_id="client_{NAMED_SLOTS}"' not in text
+    assert text.count("buffer_underruns_total{") <= NAMED_CLIENTS
+    assert f'client_id="client_{NAMED_CLIENTS}"' not in text

@@ -252,7 +252,7 @@ async def test_a_stream_nobody_hears_is_not_rendered_and_is_soon_forgotten(monke
         count = len(tiny.jobs)
         await until(lambda: not edge.service.hub.streams.by_id)
         assert len(tiny.jobs) == count
-        assert not any(edge.service.hub.streams.lines.values())
+        assert not any(edge.service.hub.streams.timelines.values())
 
 
 # --- steering and coming back ----------------------------------------------------------------------------------------
@@ -483,11 +483,11 @@ async def test_one_listeners_failure_is_not_the_others(fleet: Fleet, monkeypatch
         def broken(*_: object) -> None:
             raise RuntimeError("a planted fault")
 
-        edge.service.hub._take_out(victim)
+        edge.service.hub.crowd.isolate(victim)
         monkeypatch.setattr(victim.listener, "pump", broken)
         # Unconfigured, the log would paint a traceback with everything in it, which takes longer than a buffer lasts.
         log = Mock()
-        monkeypatch.setattr("services.edge.fanout.hub._log", log)
+        monkeypatch.setattr("services.edge.fanout.delivery._rare_log", log)
         assert unbroken(await hear_audio(good, 10))
         assert (await closed(bad))[0] == 1011
         assert edge.metric("websocket_send_errors_total", error_type="exception") == before + 1
@@ -783,7 +783,7 @@ async def test_a_listeners_series_go_with_it(fleet: Fleet) -> None:
     assert depth() is None
     async with connect(fleet.edge):
         await until(lambda: hub._connections)
-        assert next(iter(hub._connections)).slot == 0
+        assert next(iter(hub._connections)).number == 0
 
 
 async def test_a_second_edge_with_the_same_internal_port_starts_without_one() -> None:

@@ -80,7 +80,7 @@ class WebSocketEndpoint:
             await send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": []})
             permit = await self._permit(token, send)
         except Exception:  # noqa: BLE001 - servers have no common error for "the client has disconnected"
-            self._hub.failed("closed")
+            self._hub.count_send_error("closed")
             return
         if permit is None:
             return
@@ -106,14 +106,15 @@ class WebSocketEndpoint:
 
     async def _carry_messages(self, connection: Connection, scope: Scope, receive: Receive, send: Send) -> None:
         direct = scope.get("extensions", {}).get(EXTENSION)
-        on_writable, on_stall = partial(self._hub.on_writable, connection), partial(self._hub.stalled, connection)
+        on_writable, on_stall = partial(self._hub.on_writable, connection), partial(self._hub.on_stall, connection)
+        on_error = self._hub.count_send_error
         if direct is not None:
             connection.transport = DirectTransport(
-                direct, send, on_writable=on_writable, on_stall=on_stall, on_error=self._hub.failed
+                direct, send, on_writable=on_writable, on_stall=on_stall, on_error=on_error
             )
             await self._read(connection, receive)
         else:
-            transport = AsgiTransport(send, on_writable=on_writable, on_stall=on_stall, on_error=self._hub.failed)
+            transport = AsgiTransport(send, on_writable=on_writable, on_stall=on_stall, on_error=on_error)
             connection.transport = transport
             await serve_until_client_leaves(transport.run(), self._read(connection, receive), grace_s=_LAST_WRITES_S)
 

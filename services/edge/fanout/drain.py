@@ -1,14 +1,23 @@
-"""Sending everybody elsewhere, spread over a window (shell)."""
+"""Graceful shutdown: sending all listeners elsewhere, spread over a window (shell)."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 from collections.abc import Callable, Collection
+from typing import Final
 
 from services.edge.fanout.connection import Connection
 from services.runtime.clock import Clock
 from services.runtime.observability.logging import get_logger
+
+MAX_SETTLE_S: Final = 3.0
+SETTLE_SHARE: Final = 0.1
+"""Share of the window (0 to 1) before the first close, if the caller does not say otherwise."""
+CLOSING_SHARE: Final = 0.8
+"""Share of the rest of the window over which the closes are spread; what is left is for the closing handshakes."""
+HANDSHAKES_AT_LEAST_S: Final = 1.0
+POLL_S: Final = 0.05
 
 _log = get_logger(__name__)
 
@@ -20,23 +29,23 @@ async def drain(
     window_s: float,
     settle_s: float | None,
 ) -> None:
-    """Send everybody away who is connected.
+    """Send all connected listeners away.
 
     Args:
-        connections: who is connected, as it changes.
-        send_away: says goodbye to one.
+        connections: the connections, as they come and go.
+        send_away: closes one of them.
         clock: the service's clock.
-        window_s: over how long the goodbyes are spread.
-        settle_s: seconds before the first one; None: a tenth of the window, at most 3 s, and none if nobody listens.
+        window_s: seconds over which the closes are spread.
+        settle_s: seconds before the first one; None: a tenth of the window, at most 3 s, and none if there are no
+            listeners.
     """
     if settle_s is None:
-        settle_s = min(3.0, window_s / 10) if connections else 0.0
+        settle_s = min(MAX_SETTLE_S, window_s * SETTLE_SHARE) if connections else 0.0
     _log.info("draining", listeners=len(connections), seconds=window_s)
     await asyncio.sleep(settle_s)
     leaving = list(connections)
     random.shuffle(leaving)
-    # Some of the window is kept for the closing handshakes.
-    pause_s = max(0.0, (window_s - settle_s) * 0.8) / max(1, len(leaving))
+    pause_s = max(0.0, (window_s - settle_s) * CLOSING_SHARE) / max(1, len(leaving))
     began_s = clock.now()
     for number, connection in enumerate(leaving):
         # Each at its own time, so that many short sleeps do not add up to more than the window.
@@ -45,7 +54,7 @@ async def drain(
             await asyncio.sleep(wait_s)
         if not connection.closed:
             send_away(connection)
-    until_s = clock.now() + max(1.0, (window_s - settle_s) * 0.2)
+    until_s = clock.now() + max(HANDSHAKES_AT_LEAST_S, (window_s - settle_s) * (1 - CLOSING_SHARE))
     while connections and clock.now() < until_s:  # noqa: ASYNC110 - once in a process's life
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(POLL_S)
     _log.info("drained", left=len(connections))

@@ -1,4 +1,4 @@
-"""What plays on this edge: for people, and for the metrics."""
+"""Pure: what plays on this edge, for `/api/streams` and for the metrics."""
 
 from __future__ import annotations
 
@@ -6,21 +6,24 @@ from math import log10
 from typing import Any, Final
 
 from services.contract.timebase import BLOCKS_PER_SECTION, SECTION_S, block_of, tick_at
-from services.edge.fanout.streams import Stream, Streams
+from services.edge.fanout.connection import Connection
+from services.edge.fanout.stream import Stream
+from services.edge.fanout.streams import Streams
 from services.edge.metrics import EdgeMetrics
 from services.edge.stream.mixing import rms
 
 SILENCE_DBFS: Final = -120.0
+"""The loudness of digital silence, and the least that is reported."""
 
 
-def describe(streams: Streams, now_s: float) -> list[dict[str, Any]]:
-    """Every stream that is heard, the one with most listeners first: what `/api/streams` answers."""
-    heard = [stream for stream in streams.by_id.values() if stream.connections]
+def describe(streams: Streams[Connection], now_s: float) -> list[dict[str, Any]]:
+    """Every stream that is heard, the one with most listeners first, as `/api/streams` answers."""
+    heard = [stream for stream in streams.by_id.values() if stream.subscribers]
     heard.sort(key=lambda stream: (-stream.audience, stream.id))
     return [_describe(stream, now_s, tick_at(now_s)) for stream in heard]
 
 
-def _describe(stream: Stream, now_s: float, live: int) -> dict[str, Any]:
+def _describe(stream: Stream[Connection], now_s: float, live: int) -> dict[str, Any]:
     ring = stream.ring
     state = "warming" if ring.origin is None else "degraded" if ring.degraded else "playing"
     loudness = ring.loudness(live)
@@ -40,8 +43,8 @@ def _describe(stream: Stream, now_s: float, live: int) -> dict[str, Any]:
     }
 
 
-def measure(streams: Streams, metrics: EdgeMetrics, now_s: float, live: int) -> None:
-    """Once a second: how many streams there are and how they fare."""
+def measure(streams: Streams[Connection], metrics: EdgeMetrics, now_s: float, live: int) -> None:
+    """Set the metrics of streams, and count blocks that are missing now; call it once a second."""
     demanded = degraded = 0
     quietest: float | None = None
     for stream in streams.by_id.values():
@@ -67,7 +70,7 @@ def measure(streams: Streams, metrics: EdgeMetrics, now_s: float, live: int) -> 
         metrics.loudness.set(_dbfs(quietest))
 
 
-def _loudness(stream: Stream, live: int) -> float | None:
+def _loudness(stream: Stream[Connection], live: int) -> float | None:
     if not stream.ring.degraded:
         return stream.ring.loudness(live)
     chunk = stream.ring.chunk(live)

@@ -12,6 +12,7 @@ from services.edge.fanout.connection import Connection
 from services.edge.listener.hearing import Place
 from services.edge.listener.payloads import Format, Payload
 from services.edge.wire.transport import RawSocket
+from tests.edge.support import SPEC
 
 PAYLOAD = Payload(b"x" * 300, text=False, chunk_id=100)
 
@@ -76,7 +77,7 @@ def connection(transport: Socket) -> Connection:
 
 
 def cohort(next_: int = 100) -> Cohort:
-    return Cohort(Key(Mock(), Place(0, "normal", 10), Format.PCM), next_)
+    return Cohort(Key(SPEC.stream_id, Place(0, "normal", 10), Format.PCM), next_)
 
 
 def test_everybody_gets_the_same_bytes_in_the_way_that_his_socket_has() -> None:
@@ -142,15 +143,14 @@ def test_who_leaves_learns_how_far_it_has_come_and_is_sent_no_more() -> None:
     crowd.send(PAYLOAD, Mock())
     crowd.remove(leaving)
     leaving.listener.advance_to.assert_called_once_with(101)  # type: ignore[attr-defined]
-    assert leaving.cohort is None
     crowd.send(PAYLOAD, Mock())
     assert (gone.came(), other.came(), len(crowd)) == (PAYLOAD.wire, 2 * PAYLOAD.wire, 1)
 
 
 def test_what_is_due_follows_from_the_place() -> None:
-    behind = Cohort(Key(Mock(), Place(30, "stable", 15), Format.PCM), 0)
+    behind = Cohort(Key(SPEC.stream_id, Place(30, "stable", 15), Format.PCM), 0)
     assert behind.due(1000) == 1000 - 30 + 14
     assert behind.ahead == 15
-    early = Cohort(Key(Mock(), Place(-2, "normal", 10), Format.PCM), 0)
+    early = Cohort(Key(SPEC.stream_id, Place(-2, "normal", 10), Format.PCM), 0)
     assert early.due(1000) == 1011
     assert early.ahead == 12

@@ -1,4 +1,4 @@
-"""Whether this edge should be sent listeners: its conditions "bus", "accepting" and "renderers"."""
+"""Whether this edge should get listeners: its conditions "bus", "accepting" and "renderers" (shell: logs)."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from services.runtime.observability.logging import get_logger
 _log = get_logger(__name__)
 
 BUS_GRACE_S: Final = 15.0
-"""So long an edge that has lost NATS is still ready: longer than a restart of it takes."""
+"""How long an edge stays ready after losing NATS: longer than a restart of NATS takes."""
 
 
 class Readiness:
     """See the module's text.
 
     Args:
-        health: gets the conditions; "renderers" only where they are waited for.
-        wait_for_renderers_s: so long at most the edge is not ready because there is no renderer.
+        health: gets the conditions; "renderers" only if the edge waits for renderers.
+        wait_for_renderers_s: how long at most the edge is not ready because no renderer is; 0: it does not wait.
         now_s: unix seconds.
     """
 
@@ -40,26 +40,26 @@ class Readiness:
 
     @property
     def failing(self) -> tuple[str, ...]:
-        """Those that do not."""
+        """Names of the conditions that do not hold."""
         return self._health.failing
 
     def drain(self) -> None:
-        """Nobody new is taken from now on."""
+        """The edge accepts no new listeners from now on."""
         self._health.set("accepting", ok=False, detail="draining")
 
-    def look(self, now_s: float, *, bus: bool, renderers: bool) -> None:
-        """Say how things stand.
+    def update(self, now_s: float, *, bus: bool, renderers: bool) -> None:
+        """Set the conditions.
 
         Args:
             now_s: unix seconds.
-            bus: it is connected.
-            renderers: one is ready.
+            bus: whether the bus is connected.
+            renderers: whether a renderer is ready.
         """
-        self._look_at_bus(now_s, connected=bus)
-        self._look_at_renderers(now_s, ready=renderers)
+        self._update_bus(now_s, connected=bus)
+        self._update_renderers(now_s, ready=renderers)
 
-    def _look_at_bus(self, now_s: float, *, connected: bool) -> None:
-        """A restart of NATS takes the bus from all edges at once: who comes then is better off with a loop."""
+    def _update_bus(self, now_s: float, *, connected: bool) -> None:
+        """A restart of NATS takes the bus from all edges together: new listeners are better off with a loop."""
         if connected:
             self._bus_seen_s = now_s
             self._health.set("bus", ok=True)
@@ -68,10 +68,10 @@ class Readiness:
         detail = "not connected to NATS" + ("" if math.isinf(away_s) else f" for {away_s:.0f} s")
         self._health.set("bus", ok=away_s < BUS_GRACE_S, detail=detail)
 
-    def _look_at_renderers(self, now_s: float, *, ready: bool) -> None:
-        """Once there has been a renderer, or after a while without any, this edge is ready whatever becomes of them.
+    def _update_renderers(self, now_s: float, *, ready: bool) -> None:
+        """After the first renderer, or after a time without any, the edge stays ready even if renderers go away.
 
-        Before, it has nothing to play, not even a loop: listeners are better off on the edge that they are on.
+        Before that it has nothing to play, not even a loop: listeners are better off on the edge where they are.
         """
         waiting = self._health.condition("renderers")
         if waiting is None or waiting.ok:
