@@ -137,7 +137,7 @@ async def test_a_lost_connection_comes_back_without_a_gap() -> None:
         await page.click("#play")
         await until(page, "Number(document.body.dataset.level) > 0.02")
         await asyncio.sleep(1)
-        for connection in list(edge.service.hub.server.clients):
+        for connection in list(edge.service.hub.connections):
             connection.transport.close(1012, "test")  # type: ignore[attr-defined] # the hub's own connections
         await until(page, "document.body.dataset.state === 'reconnecting'")
         await until(page, "document.body.dataset.state === 'playing'")
@@ -150,9 +150,10 @@ async def test_a_connection_that_falls_silent_is_replaced() -> None:
     async with playing_edge() as (edge, _), opened(edge) as (page, _):
         await page.click("#play")
         await until(page, "Number(document.body.dataset.level) > 0.02")
-        (connection,) = edge.service.hub.server.clients
-        # The line is dead, and neither end has been told.
-        edge.service.hub._end(connection)  # type: ignore[arg-type]
+        (connection,) = edge.service.hub.connections
+        # The connection is dead, and neither end has been told.
+        edge.service.hub.crowd.remove(connection)
+        edge.service.hub._delivery.end(connection)
         await until(page, "document.body.dataset.state === 'reconnecting'", 6)
         await until(page, "document.body.dataset.state === 'playing'")
         await hears(page, SPEC.stream_id)

@@ -151,7 +151,7 @@ async def upgrade(port: int, address: str = "127.0.0.1") -> tuple[asyncio.Stream
 async def test_the_edge_learns_the_address_of_the_listener(edge: Edge, tmp_path: Path) -> None:
     async with proxied(tmp_path, edge, settings(3600)) as port:
         _, writer = await upgrade(port, "127.0.0.7")
-        (connection,) = edge.service.hub._connections
+        (connection,) = edge.service.hub.connections
         assert connection.address == "127.0.0.7"
         writer.close()
 

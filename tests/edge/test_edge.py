@@ -477,7 +477,7 @@ async def test_one_listeners_failure_is_not_the_others(fleet: Fleet, monkeypatch
         await hear_audio(good, 12)
         await say(bad, "start", seed=15)
         await hear_audio(bad, 12)
-        connections = edge.service.hub._connections
+        connections = edge.service.hub.connections
         (victim,) = [one for one in connections if one.listener.spec == StreamSpec(seed=15)]
 
         def broken(*_: object) -> None:
@@ -663,7 +663,7 @@ async def test_a_reader_that_stops_reading_is_skipped_forward_and_told_and_other
         async with connect(edge, PCM_V1, sock=link, max_queue=1) as slow:
             await say(slow, "start")
             await hear_audio(slow, 1)
-            victim = list(edge.service.hub._connections)[-1]
+            victim = list(edge.service.hub.connections)[-1]
             assert victim.transport is not None
             most_bytes = 0
             # Until it has been without a chunk to play for three ticks.
@@ -774,16 +774,16 @@ async def test_a_listeners_series_go_with_it(fleet: Fleet) -> None:
     def depth() -> float | None:
         return registry.get_sample_value("buffer_depth_chunks", {"client_id": "client_0"})
 
-    await until(lambda: not hub._connections)
+    await until(lambda: not hub.connections)
     async with connect(fleet.edge) as ws:
         await say(ws, "start")
         await hear_audio(ws, 12)
         await until(lambda: depth() is not None)
-    await until(lambda: not hub._connections)
+    await until(lambda: not hub.connections)
     assert depth() is None
     async with connect(fleet.edge):
-        await until(lambda: hub._connections)
-        assert next(iter(hub._connections)).number == 0
+        await until(lambda: hub.connections)
+        assert next(iter(hub.connections)).number == 0
 
 
 async def test_a_second_edge_with_the_same_internal_port_starts_without_one() -> None:

@@ -145,7 +145,11 @@ async def unread(edge: Edge, count: int) -> AsyncIterator[list[socket.socket]]:
         for link in links:
             link.sendall(masked(1, b'{"type":"control","action":"start"}'))
         hub = edge.service.hub
-        await until(lambda: sum(1 for each in hub.server.clients if each.transport.backlog_bytes()) == count, 10)  # type: ignore[attr-defined]
+
+        def stalled() -> int:
+            return sum(1 for each in hub.connections if each.transport is not None and each.transport.backlog_bytes())
+
+        await until(lambda: stalled() == count, 10)
         yield links
     finally:
         for link in links:

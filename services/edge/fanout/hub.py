@@ -51,6 +51,7 @@ class Hub:
 
     Attributes:
         clock, instance: as above.
+        connections: all connections, in the order in which they came; only for reading.
         streams: the streams that are kept.
         crowd: the listeners.
         ticker: the time.
@@ -74,9 +75,9 @@ class Hub:
         self._listener_settings = listener_settings
         self._metrics = metrics
         self._payloads = server.payloads
-        self._connections: dict[Connection, None] = {}
+        self.connections: dict[Connection, None] = {}
         self._named: dict[int, Connection] = {}
-        server.clients = self._connections
+        server.clients = self.connections
         self._tasks = Tasks()
         self._admission = Admission(settings, metrics)
         self._readiness = Readiness(health, wait_for_renderers_s=settings.wait_for_renderers_s, now_s=clock.now())
@@ -98,7 +99,7 @@ class Hub:
             clock=clock, streams=self.streams, delivery=self._delivery, payloads=server.payloads, metrics=metrics
         )
         self._rounds = Rounds(
-            self._connections,
+            self.connections,
             self._named,
             bus=bus,
             streams=self.streams,
@@ -166,15 +167,15 @@ class Hub:
             self._metrics.connections.inc()
         else:
             connection = Connection(listener, None, address, audience)
-        self._connections[connection] = None
+        self.connections[connection] = None
         self.crowd.add(connection)
         return connection
 
     def disconnect(self, connection: Connection) -> None:
         """The connection is gone; idempotent."""
-        if connection not in self._connections:
+        if connection not in self.connections:
             return
-        del self._connections[connection]
+        del self.connections[connection]
         self.crowd.remove(connection)
         self._delivery.end(connection)
         if connection.number is not None:
@@ -262,7 +263,7 @@ class Hub:
         if self._draining is None:
             self._readiness.drain()
             self._draining = self._tasks.spawn(
-                drain(self._connections, self._send_away, self.clock, self._settings.drain_s, settle_s), "drain"
+                drain(self.connections, self._send_away, self.clock, self._settings.drain_s, settle_s), "drain"
             )
         await asyncio.shield(self._draining)
 
