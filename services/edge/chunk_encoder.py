@@ -1,4 +1,4 @@
-"""Pure: a chunk as base64 text, encoded once for all of its listeners."""
+"""A chunk as base64 text, encoded once for all of its listeners (shell: reads the clock)."""
 
 from __future__ import annotations
 

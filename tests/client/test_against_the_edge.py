@@ -1,8 +1,10 @@
 """The client and the real edge, with a tiny renderer and a bus in memory."""
 
 import asyncio
+import json
 import time
 from contextlib import aclosing
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from services.client.session import Chunk, Event, Format, Hello, ServerError, Sp
 from services.client.timeline import continuation, crossfade
 from services.contract.spec import StreamSpec
 from services.contract.timebase import CHUNK_BYTES, CHUNK_FRAMES, SAMPLE_RATE_HZ
+from services.edge.listener.actions import Action
 from services.runtime.bus.memory import MemoryBroker
 from tests.edge.support import TinyRenderer, pcm_of, pitch_hz, running_edge
 
@@ -133,13 +136,21 @@ async def test_a_change_in_opus_is_crossfaded(broker: MemoryBroker) -> None:
     assert abs(int(np.argmax(spectrum)) - pitch_hz(new.stream_id)) <= 1
 
 
-async def test_reports_are_taken_by_the_edge(broker: MemoryBroker) -> None:
+async def test_the_client_reports_how_full_its_buffer_is(broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch) -> None:
     async with running_edge(broker) as edge, Client((await edge.ready()).ws, SPEC, report_every_s=0.2) as client:
         await hear(client, 20)
         (connection,) = edge.service.hub.connections
-        # Without a report the tracker has no evidence in this time.
-        assert len(connection.listener.tiers.tracker) > 0
-        assert 5 <= connection.listener.reported_depth <= 11
+        received: list[dict[str, Any]] = []
+        receive = connection.listener.receive
+
+        def record(data: str | bytes, now_s: float, live: int) -> list[Action]:
+            received.append(json.loads(data))
+            return receive(data, now_s, live)
+
+        monkeypatch.setattr(connection.listener, "receive", record)
+        await hear(client, 10)
+        assert received[0]["type"] == "report"
+        assert 500 <= received[0]["buffer_ms"] <= 1100
 
 
 async def test_a_change_is_heard_within_300_ms_without_a_click(broker: MemoryBroker) -> None:

@@ -12,11 +12,11 @@ from typing import Any
 from services.contract.timebase import tick_at
 from services.edge.access.admission import Admission
 from services.edge.access.refusal import Refusal
+from services.edge.drain import drain
 from services.edge.fanout import now_playing
 from services.edge.fanout.connection import Connection
 from services.edge.fanout.crowd import Crowd
 from services.edge.fanout.delivery import Delivery
-from services.edge.fanout.drain import drain
 from services.edge.fanout.rounds import Rounds
 from services.edge.fanout.stream import Stream
 from services.edge.fanout.streams import Streams

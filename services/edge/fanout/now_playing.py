@@ -1,4 +1,4 @@
-"""Pure: what plays on this edge, for `/api/streams` and for the metrics."""
+"""What plays on this edge, for `/api/streams` and for the metrics (shell: sets metrics)."""
 
 from __future__ import annotations
 

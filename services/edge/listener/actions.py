@@ -1,4 +1,4 @@
-"""What a listener's state machine decides, for its hub to carry out."""
+"""Pure: what a listener's state machine decides; the delivery carries it out (fanout/delivery.py)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ from services.edge.stream.chunk import Chunk
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """Render this stream for the listener, `tick` first."""
+    """Have a stream rendered for the listener.
+
+    Attributes:
+        spec: the stream.
+        tick: the first chunk that the listener needs.
+    """
 
     spec: StreamSpec
     tick: int
@@ -28,14 +33,21 @@ class Leave:
 
 @dataclass(frozen=True, slots=True)
 class SendEvent:
-    """Send a JSON message that is no audio."""
+    """Send a JSON message that carries no audio."""
 
     body: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class SendChunk:
-    """Send a chunk; the listener then holds `depth`. `fresh`: what it was sent before does not lead up to it."""
+    """Send a chunk.
+
+    Attributes:
+        chunk: the audio.
+        tier: the listener's buffer tier.
+        depth: chunks that the listener holds with this one; 0: its buffer ran empty before it.
+        fresh: the listener was not sent the chunk before this one.
+    """
 
     chunk: Chunk
     tier: str
@@ -45,10 +57,11 @@ class SendChunk:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """End the connection."""
+    """End the connection, with this WebSocket close code and reason."""
 
     code: CloseCode
     reason: str
 
 
 Action = Join | Leave | SendEvent | SendChunk | Close
+"""Anything that a listener decides."""

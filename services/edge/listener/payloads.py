@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from enum import IntEnum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from services.contract.websocket import FRAME_OPUS, FRAME_PCM, AudioFrame
-from services.edge.chunk_encoder import ChunkEncoder
 from services.edge.stream.chunk import Chunk
 from services.edge.stream.mixing import Pcm
+
+if TYPE_CHECKING:
+    from services.edge.chunk_encoder import ChunkEncoder
 
 _TEXT: Final = 0x81
 _BINARY: Final = 0x82

@@ -1,7 +1,7 @@
-"""Resume tokens: a signed note of where a listener was, for its next connection, on this pod or another.
+"""Pure: resume tokens, signed notes of where a listener was, for its next connection to this edge or another.
 
-A token says "stream, next chunk, good until" and is signed, so that only an edge with the same secret takes it. It is
-no proof of identity: where listeners sign in, they sign in again.
+A token names the stream, the next chunk and the time until which it is valid. It is signed, so that only an edge with
+the same secret accepts it. It does not prove identity: where listeners sign in, they sign in again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from services.contract.spec import StreamSpec
 from services.contract.timebase import MAX_TICK
 
 VALID_S: Final = 60
+"""How long a token is valid."""
 _SIGNATURE_BYTES: Final = 16
+"""Of the 32 bytes of the HMAC-SHA256."""
 _FINAL: Final = "f"
 _SO_FAR: Final = "s"
 
@@ -27,7 +29,7 @@ class ResumePoint:
     """Where a listener was.
 
     Attributes:
-        stream_id: what it heard.
+        stream_id: the stream that it heard.
         chunk_id: the next chunk that it would have been sent.
         final: nothing was sent after the token was issued, so `chunk_id` is exact. Otherwise it is a lower bound.
     """
@@ -38,17 +40,21 @@ class ResumePoint:
 
 
 def issue(secret: bytes, point: ResumePoint, now_s: float) -> str:
-    """A token that `read` takes for 60 s: at most 100 characters, so that it fits into a close frame's reason."""
+    """A token for `point`, valid for `VALID_S` from `now_s` (unix seconds) on.
+
+    Returns:
+        At most 100 characters, so that the token fits into the reason of a close frame.
+    """
     body = f"{point.stream_id}.{point.chunk_id}.{int(now_s) + VALID_S}.{_FINAL if point.final else _SO_FAR}"
     return f"{body}.{_sign(secret, body)}"
 
 
 def read(secret: bytes, token: str, now_s: float) -> ResumePoint | None:
-    """What the token says; None if it is not ours, was changed, or is too old."""
+    """The point that a token names; None: the token is not ours, was changed, or is too old."""
     if not token.isascii():
         return None
     body, _, signature = token.rpartition(".")
-    # Signed bytes are compared before anything in them is believed.
+    # The signature is compared before anything in the body is believed.
     if not hmac.compare_digest(signature.encode(), _sign(secret, body).encode()):
         return None
     parts = body.split(".")
@@ -60,7 +66,7 @@ def read(secret: bytes, token: str, now_s: float) -> ResumePoint | None:
     try:
         StreamSpec.from_id(stream_id)
     except FieldError:
-        # Signed by a build that knew other presets.
+        # It was signed by a version that knew other presets.
         return None
     return ResumePoint(stream_id, chunk_id, parts[3] == _FINAL)
 

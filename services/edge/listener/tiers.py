@@ -1,7 +1,8 @@
-"""How far ahead of the live tick a listener is filled, decided from evidence and never from time alone.
+"""Pure: how deep a listener's buffer is filled, decided from evidence and never from time alone.
 
-Evidence is what the listener's player reports, ping round trips, and how long chunks wait to leave for it. A tier rises
-at 5 % underruns or when the recommended buffer outgrows it. It falls when evidence has been good for a long time.
+Evidence is what the listener's player reports, how ping round trips change, and how long chunks wait to leave the edge.
+A listener rises to a deeper tier at 5 % underruns, or when the recommended buffer outgrows its tier. It falls to a
+shallower tier when the evidence has been good for a long time.
 """
 
 from __future__ import annotations
@@ -16,31 +17,36 @@ from services.contract.websocket import TIER_CHUNKS, TIERS
 from services.edge.jitter_tracker import JitterTracker
 
 PROMOTE_UNDERRUN_RATE: Final = 0.05
+"""Share of underruns (0 to 1) from which on the tier rises."""
 CALM_UNDERRUN_RATE: Final = 0.01
+"""Share of underruns below which the connection counts as quiet."""
 CONFIDENCE: Final = 0.99
+"""Share of chunks that the recommended buffer must cover."""
 
 WINDOW_CHUNKS: Final = 50
+"""Chunks that evidence is kept of."""
 MIN_CHUNKS: Final = 20
-"""Fewer than this are an accident, not a rate."""
+"""With fewer chunks than this, an underrun is an accident and not a rate."""
 
 QUIET_S: Final = 120.0
+"""How long a connection must have been quiet before its tier falls for the first time."""
 MAX_QUIET_S: Final = 1200.0
-"""Each promotion doubles the quiet time that the next demotion needs, up to this: a bad line does not flap."""
+"""Each rise doubles the quiet time that the next fall needs, up to this: the tier of a bad connection does not flap."""
 MIN_QUIET_SAMPLES: Final = 3
 """Pieces of evidence without which quiet time proves nothing."""
 DEMOTE_HEADROOM: Final = 0.6
-"""A lower tier is taken only if what is recommended fills no more than this share of it."""
+"""The tier falls only if the recommended buffer fills no more than this share (0 to 1) of the shallower tier."""
 SHRINK_CHUNKS_PER_S: Final = 2.0
-"""A demoted listener is let run down slowly: a client that waits for the next chunk never waits longer than 200 ms."""
+"""How fast the buffer of a listener in a shallower tier runs down: it never waits longer than 200 ms for a chunk."""
 
 
 @dataclass(frozen=True, slots=True)
 class TierLimits:
-    """Chunks of each tier after clamping.
+    """Depth of each tier.
 
     Attributes:
         initial: the tier that a listener begins with.
-        chunks: tier -> chunks that a listener of it is filled with.
+        chunks: tier -> chunks that a listener in this tier holds.
     """
 
     initial: str
@@ -48,7 +54,12 @@ class TierLimits:
 
     @classmethod
     def clamped(cls, initial: str, *, min_capacity_ms: int, max_capacity_ms: int) -> TierLimits:
-        """The contract's tiers within the operator's bounds (milliseconds)."""
+        """The contract's tiers within the operator's bounds.
+
+        Args:
+            initial: the tier that a listener begins with.
+            min_capacity_ms, max_capacity_ms: the shallowest and the deepest buffer, in milliseconds.
+        """
         low = max(1, math.ceil(min_capacity_ms / CHUNK_MS))
         high = max(low, max_capacity_ms // CHUNK_MS)
         return cls(initial, {tier: min(max(TIER_CHUNKS[tier], low), high) for tier in TIERS})
@@ -64,6 +75,11 @@ class TierController:
 
     Args:
         limits: the tiers.
+
+    Attributes:
+        tier: the name of the present tier.
+        tracker: the evidence.
+        promotions: how often the tier has risen.
     """
 
     __slots__ = (
@@ -76,7 +92,7 @@ class TierController:
         self.tier = limits.initial
         self.tracker = JitterTracker(window_size=WINDOW_CHUNKS)
         self.promotions = 0
-        # Chunks delivered since the last evidence; they are written down when somebody asks.
+        # Chunks delivered on time since the last evidence; the tracker gets them with the next evidence.
         self._delivered = 0
         self._depth = float(limits.chunks[self.tier])
         self._shrunk_s = 0.0
@@ -88,12 +104,12 @@ class TierController:
 
     @property
     def settled(self) -> int | None:
-        """The tier's chunks; None while a demoted listener still runs down to them."""
+        """Chunks of the present tier; None while the listener's buffer still runs down to them."""
         full = self._limits.chunks[self.tier]
         return full if self._depth <= full else None
 
     def target(self, now_s: float) -> int:
-        """Chunks that the listener should hold now, the one being played included."""
+        """Chunks that the listener should hold at `now_s`, the one being played included."""
         full = self._limits.chunks[self.tier]
         if self._depth > full:
             self._depth = max(float(full), self._depth - (now_s - self._shrunk_s) * SHRINK_CHUNKS_PER_S)
@@ -102,37 +118,37 @@ class TierController:
         return full
 
     def on_delay(self, deviation_ms: float, now_s: float) -> None:
-        """A chunk, or a ping, was on its way for so much longer than it should be."""
-        self._write_down()
+        """A chunk or a ping took `deviation_ms` longer than it should."""
+        self._record_delivered()
         self.tracker.record_deviation(deviation_ms)
         self._judge(now_s)
 
     def on_underrun(self, now_s: float) -> None:
-        """The edge itself could not send a chunk before it was needed."""
-        self._write_down()
+        """The edge could not send a chunk before it was needed."""
+        self._record_delivered()
         self.tracker.record_deviation(self.tracker.get_mean_jitter_ms(), underrun=True)
         self._judge(now_s)
 
     def on_delivered(self, chunks: int) -> None:
-        """So many chunks left on time: what an underrun rate is a share of.
+        """Count `chunks` that left on time, which the rate of underruns is a share of.
 
-        Of a player that reports it is the player who counts them.
+        If the player reports, its own count is used.
         """
         self._delivered += chunks
 
-    def _write_down(self) -> None:
+    def _record_delivered(self) -> None:
         delivered, self._delivered = min(self._delivered, WINDOW_CHUNKS), 0
         if self._reported_chunk is None:
             self.tracker.record_steady(delivered)
 
     def on_report(self, chunk_id: int, underruns: int, jitter_ms: float, now_s: float) -> int:
-        """What the player says.
+        """The player has reported.
 
         Args:
             chunk_id: the chunk being played.
-            underruns: how often it has run dry since it connected.
-            jitter_ms: deviation of arrivals as it measures it.
-            now_s: the time.
+            underruns: how often its buffer has run empty since it connected.
+            jitter_ms: deviation of arrivals as the player measures it.
+            now_s: unix seconds.
 
         Returns:
             Underruns since the report before.
@@ -148,7 +164,7 @@ class TierController:
         return fresh
 
     def _judge(self, now_s: float) -> None:
-        """Move the tier if the evidence asks for it; called with every piece of evidence and at no other time."""
+        """Change the tier if the evidence asks for it; called with every piece of evidence and at no other time."""
         rate = self.tracker.get_underrun_rate()
         recommended_ms = self.tracker.get_recommended_buffer_ms(CONFIDENCE)
         enough = len(self.tracker) >= MIN_CHUNKS
@@ -170,7 +186,7 @@ class TierController:
         self._enter(TIERS[index], now_s)
         self.promotions += 1
         self._quiet_needed_s = min(QUIET_S * 2**self.promotions, MAX_QUIET_S)
-        # The rate was the old tier's; the new one is judged by what happens in it.
+        # The rate belongs to the old tier; the new one is judged by what happens in it.
         self.tracker.forget()
 
     def _calm(self, now_s: float, recommended_ms: float) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Collection
-from typing import Final
+from typing import Final, Protocol
 
-from services.edge.fanout.connection import Connection
 from services.runtime.clock import Clock
 from services.runtime.observability.logging import get_logger
 
@@ -22,9 +21,18 @@ POLL_S: Final = 0.05
 _log = get_logger(__name__)
 
 
-async def drain(
-    connections: Collection[Connection],
-    send_away: Callable[[Connection], None],
+class Closable(Protocol):
+    """What a drain knows of a connection."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has been sent away already, or has ended by itself."""
+        ...
+
+
+async def drain[C: Closable](
+    connections: Collection[C],
+    send_away: Callable[[C], None],
     clock: Clock,
     window_s: float,
     settle_s: float | None,

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from services.contract.spec import StreamSpec
-from services.edge.fanout import drain as module
+from services.edge import drain as module
 from tests.edge.fanout.world import settle, world
 
 
