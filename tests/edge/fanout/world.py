@@ -141,7 +141,7 @@ class World:
 
     def asks(self) -> list[str]:
         """Message ids of all asks so far."""
-        return list(self.broker._ids)
+        return self.broker.queue.message_ids
 
     def metric(self, name: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(name, labels) or 0.0
