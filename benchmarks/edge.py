@@ -1,12 +1,12 @@
-"""What it costs to send one message to one listener: Auralis beside a C program, frameworks, and other servers.
+"""Processor time per message and listener: Auralis beside a C program, frameworks, and other servers.
 
     make bench-edge                                        (everything; about ten minutes on two cores)
     .venv/bin/python benchmarks/edge.py --only auralis,writev --listeners 400
 
-Each server runs as a process of its own on loopback and sends every listener a message each 100 ms; the listeners are
-one C program, the same for all. Measured is the server's processor time (user and system) per message that arrived.
-Prints one table with ratios to the C program, then a JSON line per row with the commit and the machine. A server that
-is not there is named, with the reason.
+Each server is a process of its own on loopback and sends every listener a message each 100 ms; one C program makes the
+listeners of all servers. The figure is the server's processor time (user and system) per message that arrived. Prints
+one table with ratios to the C program, then a JSON line per row with the commit and the machine. A server that is not
+installed is named, with the reason.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.fanout import icecast
 from benchmarks.fanout.processes import (
     HERE,
-    Drain,
+    Listeners,
     compiled,
     cpu_s,
     free_port,
@@ -44,20 +44,26 @@ from benchmarks.fanout.processes import (
 )
 
 LARGE, SMALL = 23_600, 1_600
+"""Bytes of a message: PCM as JSON, and Opus."""
 WARM_UP_S = 6.0
+"""Time between the last connection and the measurement."""
 HISTORY_S = 21.0
+"""How long a stream's history takes to fill."""
 CONNECT_WITHIN_S = 120.0
+"""How long all listeners may take to connect."""
+READY_WITHIN_S = 30.0
+"""How long the edge may take to hear of a renderer."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """A server that runs.
+    """A running server.
 
     Attributes:
         port, pid: of the server.
-        request, second: what its listeners send.
-        message_bytes: a message on the wire, with its framing.
-        metrics_port: where it tells about itself; 0: nowhere.
+        request, second: see `Listeners`.
+        message_bytes: bytes of a message on the wire, with its framing.
+        metrics_port: of its own metrics; 0: it has none.
     """
 
     port: int
@@ -89,7 +95,7 @@ Server = Callable[[Path, int, int], contextlib.AbstractContextManager[Target]]
 
 @contextlib.contextmanager
 def writev(folder: Path, size: int, _: int) -> Iterator[Target]:
-    """The limit: writev in a loop."""
+    """The lower limit: writev in a loop."""
     program, port = compiled("writev.c", folder), free_port()
     with running([program, str(port), str(size)], port=port, log=folder / "server.log") as process:
         yield Target(port, process.pid, b"GET / HTTP/1.1\r\n\r\n", b"", size + 4)
@@ -97,8 +103,8 @@ def writev(folder: Path, size: int, _: int) -> Iterator[Target]:
 
 @contextlib.contextmanager
 def auralis(folder: Path, size: int, listeners: int) -> Iterator[Target]:
-    """A real edge with a real NATS server; its music comes from a renderer that costs nothing."""
-    from services.local.processes import nats_server  # noqa: PLC0415 - only where it is measured
+    """A real edge with a real NATS server; its music comes from a renderer without cost."""
+    from services.local.processes import nats_server  # noqa: PLC0415 - only this server needs it
 
     port, metrics_port = free_port(), free_port()
     environ = {
@@ -113,7 +119,7 @@ def auralis(folder: Path, size: int, listeners: int) -> Iterator[Target]:
         ):
             start = {"type": "control", "action": "start", "params": {}}
             request = websocket_request(port, protocol="auralis.opus.v1" if size == SMALL else "")
-            # Packets of Opus vary in size: the edge itself counts its messages, and says so on its metrics port.
+            # Opus packets vary in size: messages are counted by the edge's own metrics.
             yield Target(port, process.pid, request, masked_text(start), 0, metrics_port)
 
 
@@ -137,7 +143,7 @@ def fastapi(folder: Path, size: int, listeners: int) -> contextlib.AbstractConte
 
 @contextlib.contextmanager
 def icecast2(folder: Path, size: int, _: int) -> Iterator[Target]:
-    """Icecast at the same bitrate; a message is as many bytes."""
+    """Icecast at the same bitrate; a message is the same number of bytes."""
     program = shutil.which("icecast2")
     if program is None:
         raise RuntimeError("not installed (apt install icecast2)")
@@ -157,7 +163,7 @@ def icecast2(folder: Path, size: int, _: int) -> Iterator[Target]:
 
 @contextlib.contextmanager
 def centrifuge(folder: Path, size: int, _: int) -> Iterator[Target]:
-    """The library that Centrifugo is made of, with one channel for all."""
+    """The library that Centrifugo is built on, with one channel for all."""
     go = shutil.which("go")
     if go is None:
         raise RuntimeError("no go on PATH")
@@ -170,7 +176,7 @@ def centrifuge(folder: Path, size: int, _: int) -> Iterator[Target]:
             raise RuntimeError(f"go build: {made.stderr.strip()[-300:]}")
     port = free_port()
     with running([program, str(port), str(size)], port=port, log=folder / "server.log") as process:
-        # Its envelope: {"push":{"channel":"music","pub":{"data":…}}} and a newline-free frame header of four bytes.
+        # Its envelope is {"push":{"channel":"music","pub":{"data":…}}}, after a frame header of four bytes.
         yield Target(
             port, process.pid, websocket_request(port, "/"), masked_text({"id": 1, "connect": {}}), size + 46 + 4
         )
@@ -197,13 +203,13 @@ def _sample(text: str, name: str) -> float:
 
 
 def _lateness(text: str) -> dict[float, float]:
-    """Writes by how late the last listener of each had his, after the moment it was due: bound in ms -> how many."""
+    """The edge's histogram of lateness: bound in ms -> number of writes that were at most this late."""
     pattern = r'^chunk_delivery_jitter_ms_bucket\{le="([^"]+)"\} (\S+)$'
     return {float(bound): float(count) for bound, count in re.findall(pattern, text, re.MULTILINE)}
 
 
 def _p99(before: dict[float, float], after: dict[float, float]) -> float | None:
-    """Ninety-nine in a hundred were at most so late; interpolated in its bucket, as Prometheus does."""
+    """The p99 in ms of the counts between two histograms, interpolated as Prometheus does; None without counts."""
     counts = {bound: count - before.get(bound, 0.0) for bound, count in sorted(after.items())}
     total = max(counts.values(), default=0.0)
     low_ms, low = 0.0, 0.0
@@ -216,42 +222,49 @@ def _p99(before: dict[float, float], after: dict[float, float]) -> float | None:
     return None
 
 
-def measure(name: str, size: int, listeners: int, seconds: float, drain_program: Path) -> Row:
-    """One server, one size, so many listeners.
+def measure(name: str, size: int, count: int, seconds: float, program: Path) -> Row:
+    """Measure one server.
+
+    Args:
+        name: of the server.
+        size: bytes of a message.
+        count: number of listeners.
+        seconds: length of the measurement.
+        program: the compiled listeners.c.
 
     Raises:
-        RuntimeError, OSError: it cannot be measured; the message says why.
+        RuntimeError, OSError: the server cannot be measured; the message says why.
     """
     with tempfile.TemporaryDirectory(prefix="auralis-bench-") as name_of_folder:
         folder = Path(name_of_folder)
-        with SERVERS[name](folder, size, listeners) as target:
+        with SERVERS[name](folder, size, count) as target:
             if name == "auralis":
                 _wait_ready(target.metrics_port)
-                _fill_history(drain_program, target, folder)
+                _fill_history(program, target, folder)
             idle_bytes = memory_bytes(target.pid)
-            drain = Drain(
-                drain_program,
+            listeners = Listeners(
+                program,
                 port=target.port,
-                count=listeners,
+                count=count,
                 request=target.request,
                 second=target.second,
                 folder=folder,
             )
             try:
-                _wait_connected(drain, listeners)
+                _wait_connected(listeners, count)
                 time.sleep(WARM_UP_S)
                 text = _exposition(target.metrics_port) if target.metrics_port else ""
-                began, cpu, (_, received) = time.monotonic(), cpu_s(target.pid), drain.totals()
+                began, cpu, (_, received) = time.monotonic(), cpu_s(target.pid), listeners.totals()
                 time.sleep(seconds)
                 cpu, passed = cpu_s(target.pid) - cpu, time.monotonic() - began
-                connections, total = drain.totals()
+                connections, total = listeners.totals()
                 received = total - received
                 held_bytes = memory_bytes(target.pid) - idle_bytes
                 later = _exposition(target.metrics_port) if target.metrics_port else ""
             finally:
-                drain.close()
-    if connections != listeners:
-        raise RuntimeError(f"{listeners - connections} of {listeners} listeners lost their connection")
+                listeners.close()
+    if connections != count:
+        raise RuntimeError(f"{count - connections} of {count} listeners lost their connection")
     if target.metrics_port:
         messages = _sample(later, "auralis_messages_sent_total") - _sample(text, "auralis_messages_sent_total")
     else:
@@ -261,39 +274,41 @@ def measure(name: str, size: int, listeners: int, seconds: float, drain_program:
     return Row(
         server=name,
         message_bytes=size,
-        listeners=listeners,
+        listeners=count,
         cpu_us_per_message=round(cpu / messages * 1e6, 2),
         ratio_to_c=None,
         core_percent=round(100 * cpu / passed, 1),
-        delivered_percent=round(100 * messages / (passed * 10 * listeners), 1),
+        delivered_percent=round(100 * messages / (passed * 10 * count), 1),
         p99_lateness_ms=_p99(_lateness(text), _lateness(later)),
-        memory_kb_per_listener=round(held_bytes / listeners / 1000, 1),
+        memory_kb_per_listener=round(held_bytes / count / 1000, 1),
     )
 
 
 def _wait_ready(port: int) -> None:
-    until_s = time.monotonic() + 30
+    until_s = time.monotonic() + READY_WITHIN_S
     while time.monotonic() < until_s:
         with contextlib.suppress(OSError):
             if _sample(_exposition(port), "auralis_ready_renderers") >= 1:
                 return
         time.sleep(0.1)
-    raise RuntimeError("the edge heard of no renderer within 30 s")
+    raise RuntimeError(f"the edge heard of no renderer within {READY_WITHIN_S:.0f} s")
 
 
-def _fill_history(drain_program: Path, target: Target, folder: Path) -> None:
-    """Have one listener for as long as a stream remembers, so that its memory is not counted as the listeners'."""
+def _fill_history(program: Path, target: Target, folder: Path) -> None:
+    """Connect one listener until the stream's history is full, so that its memory does not count as the listeners'."""
     options = {"request": target.request, "second": target.second, "folder": folder}
-    first = Drain(drain_program, port=target.port, count=1, **options)
+    first = Listeners(program, port=target.port, count=1, **options)
     time.sleep(HISTORY_S)
     first.close()
 
 
-def _wait_connected(drain: Drain, listeners: int) -> None:
+def _wait_connected(listeners: Listeners, count: int) -> None:
     until_s = time.monotonic() + CONNECT_WITHIN_S
-    while drain.totals()[0] < listeners:
+    while listeners.totals()[0] < count:
         if time.monotonic() > until_s:
-            raise RuntimeError(f"{drain.totals()[0]} of {listeners} listeners were connected in time")
+            raise RuntimeError(
+                f"{listeners.totals()[0]} of {count} listeners connected within {CONNECT_WITHIN_S:.0f} s"
+            )
         time.sleep(0.1)
 
 
@@ -308,13 +323,13 @@ def main() -> None:
     rows: list[Row] = []
     missing: list[str] = []
     with tempfile.TemporaryDirectory(prefix="auralis-bench-") as folder:
-        drain_program = compiled("drain.c", Path(folder))
+        program = compiled("listeners.c", Path(folder))
         for size in map(int, options.sizes.split(",")):
             for listeners in map(int, options.listeners.split(",")):
                 limit: float | None = None
                 for name in options.only.split(","):
                     try:
-                        row = measure(name, size, listeners, options.seconds, drain_program)
+                        row = measure(name, size, listeners, options.seconds, program)
                     except (RuntimeError, OSError) as error:
                         missing.append(f"{name}, {size} B, {listeners} listeners: {error}")
                         print(f"missing: {missing[-1]}", file=sys.stderr, flush=True)
@@ -322,7 +337,7 @@ def main() -> None:
                     limit = row.cpu_us_per_message if name == "writev" else limit
                     row.ratio_to_c = None if not limit else round(row.cpu_us_per_message / limit, 2)
                     rows.append(row)
-                    # Somebody who has no ten minutes keeps what has been measured so far.
+                    # Printed at once, so that an interrupted run keeps its rows.
                     print(json.dumps(asdict(row)), file=sys.stderr, flush=True)
     _print(rows, missing)
 
@@ -341,7 +356,7 @@ def _print(rows: list[Row], missing: list[str]) -> None:
         )
     for line in missing:
         print(f"missing: {line}")
-    print("missing: centrifugo itself; its library, which does its broadcast, stands for it (centrifuge)")
+    print("missing: centrifugo itself; the library that does its broadcast stands for it (centrifuge)")
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"],  # noqa: S607 - git from PATH, for a label
         capture_output=True,

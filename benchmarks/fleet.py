@@ -1,6 +1,6 @@
-"""What it costs telemetry to watch a large fleet: a real telemetry process, a real NATS server, simulated instances.
+"""Cost of telemetry with a large fleet: a real telemetry process, a real NATS server, simulated instances.
 
-Each simulated instance answers with a full exposition of an edge or a renderer whose figures move between two looks.
+Each simulated instance answers with a full exposition of an edge or a renderer, whose figures change between scrapes.
 
     python benchmarks/fleet.py [--instances 500] [--seconds 60] [--viewers 1]
 """
@@ -29,18 +29,18 @@ from services.runtime.settings import NatsSettings
 from services.synthesis.metrics import SynthesisMetrics
 
 CONNECTIONS = 10
-"""The instances share so many connections: telemetry sees answers, not connections."""
+"""Connections that the instances share: telemetry sees answers, not connections."""
 
 
 class SimulatedInstance:
-    """An edge (nine of ten) or a renderer: its metrics move with every look."""
+    """An edge (nine of ten) or a renderer, whose metrics change with each scrape."""
 
     def __init__(self, number: int) -> None:
-        from services.edge.metrics import EdgeMetrics  # noqa: PLC0415 - beside the others it would hide which is which
+        from services.edge.metrics import EdgeMetrics  # noqa: PLC0415 - two classes of the same kind are told apart here
 
         self.service = "synthesis" if number % 10 == 0 else "edge"
         self.name = f"{self.service}-{number}"
-        self._chance = random.Random(number)  # noqa: S311 - figures, no secrets
+        self._rng = random.Random(number)  # noqa: S311 - figures, no secrets
         metrics = PrometheusMetrics()
         metrics.describe_process(service=self.service, clock_offset_s=lambda: 0.001)
         BusMetrics(metrics)
@@ -54,37 +54,37 @@ class SimulatedInstance:
                 self._edge.client_numbers.count_underruns(slot, 0)
 
     def exposition(self) -> bytes:
-        """Its metrics, moved on by a few seconds."""
-        chance = self._chance
+        """The metrics, a few seconds later."""
+        rng = self._rng
         if self._edge is not None:
             edge = self._edge
-            edge.listeners.set(chance.randrange(4000))
+            edge.listeners.set(rng.randrange(4000))
             edge.sent.inc(40_000)
             edge.blocks.labels(result="taken").inc(80)
             for slot in range(0, 50, 7):
-                edge.client_numbers.set_depth(slot, chance.randrange(5, 25))
+                edge.client_numbers.set_depth(slot, rng.randrange(5, 25))
             for _ in range(40):
-                edge.jitter_ms.observe(chance.expovariate(1 / 5))
-                edge.tick_lateness.observe(chance.expovariate(1 / 0.002))
-                edge.tick_work.observe(chance.expovariate(1 / 0.01))
-                edge.encoding.observe(chance.expovariate(1 / 5e-5))
+                edge.jitter_ms.observe(rng.expovariate(1 / 5))
+                edge.tick_lateness.observe(rng.expovariate(1 / 0.002))
+                edge.tick_work.observe(rng.expovariate(1 / 0.01))
+                edge.encoding.observe(rng.expovariate(1 / 5e-5))
         if self._synthesis is not None:
             self._synthesis.capacity.set(100)
             self._synthesis.blocks.labels(lane="ahead").inc(200)
             for _ in range(40):
-                self._synthesis.latency.observe(chance.expovariate(1 / 0.05))
+                self._synthesis.latency.observe(rng.expovariate(1 / 0.05))
         return self._metrics.exposition()
 
 
 async def simulate(url: str, instances: int) -> None:
-    """Answer for ever."""
+    """Answer scrapes for ever."""
     buses = [NatsBus(NatsSettings(url=url), name=f"simulated-{number}") for number in range(CONNECTIONS)]
     for bus in buses:
         await bus.connect()
     size = 0
     for number in range(instances):
         each = SimulatedInstance(number)
-        # Made beforehand: what is measured is telemetry, and both share the machine.
+        # Made in advance: the figure is telemetry's processor time, and both share the machine.
         cached = [each.exposition() for _ in range(4)]
         size = len(cached[0])
         turns = iter(range(10**9))
@@ -100,7 +100,7 @@ async def simulate(url: str, instances: int) -> None:
 
 
 async def watch(url: str, events: list[float]) -> None:
-    """A dashboard: reads the events and notes when they came."""
+    """Read events as a dashboard does, and record when they arrive."""
     async with httpx.AsyncClient(timeout=None) as http, http.stream("GET", f"{url}/api/events") as response:  # noqa: S113 - events have no end
         async for line in response.aiter_lines():
             if line.startswith("data:"):
@@ -108,7 +108,7 @@ async def watch(url: str, events: list[float]) -> None:
 
 
 async def measure(arguments: argparse.Namespace) -> dict[str, object]:
-    """Start everything, look at telemetry's CPU time, end everything."""
+    """Start everything, measure telemetry's processor time, end everything."""
     with nats_server.running() as nats:
         (port,) = free_ports(1)
         environ = {**os.environ, "NATS_URL": nats.url, "METRICS_PORT": str(port), "AURALIS_LOG_LEVEL": "WARNING"}
@@ -126,7 +126,7 @@ async def measure(arguments: argparse.Namespace) -> dict[str, object]:
                 print(await asyncio.to_thread(fleet.stdout.readline), end="", file=sys.stderr)
                 events: list[float] = []
                 async with httpx.AsyncClient(timeout=30) as http:
-                    await until_known(http, url, arguments.instances)
+                    await wait_until_known(http, url, arguments.instances)
                     viewers = [asyncio.create_task(watch(url, events)) for _ in range(arguments.viewers)]
                     process = psutil.Process(telemetry.pid)
                     await asyncio.sleep(10)
@@ -159,22 +159,23 @@ async def measure(arguments: argparse.Namespace) -> dict[str, object]:
 
 
 async def fetched(http: httpx.AsyncClient, url: str) -> tuple[list[float], bytes]:
-    """Seconds that each of five answers took, far enough apart to be made anew, and the last one."""
+    """The durations in seconds of five requests, and the last answer."""
     took_s: list[float] = []
     body = b""
     for _ in range(5):
-        asked_s = time.monotonic()
+        began_s = time.monotonic()
         body = (await http.get(url)).content
-        took_s.append(time.monotonic() - asked_s)
+        took_s.append(time.monotonic() - began_s)
+        # Telemetry answers from the last scrape for a second.
         await asyncio.sleep(1.2)
     return took_s, body
 
 
-async def until_known(http: httpx.AsyncClient, url: str, instances: int) -> None:
-    """Wait until telemetry has heard everybody.
+async def wait_until_known(http: httpx.AsyncClient, url: str, instances: int) -> None:
+    """Wait until telemetry knows all instances.
 
     Raises:
-        TimeoutError: it has not within a minute.
+        TimeoutError: it does not within a minute.
     """
     async with asyncio.timeout(60):
         while True:

@@ -1,9 +1,9 @@
-"""How soon a leak is found, and how often a sound process is accused: simulated memory, the real verdict.
+"""How soon a leak is found, and how often a healthy process is called a leak: simulated memory, the real verdict.
 
     python benchmarks/leaks.py [--curves 40]
 
-A process's memory is a base, caches that fill, the garbage collector's sawtooth, noise, and a leak or none. The verdict
-is asked for every minute, as a running process does.
+The memory of a process is a base, caches that fill, the garbage collector's sawtooth, noise, and a leak or none. The
+verdict is computed every minute, as in a running process.
 """
 
 from __future__ import annotations
@@ -20,21 +20,22 @@ import sys
 from services.runtime.slope import growth
 
 INTERVAL_S = 10.0
+"""Time between two samples of memory."""
 
 
 def curve(hours: float, leak_mb_per_hour: float, seed: int) -> tuple[list[float], list[float]]:
-    """Times and MiB of one process; teeth of 2 to 40 MiB and 45 s to 10 min."""
-    chance = random.Random(seed)  # noqa: S311 - figures, no secrets
-    tooth_mb, tooth_s = chance.uniform(2, 40 if leak_mb_per_hour == 0 else 8), chance.uniform(45, 600)
+    """Times and MiB of one process; the teeth of its sawtooth are 2 to 40 MiB high and 45 s to 10 min long."""
+    rng = random.Random(seed)  # noqa: S311 - figures, no secrets
+    tooth_mb, tooth_s = rng.uniform(2, 40 if leak_mb_per_hour == 0 else 8), rng.uniform(45, 600)
     if leak_mb_per_hour:
         tooth_s = min(tooth_s, 240.0)
-    noise_mb, caches_mb, phase = chance.uniform(0.1, 0.5), chance.uniform(0, 80), chance.random()
+    noise_mb, caches_mb, phase = rng.uniform(0.1, 0.5), rng.uniform(0, 80), rng.random()
     times = [n * INTERVAL_S for n in range(round(hours * 3600 / INTERVAL_S))]
     values = [
         150
         + leak_mb_per_hour * time_s / 3600
         + tooth_mb * ((time_s / tooth_s + phase) % 1)
-        + chance.gauss(0, noise_mb)
+        + rng.gauss(0, noise_mb)
         + caches_mb * (1 - math.exp(-time_s / 60))
         for time_s in times
     ]
@@ -42,7 +43,7 @@ def curve(hours: float, leak_mb_per_hour: float, seed: int) -> tuple[list[float]
 
 
 def found_after_min(hours: float, leak_mb_per_hour: float, seed: int) -> float | None:
-    """Minutes until the verdict is "leak"; None where it never is."""
+    """Minutes until the verdict is "leak"; None if it never is."""
     times, values = curve(hours, leak_mb_per_hour, seed)
     for end in range(12, len(times) + 1, 6):
         if growth(times[:end], values[:end]).leak:

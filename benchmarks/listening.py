@@ -1,10 +1,10 @@
-"""What a listener notices, measured against a running Auralis: connect to first audio, steering, and delivery jitter.
+"""Figures of a listener at a running Auralis: time to first audio, steering, delivery jitter.
 
     make up                                       (in one terminal)
     .venv/bin/python benchmarks/listening.py      (in another)
 
 Prints one table, then one JSON line per figure with the commit and the machine. All traffic goes to --url, by default
-this machine. A plain `websockets` client is used, so that a fault of our own client cannot hide one of the edge's.
+this machine. The client is a plain one of `websockets`, so that a fault of our own client cannot hide one of the edge.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ CHUNK_S = 0.1
 
 @dataclass(frozen=True)
 class Figure:
-    """One row: `values` in milliseconds."""
+    """A named set of values in milliseconds."""
 
     name: str
     values_ms: list[float]
 
     def row(self) -> dict[str, Any]:
-        """Its percentiles, for the table and the JSON line."""
+        """The percentiles, for the table and the JSON line."""
         ordered = sorted(self.values_ms)
 
         def percentile(share: float) -> float:
@@ -70,7 +70,7 @@ async def first_audio_ms(url: str, **params: Any) -> float:
 
 
 async def deliveries_ms(url: str, seconds: float, **params: Any) -> tuple[list[float], list[float], int, int]:
-    """Listen once: deviations of chunk arrivals from a steady 100 ms, `now - timestamp`, gaps, underruns."""
+    """Listen once; returns deviations of arrivals from a steady 100 ms, `now - timestamp`, gaps and underruns."""
     deviations: list[float] = []
     latencies: list[float] = []
     gaps = underruns = 0
@@ -88,7 +88,7 @@ async def deliveries_ms(url: str, seconds: float, **params: Any) -> tuple[list[f
             underruns += message["buffer_depth"] == 0
             if last is not None:
                 gaps += message["chunk_id"] != last[0] + 1
-                # The burst at the start is early by design; jitter is that of the steady state.
+                # The burst at the start is early by design; jitter is measured in the steady state.
                 if now > settled:
                     deviations.append(abs((now - last[1]) - CHUNK_S) * 1000)
             last = (message["chunk_id"], now)
@@ -96,18 +96,18 @@ async def deliveries_ms(url: str, seconds: float, **params: Any) -> tuple[list[f
 
 
 async def steering_ms(url: str, subprotocol: str, changes: int) -> tuple[list[float], list[float]]:
-    """Turn the intensity again and again.
+    """Change the intensity again and again.
 
-    The listener plays each chunk a tick's length after the one before, from the moment that the first one came.
+    The listener plays the first chunk when it arrives, and each later one a tick after the one before.
 
     Returns:
-        Milliseconds from sending each `update` to the `splice` that answers it, and to when the new sound is played.
+        Milliseconds from each `update` to the `splice` that answers it, and until the new sound is played.
     """
     answered: list[float] = []
     heard: list[float] = []
     kind = websockets.Subprotocol(subprotocol)
     async with websockets.connect(url, subprotocols=[kind], compression=None, max_size=None) as socket:
-        # A seed of its own: what is turned to has not been rendered for anybody else.
+        # A new seed, so that no other listener has had this music rendered.
         await socket.send(_start(key="D", seed=int(time.time()) % 1_000_000_000, events=True))
         began: tuple[int, float] | None = None
         sent_s, ask_s = 0.0, time.perf_counter() + 2.0
@@ -130,7 +130,7 @@ async def steering_ms(url: str, subprotocol: str, changes: int) -> tuple[list[fl
                     played_s = began[1] + CHUNK_S * (body["chunk_id"] - began[0])
                     answered.append((now_s - sent_s) * 1000)
                     heard.append((max(now_s, played_s) - sent_s) * 1000)
-                    # At another place of the tick each time.
+                    # At another offset within a tick each time.
                     sent_s, ask_s = 0.0, now_s + 0.5 + 0.037 * (len(heard) % 10)
                 if body["type"] != "audio":
                     continue
@@ -147,13 +147,13 @@ async def measure(url: str, seconds: float, clients: int, joins: int) -> tuple[l
     try:
         await asyncio.sleep(3)
         warm = [await first_audio_ms(url, **running) for _ in range(joins)]
-        # A seed that nobody has asked for before is a stream that nobody has rendered.
+        # A new seed is a stream that has not been rendered.
         base = int(time.time()) % 1_000_000 * 1000
         fresh = []
         for index in range(joins):
             fresh.append(await first_audio_ms(url, **running, seed=base + index))
             await asyncio.sleep(0.2)
-        turned = {kind: await steering_ms(url, kind, joins) for kind in (JSON_V1, OPUS_V1)}
+        steered = {kind: await steering_ms(url, kind, joins) for kind in (JSON_V1, OPUS_V1)}
         results = await asyncio.gather(*(deliveries_ms(url, seconds, **running) for _ in range(clients)))
     finally:
         keeper.cancel()
@@ -163,7 +163,7 @@ async def measure(url: str, seconds: float, clients: int, joins: int) -> tuple[l
         Figure("connect to first audio, new spec", fresh),
         *(
             Figure(f"{what}, {kind}", values)
-            for kind, both in turned.items()
+            for kind, both in steered.items()
             for what, values in zip(("update to splice", "update to new sound played"), both, strict=True)
         ),
         Figure(f"chunk delivery jitter, {clients} clients, {seconds:g} s", [v for r in results for v in r[0]]),

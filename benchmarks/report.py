@@ -1,11 +1,11 @@
-"""All benchmarks in one go: one file of results, one page with ratios, two pictures.
+"""All benchmarks in one run: one file of results, one page with ratios, two pictures.
 
     make bench                                             (about ten minutes on two cores, nothing beside it)
-    make bench QUICK=1                                     (two minutes: whether everything runs; no figures to show)
-    .venv/bin/python benchmarks/report.py --render         (page and pictures again, from what was measured)
+    make bench QUICK=1                                     (two minutes: shows that everything runs; no valid figures)
+    .venv/bin/python benchmarks/report.py --render         (page and pictures again, from the last results)
 
-Writes benchmarks/results/<machine>.json and .md; pictures go to docs/images. Each figure carries the command that it
-came from. A part that fails is named with its last line, and the others go on.
+Writes benchmarks/results/<machine>.json and .md; pictures go to docs/images. Each part names the command that measured
+it. A part that fails is named with the last line of its output, and the others continue.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class Part:
     """One program that measures.
 
     Attributes:
-        name: its rows' heading in the results.
-        arguments, quick: of the whole and of the short run.
-        limit_s: it is ended after so long.
+        name: heading of its rows in the results.
+        arguments, quick: command lines of the full and of the short run.
+        limit_s: time limit in seconds.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Part:
     limit_s: float
 
     def command(self, *, quick: bool) -> str:
-        """As a reader would type it."""
+        """The command line for people."""
         return " ".join((".venv/bin/python", *(self.quick if quick else self.arguments)))
 
 
@@ -79,7 +79,7 @@ PARTS: Final = (
 
 
 def read_rows(output: str) -> list[Row]:
-    """The JSON lines of a benchmark's output; everything else in it is for people."""
+    """The rows in a benchmark's output: its JSON lines. Other lines are for people."""
     rows: list[Row] = []
     for line in output.splitlines():
         if line.startswith("{"):
@@ -93,14 +93,14 @@ def read_rows(output: str) -> list[Row]:
 
 
 def machine_name(cpu_model: str, cores: int) -> str:
-    """A file name that says what was measured on and nothing of whose it is: `amd-epyc-7763-2-cores`."""
+    """A file name for the kind of machine, without its owner: `amd-epyc-7763-2-cores`."""
     words = re.sub(r"\((r|tm)\)|@.*|\b(cpu|processor|\d+-core)\b", " ", cpu_model.lower())
     name = re.sub(r"[^a-z0-9]+", "-", words).strip("-") or "unknown"
     return f"{name}-{cores}-cores"
 
 
 def markdown_table(rows: Sequence[Row], columns: Mapping[str, str]) -> str:
-    """A table of `rows`; `columns` maps keys to headings, and what a row lacks is left empty."""
+    """A table of `rows`; `columns` maps keys to headings. A missing value is an empty cell."""
     lines = ["| " + " | ".join(columns.values()) + " |", "|" + "---|" * len(columns)]
     lines += ["| " + " | ".join(_cell(row.get(key)) for key in columns) + " |" for row in rows]
     return "\n".join(lines)
@@ -115,7 +115,18 @@ def _cell(value: object) -> str:
 
 
 def with_ratios(rows: Iterable[Row], key: str, *, against: str, name_key: str, groups: Sequence[str] = ()) -> list[Row]:
-    """`rows` with `ratio`: their `key` divided by that of the first row of the same groups named `against…`."""
+    """Add a ratio to each row.
+
+    Args:
+        rows: they stay unchanged.
+        key: of the value that is divided.
+        against: the divisor is the value of the first row in the same groups whose name begins so.
+        name_key: key of the name.
+        groups: keys whose values must be equal.
+
+    Returns:
+        The rows with `ratio`; None if a value or the divisor is missing.
+    """
     rows = list(rows)
     bases: dict[tuple[object, ...], Any] = {}
     for row in rows:
@@ -130,23 +141,23 @@ def with_ratios(rows: Iterable[Row], key: str, *, against: str, name_key: str, g
 
 
 def page(results: Mapping[str, Any]) -> str:
-    """The results for people."""
+    """The results as a page of Markdown."""
     about = results["about"]
     sections = [
-        f"# What was measured on {about['machine']}\n",
+        f"# Measurements on {about['machine']}\n",
         (
             f"{about['cpu']}, {about['cores']} cores; commit {about['commit']}, {about['date']}; load at the beginning "
             f"{about['load']}. Written by `make bench`; compare ratios, the machine may be shared."
         ),
     ]
     if about["quick"]:
-        sections.append("**A short run: it shows that everything runs, and no figure in it is worth quoting.**")
+        sections.append("**A short run: it shows that everything runs. Do not quote its figures.**")
     for part in results["parts"]:
         commits = sorted({row["commit"] for row in part["rows"] if "commit" in row} or {about["commit"]})
         when = f", at commit {', '.join(commits)}" if commits != [about["commit"]] else ""
         text = [f"## {part['name'].capitalize()}\n", f"`{part['command']}` ({part['seconds']:.0f} s{when})"]
         if part["failed"]:
-            text.append(f"Not measured to the end: {part['failed']}")
+            text.append(f"Incomplete: {part['failed']}")
         text += tables(part["name"], part["rows"])
         sections.append("\n\n".join(text).replace("\n\n\n", "\n\n"))
     return "\n\n".join(sections).replace("\n\n\n", "\n\n") + "\n"
@@ -160,13 +171,13 @@ def tables(name: str, rows: Sequence[Row]) -> list[str]:
         return _rendering(rows)
     if name == "sending":
         columns = {
-            "server": "server", "listeners": "listeners", "cpu_us_per_message": "µs a message", "ratio": "times C",
-            "core_percent": "% of a core", "delivered_percent": "% delivered", "p99_lateness_ms": "99 % late by, ms",
-            "memory_kb_per_listener": "KB a listener",
+            "server": "server", "listeners": "listeners", "cpu_us_per_message": "µs per message", "ratio": "times C",
+            "core_percent": "% of a core", "delivered_percent": "% delivered", "p99_lateness_ms": "p99 lateness, ms",
+            "memory_kb_per_listener": "KB per listener",
         }  # fmt: skip
         groups = ("message_bytes", "listeners")
-        told = with_ratios(rows, "cpu_us_per_message", against="writev", name_key="server", groups=groups)
-        return [markdown_table(told, columns)]
+        rows = with_ratios(rows, "cpu_us_per_message", against="writev", name_key="server", groups=groups)
+        return [markdown_table(rows, columns)]
     if name == "protocol":
         flat = [{"figure": key, "value": value} for key, value in rows[0].items() if isinstance(value, int | float)]
         return [markdown_table(flat, {"figure": "figure", "value": "value"})]
@@ -178,17 +189,17 @@ def _rendering(rows: Sequence[Row]) -> list[str]:
     columns: dict[str, dict[str, str]] = {
         "streams": {
             "batch": "streams together", "intensity": "intensity", "streams_in_real_time": "in real time",
-            "streams_by_cpu_time": "by processor time", "cpu_ms_per_stream_s": "ms a stream-second",
-            "partials_per_stream": "partials a stream",
+            "streams_by_cpu_time": "by processor time", "cpu_ms_per_stream_s": "ms per stream-second",
+            "partials_per_stream": "partials per stream",
         },
-        "half-load": {"streams": "streams", "block_p50_ms": "block, median ms", "block_p99_ms": "99 %, ms"},
-        "phrases": {"phrase": "the guide's phrase", "p50_ms": "median ms", "p99_ms": "99 %, ms", "ratio": "to batch 8"},
+        "half-load": {"streams": "streams", "block_p50_ms": "block, median ms", "block_p99_ms": "p99, ms"},
+        "phrases": {"phrase": "the guide's phrase", "p50_ms": "median ms", "p99_ms": "p99, ms", "ratio": "to batch 8"},
         "peers": {
             "renderer": "per core", "streams_per_core": "streams", "million_voice_samples_per_s": "million partials/s",
             "ratio": "partials, as a share of ours", "remark": "",
         },
         "memory": {
-            "streams": "streams", "mb_per_stream": "MB a stream", "blocks": "blocks", "growth_mb": "growth, MB",
+            "streams": "streams", "mb_per_stream": "MB per stream", "blocks": "blocks", "growth_mb": "growth, MB",
             "growth_second_half_mb": "of it in the second half",
         },
     }  # fmt: skip
@@ -245,10 +256,10 @@ def run(part: Part, *, quick: bool) -> dict[str, Any]:
         )
         output = done.stdout
         if done.returncode:
-            said = (done.stderr.strip() or done.stdout.strip() or "nothing").splitlines()[-1]
-            failed = f"ended with {done.returncode}: {said[:200]}"
+            last_line = (done.stderr.strip() or done.stdout.strip() or "nothing").splitlines()[-1]
+            failed = f"ended with {done.returncode}: {last_line[:200]}"
     except subprocess.TimeoutExpired as error:
-        # What has been measured by then stands where the program tells of its progress.
+        # Rows that the program has printed so far; some print them to standard error.
         output = _text(error.stdout) + _text(error.stderr)
         failed = f"took longer than {part.limit_s:.0f} s"
     rows = read_rows(output)
@@ -266,7 +277,7 @@ def _text(output: str | bytes | None) -> str:
 
 
 def cpu_model() -> str:
-    """What the processor calls itself."""
+    """The processor's own name."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -277,7 +288,7 @@ def cpu_model() -> str:
 
 
 def about(*, quick: bool) -> dict[str, Any]:
-    """Where and when."""
+    """The machine, the commit and the time."""
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"],  # noqa: S607 - git from PATH, for a label
         cwd=REPO, capture_output=True, text=True, check=False,
@@ -295,10 +306,10 @@ def about(*, quick: bool) -> dict[str, Any]:
 
 
 def draw(lines: Mapping[str, Sequence[tuple[float, float]]], path: Path, *, x: str, y: str, title: str) -> None:
-    """Draw lines of points; nothing where there are none."""
+    """Draw lines of points; without points, nothing."""
     if not any(len(points) > 1 for points in lines.values()):
         return
-    import matplotlib as mpl  # noqa: PLC0415 - measuring does not need it
+    import matplotlib as mpl  # noqa: PLC0415 - only drawing needs it
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415 - after the backend is chosen
@@ -319,7 +330,7 @@ def draw(lines: Mapping[str, Sequence[tuple[float, float]]], path: Path, *, x: s
 
 
 def write(results: Mapping[str, Any], folder: Path, images: Path) -> list[Path]:
-    """Write what was measured; returns the files. A short run leaves the pictures that the README shows alone."""
+    """Write results, page and pictures; returns the files. A short run does not touch the README's pictures."""
     folder.mkdir(parents=True, exist_ok=True)
     name = results["about"]["machine"] + ("-quick" if results["about"]["quick"] else "")
     written = [folder / f"{name}.json", folder / f"{name}.md"]
@@ -340,18 +351,20 @@ def write(results: Mapping[str, Any], folder: Path, images: Path) -> list[Path]:
 
 
 def main() -> None:
-    """Measure, or only draw again, and write."""
+    """Measure, or only render again, and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="two minutes, figures of no worth")
+    parser.add_argument("--quick", action="store_true", help="two minutes, without valid figures")
     parser.add_argument(
-        "--only", default=",".join(part.name for part in PARTS), help="parts, with commas; the others stay as they were"
+        "--only",
+        default=",".join(part.name for part in PARTS),
+        help="parts, separated by commas; the others keep their rows",
     )
-    parser.add_argument("--render", action="store_true", help="measure nothing; write page and pictures again")
+    parser.add_argument("--render", action="store_true", help="do not measure; write page and pictures again")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--images", type=Path, default=IMAGES)
     options = parser.parse_args()
-    told = about(quick=options.quick)
-    path = options.results / f"{told['machine']}{'-quick' if options.quick else ''}.json"
+    present = about(quick=options.quick)
+    path = options.results / f"{present['machine']}{'-quick' if options.quick else ''}.json"
     if options.render:
         if not path.exists():
             parser.error(f"{path.name} is not in {options.results.name}; measure first (make bench)")
@@ -363,9 +376,9 @@ def main() -> None:
             parser.error(
                 f"--only: got {', '.join(sorted(unknown))}, expected some of {', '.join(p.name for p in PARTS)}"
             )
-        # What is not measured now stays as it was.
+        # Parts that are not measured now keep their rows.
         kept = json.loads(path.read_text())["parts"] if path.exists() else []
-        results = {"about": told, "parts": [part for part in kept if part["name"] not in wanted]}
+        results = {"about": present, "parts": [part for part in kept if part["name"] not in wanted]}
         order = [part.name for part in PARTS]
         for part in PARTS:
             if part.name in wanted:
@@ -373,7 +386,7 @@ def main() -> None:
                 done = run(part, quick=options.quick)
                 print(f"  {len(done['rows'])} rows in {done['seconds']:.0f} s {done['failed']}", flush=True)
                 results["parts"] = sorted([*results["parts"], done], key=lambda each: order.index(each["name"]))
-                # Who has no ten minutes keeps what has been measured so far.
+                # Written after each part, so that an interrupted run keeps its rows.
                 write(results, options.results, options.images)
     for written in write(results, options.results, options.images):
         print(written.relative_to(REPO) if written.is_relative_to(REPO) else written)

@@ -1,4 +1,4 @@
-"""What people write first: one `await` for each client. `python apps.py litestar|fastapi PORT MESSAGE_BYTES`."""
+"""The usual first broadcast: one `await` for each client. `python apps.py litestar|fastapi PORT MESSAGE_BYTES`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 import uvicorn
 
 
-class Crowd:
-    """Everybody who is connected, and a message for each every 100 ms."""
+class Broadcast:
+    """Sends each connected client a message every 100 ms."""
 
     def __init__(self, send: Callable[[Any], Awaitable[None]]) -> None:
         self.clients: set[Any] = set()
@@ -32,35 +32,35 @@ class Crowd:
             for client in list(self.clients):
                 try:
                     await self._send(client)
-                except Exception:  # noqa: BLE001 - whatever it is called here, the client has gone
+                except Exception:  # noqa: BLE001 - any error means that the client has gone
                     self.clients.discard(client)
             due = max(due + 0.1, time.monotonic() - 0.1)
             await asyncio.sleep(max(0.0, due - time.monotonic()))
 
 
 def litestar_app(message_bytes: int) -> Any:
-    """Plain litestar: text that was made once, sent with `send_data`."""
-    from litestar import Litestar, WebSocket, websocket  # noqa: PLC0415 - only the one that is measured is imported
+    """Plain litestar: one text, made once, is sent with `send_data`."""
+    from litestar import Litestar, WebSocket, websocket  # noqa: PLC0415 - only the measured framework is imported
 
     text = _message(message_bytes, "a")
 
     async def send(socket: Any) -> None:
         await socket.send_data(text, mode="text")
 
-    crowd = Crowd(send)
+    broadcast = Broadcast(send)
 
     @websocket("/ws")
     async def listen(socket: WebSocket[Any, Any, Any]) -> None:
         await socket.accept()
-        crowd.clients.add(socket)
+        broadcast.clients.add(socket)
         while True:
             await socket.receive_data(mode="text")
 
-    return Litestar([listen], lifespan=[crowd.run], logging_config=None)
+    return Litestar([listen], lifespan=[broadcast.run], logging_config=None)
 
 
 def fastapi_app(message_bytes: int) -> Any:
-    """FastAPI: a dictionary for each client, made into JSON for each client, with `send_json`."""
+    """FastAPI: a dictionary is encoded as JSON for each client, with `send_json`."""
     from fastapi import FastAPI, WebSocket  # noqa: PLC0415 - as above
 
     data = "a" * (message_bytes - len(_message(0, "")))
@@ -71,12 +71,12 @@ def fastapi_app(message_bytes: int) -> Any:
              "current_tier": "normal"}
         )  # fmt: skip
 
-    crowd = Crowd(send)
-    app = FastAPI(lifespan=crowd.run)
+    broadcast = Broadcast(send)
+    app = FastAPI(lifespan=broadcast.run)
 
     async def listen(socket: WebSocket) -> None:
         await socket.accept()
-        crowd.clients.add(socket)
+        broadcast.clients.add(socket)
         while True:
             await socket.receive_text()
 

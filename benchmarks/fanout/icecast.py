@@ -1,4 +1,4 @@
-"""Icecast, and a source that feeds it at the bitrate of the others. `python icecast.py source PORT BYTES_PER_S`."""
+"""Icecast's configuration, and a source for it at the others' bitrate. `python icecast.py source PORT BYTES_PER_S`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import sys
 import time
 from pathlib import Path
 
-PASSWORD = "loopback"  # noqa: S105 - of a server that lives for seconds, on loopback
+PASSWORD = "loopback"  # noqa: S105 - of a server that runs for seconds, on loopback
 
 
 def config(port: int, folder: Path, bytes_per_s: int) -> str:
-    """An icecast.xml for one mount and many listeners, with queues of four seconds."""
+    """The text of an icecast.xml for one mount and many listeners, with queues of four seconds."""
     return f"""<icecast>
   <location>here</location><admin>nobody@localhost</admin>
   <limits><clients>19000</clients><sources>2</sources><queue-size>{bytes_per_s * 4}</queue-size>
@@ -31,7 +31,7 @@ def config(port: int, folder: Path, bytes_per_s: int) -> str:
 
 
 def source(port: int, bytes_per_s: int) -> None:
-    """Feed the mount `/music` for ever, ten pieces a second."""
+    """Send silence to the mount `/music` for ever, ten times a second."""
     link = socket.create_connection(("127.0.0.1", port))
     link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     from base64 import b64encode  # noqa: PLC0415 - only here

@@ -1,4 +1,4 @@
-"""Processes of the benchmark, and what they have cost so far."""
+"""Processes of the benchmark, and their processor time and memory."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ HERE = Path(__file__).parent
 REPO = HERE.parents[1]
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+LISTEN_WITHIN_S = 30.0
+"""How long a server may take to listen."""
 
 
 def free_port() -> int:
@@ -43,16 +45,16 @@ def memory_bytes(pid: int) -> int:
 def running(
     command: Sequence[str | Path], *, port: int | None = None, environ: Mapping[str, str] | None = None, log: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that ends with the block.
+    """Run a process for the time of a `with` block.
 
     Args:
         command: program and arguments.
-        port: wait until it listens there.
-        environ: more variables.
-        log: takes what it writes.
+        port: wait until the process listens there; None: do not wait.
+        environ: variables in addition to this process's own.
+        log: file for its output.
 
     Raises:
-        RuntimeError: it ended, or did not listen within 30 s.
+        RuntimeError: it ended, or did not listen within `LISTEN_WITHIN_S`.
     """
     paths = {"PYTHONPATH": str(REPO)}
     with log.open("wb") as out:
@@ -60,7 +62,7 @@ def running(
             [str(part) for part in command], stdout=out, stderr=out, env={**os.environ, **paths, **(environ or {})}
         )
     try:
-        until_s = time.monotonic() + 30
+        until_s = time.monotonic() + LISTEN_WITHIN_S
         while port is not None:
             if process.poll() is not None or time.monotonic() > until_s:
                 raise RuntimeError(f"{command[0]} does not listen on port {port}: {log.read_text()[-600:]}")
@@ -74,10 +76,10 @@ def running(
 
 
 def compiled(source: str, folder: Path) -> Path:
-    """A C program of this folder, compiled.
+    """Compile a C program of this folder; returns the program.
 
     Raises:
-        RuntimeError: there is no compiler, or it complains.
+        RuntimeError: there is no compiler, or the program does not compile.
     """
     compiler = shutil.which("cc")
     if compiler is None:
@@ -96,15 +98,15 @@ def python(*arguments: str | Path) -> list[str | Path]:
     return [sys.executable, *arguments]
 
 
-class Drain:
-    """The listeners: a C program that throws away what it is sent.
+class Listeners:
+    """Runs listeners.c: connections that discard what they receive.
 
     Args:
-        program: the compiled drain.c.
+        program: the compiled listeners.c.
         port: of the server.
-        count: connections.
-        request: what each sends first.
-        second: what each sends when the first answer has come.
+        count: number of connections.
+        request: what each connection sends first.
+        second: what each sends after the first answer; empty: nothing.
         folder: for files.
     """
 
@@ -115,19 +117,19 @@ class Drain:
                 path = folder / name
                 path.write_bytes(data)
                 arguments.append(str(path))
-        log = folder / "drain.log"
+        log = folder / "listeners.log"
         with log.open("wb") as out:
             self._process = subprocess.Popen(  # noqa: S603 - our own program
                 [str(program), str(port), str(count), *arguments], stdin=subprocess.PIPE, stdout=out
             )
-        # A file of its own: where one that is shared is read from, it is written to as well.
+        # Opened anew for reading: a shared file would have one position for reading and writing.
         self._lines = log.open("rb")
 
     def totals(self) -> tuple[int, int]:
-        """(connections, bytes) up to now.
+        """(connections that have received something, bytes received) so far.
 
         Raises:
-            RuntimeError: it has ended.
+            RuntimeError: the process has ended.
         """
         if self._process.poll() is not None:
             raise RuntimeError(f"the listeners' process ended with {self._process.returncode}")
@@ -140,7 +142,7 @@ class Drain:
         return int(connections), int(received)
 
     def close(self) -> None:
-        """End it."""
+        """End the process."""
         self._process.kill()
         self._process.wait()
         if self._process.stdin is not None:
@@ -149,7 +151,7 @@ class Drain:
 
 
 def websocket_request(port: int, path: str = "/ws", protocol: str = "") -> bytes:
-    """An upgrade request."""
+    """An upgrade request of a WebSocket client."""
     key = base64.b64encode(os.urandom(16)).decode()
     lines = [
         f"GET {path} HTTP/1.1",

@@ -1,4 +1,4 @@
-"""A renderer that costs nothing: every block is the same second of a chord. `python tone.py NATS_URL`."""
+"""A renderer without cost: every block is the same second of a chord. `python tone.py NATS_URL`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REVISION = "tone"
 
 
 def second() -> bytes:
-    """A chord of whole-numbered frequencies, so that it repeats without a seam."""
+    """One second of a chord with whole frequencies, which repeats without a seam: interleaved int16."""
     time_s = np.arange(BLOCK_FRAMES) / SAMPLE_RATE_HZ
     wave = sum(2500 * np.sin(2 * np.pi * hz * time_s) for hz in (220, 277, 330, 415, 494))
     return np.repeat(np.round(wave).astype("<i2"), 2).tobytes()

@@ -1,8 +1,8 @@
-/* The limit: a message to every connection each 100 ms, with nothing in between but writev.
+/* The lower limit: a message to every connection each 100 ms, by writev alone.
 
    usage: writev PORT MESSAGE_BYTES
-   Whoever connects is told 101, whatever it says, and sent WebSocket frames until it goes away: listeners read what comes
-   as they read everybody's. Prints "ready". */
+   Every client is answered 101 without reading its request, and is sent WebSocket frames until it disconnects, so that
+   listeners read them like those of the other servers. Prints "ready". */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -19,9 +19,9 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define MOST 20000
+#define MAX_CONNECTIONS 20000
 
-static int links[MOST];
+static int links[MAX_CONNECTIONS];
 static int count;
 
 static void check(int result, const char *what) {
@@ -63,7 +63,7 @@ int main(int argc, char **argv) {
         for (int index = 0; index < ready; index++) {
             if (events[index].data.fd == listener) {
                 int link;
-                while (count < MOST && (link = accept4(listener, NULL, NULL, SOCK_NONBLOCK)) >= 0) {
+                while (count < MAX_CONNECTIONS && (link = accept4(listener, NULL, NULL, SOCK_NONBLOCK)) >= 0) {
                     setsockopt(link, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
                     static const char welcome[] = "HTTP/1.1 101 Switching Protocols\r\n\r\n";
                     if (write(link, welcome, sizeof welcome - 1) < 0) perror("welcome");
@@ -75,7 +75,7 @@ int main(int argc, char **argv) {
             if (read(timer, &ticks, sizeof ticks) < 0) continue;
             struct iovec parts[2] = {{header, sizeof header}, {payload, payload_bytes}};
             for (int each = 0; each < count; each++) {
-                /* What the kernel does not take is left out: this program keeps no queues. */
+                /* Bytes that the kernel does not accept are dropped: this program has no queues. */
                 if (writev(links[each], parts, 2) < 0 && errno != EAGAIN) {
                     close(links[each]);
                     links[each--] = links[--count];

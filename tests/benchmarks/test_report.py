@@ -52,7 +52,7 @@ def results(*, quick: bool = False, failed: str = "") -> dict[str, Any]:
     }  # fmt: skip
 
 
-def test_the_rows_of_a_benchmark_are_the_json_objects_among_what_it_prints() -> None:
+def test_the_rows_of_a_benchmark_are_the_json_objects_in_its_output() -> None:
     assert report.read_rows(OUTPUT) == [{"part": "streams", "batch": 8}, {"part": "peers", "renderer": "Csound"}]
     assert report.read_rows("") == []
 
@@ -71,31 +71,31 @@ def test_a_machine_is_named_by_its_processor(model: str, expected: str) -> None:
     assert report.machine_name(model, 2) == expected
 
 
-def test_ratios_are_to_the_named_row_of_the_same_group() -> None:
+def test_ratios_are_relative_to_the_named_row_of_the_same_group() -> None:
     rows = results()["parts"][1]["rows"]
     told = report.with_ratios(rows, "cpu_us_per_message", against="writev", name_key="server", groups=("listeners",))
     assert [row["ratio"] for row in told] == [1.0, 2.0, 1.0, 2.0]
     assert "ratio" not in rows[0]
 
 
-def test_ratios_are_to_the_first_row_whose_name_begins_so() -> None:
+def test_ratios_are_relative_to_the_first_row_with_the_prefix() -> None:
     rows = [{"phrase": "batch 8", "ms": 10.0}, {"phrase": "batch 8, eager", "ms": 50.0}]
     assert [row["ratio"] for row in report.with_ratios(rows, "ms", against="batch 8", name_key="phrase")] == [1.0, 5.0]
 
 
-def test_a_part_of_an_earlier_commit_says_so() -> None:
+def test_a_part_of_an_earlier_commit_names_it() -> None:
     told = results()
     told["parts"][0]["rows"][0]["commit"] = told["about"]["commit"]
     told["parts"][1]["rows"][0]["commit"] = "0ldc0de"
     assert report.page(told).count("at commit 0ldc0de") == report.page(told).count("at commit") == 1
 
 
-def test_a_ratio_to_what_was_not_measured_is_left_empty() -> None:
+def test_a_ratio_without_a_divisor_is_empty() -> None:
     rows = [{"server": "auralis", "cost": 3.0}, {"server": "broken", "cost": None}]
     assert [row["ratio"] for row in report.with_ratios(rows, "cost", against="writev", name_key="server")] == [None] * 2
 
 
-def test_a_table_leaves_empty_what_a_row_lacks() -> None:
+def test_a_missing_value_is_an_empty_cell() -> None:
     assert report.markdown_table([{"a": 1234, "b": 0.123456}, {"a": None}], {"a": "A", "b": "B"}) == (
         "| A | B |\n|---|---|\n| 1,234 | 0.123 |\n|  |  |"
     )
@@ -106,18 +106,18 @@ def test_the_page_has_the_command_of_each_figure_and_ratios() -> None:
     assert "`.venv/bin/python benchmarks/synthesis.py` (12 s)" in page
     assert "| auralis | 4,000 | 14 | 2 |" in page
     assert "| Csound |  | 136 | 0.076 |" in page
-    assert "worth quoting" not in page
-    assert "Not measured" not in page
+    assert "Do not quote" not in page
+    assert "Incomplete" not in page
     assert "\n\n\n" not in page
 
 
-def test_the_page_says_what_failed_and_that_a_short_run_is_short() -> None:
+def test_the_page_says_what_failed_and_that_a_run_was_short() -> None:
     page = report.page(results(quick=True, failed="took longer than 420 s"))
-    assert "Not measured to the end: took longer than 420 s" in page
-    assert "no figure in it is worth quoting" in page
+    assert "Incomplete: took longer than 420 s" in page
+    assert "Do not quote its figures" in page
 
 
-def test_pictures_are_drawn_of_cost_against_listeners_and_streams(tmp_path: Path) -> None:
+def test_pictures_show_cost_against_listeners_and_streams(tmp_path: Path) -> None:
     assert report.cost_of_listeners(results()) == {
         "C, writev in a loop": [(400, 2.8), (4000, 28.0)],
         "Auralis": [(400, 5.6), (4000, 56.0)],
@@ -131,13 +131,13 @@ def test_pictures_are_drawn_of_cost_against_listeners_and_streams(tmp_path: Path
     assert all(10_000 < path.stat().st_size < 300_000 for path in written[2:])
 
 
-def test_a_short_run_leaves_the_readmes_pictures_alone(tmp_path: Path) -> None:
+def test_a_short_run_does_not_touch_the_readmes_pictures(tmp_path: Path) -> None:
     written = report.write(results(quick=True), tmp_path / "results", tmp_path / "images")
     assert not (tmp_path / "images").exists()
     assert written[0].name == "amd-epyc-2-cores-quick.json"
 
 
-def test_a_part_that_ends_badly_is_named_with_its_last_line(tmp_path: Path) -> None:
+def test_a_part_that_fails_is_named_with_its_last_line(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text("print('{\"a\": 1}')\nraise SystemExit('no compiler')\n")
     done = report.run(report.Part("x", (str(program),), (), 20.0), quick=False)
@@ -152,12 +152,12 @@ def test_a_part_that_ends_badly_is_named_with_its_last_line(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("part", report.PARTS, ids=lambda part: part.name)
 @pytest.mark.parametrize("quick", [False, True], ids=["whole", "quick"])
-def test_every_program_is_there(part: report.Part, quick: bool) -> None:  # noqa: FBT001 - a parameter
+def test_every_program_exists(part: report.Part, quick: bool) -> None:  # noqa: FBT001 - a parameter
     first, *rest = part.quick if quick else part.arguments
     path = Path(*rest[0].split("."), "__main__.py") if first == "-m" else Path(first)
     assert (report.REPO / path).is_file()
 
 
-def test_what_is_committed_is_what_the_results_make() -> None:
+def test_the_committed_pages_match_the_results() -> None:
     for path in report.RESULTS.glob("*.json"):
         assert path.with_suffix(".md").read_text() == report.page(json.loads(path.read_text())), path.name

@@ -1,4 +1,4 @@
-"""The benchmark of rendering, where it cannot measure."""
+"""The benchmark of rendering, on a machine where it cannot measure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "synthesis.py"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is here: what is missing cannot be tried")
-def test_without_a_gpu_it_says_in_a_sentence_what_is_missing() -> None:
+def test_without_a_gpu_one_sentence_says_what_is_missing() -> None:
     done = subprocess.run(
         [sys.executable, str(BENCHMARK), "--device", "cuda"], capture_output=True, text=True, timeout=60, check=False
     )

@@ -1,4 +1,4 @@
-// Command centrifuge broadcasts to everybody in one channel every 100 ms: the library that Centrifugo is made of.
+// Command centrifuge broadcasts a message to one channel every 100 ms, with the library that Centrifugo is built on.
 //
 // usage: centrifuge PORT MESSAGE_BYTES
 package main

@@ -1,9 +1,10 @@
-/* Listeners that cost as little as possible, the same for every server: connect, ask, and throw away what comes. Pings
-   of a WebSocket server are answered, or it would take them for dead.
+/* Listeners that cost as little as possible, the same for every server: they connect, send a request, and discard what
+   they receive. They answer pings of WebSocket servers, which would otherwise disconnect them.
 
-   usage: drain PORT COUNT REQUEST_FILE [SECOND_FILE]
-   Each connection sends the request; when the first bytes come it sends the second file, if there is one. Each 100 ms a
-   line "connections bytes cpu_seconds" is printed (connections that have heard something), totals since the start. Ends when stdin is closed. */
+   usage: listeners PORT COUNT REQUEST_FILE [SECOND_FILE]
+   Each connection sends the request, and after the first bytes of the answer the second file, if there is one. Every
+   100 ms the program prints a line "connections bytes cpu_seconds": the connections that have received something, and
+   totals since the start. It ends when stdin is closed. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -19,13 +20,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MOST 20000
-#define WAITING 256 /* connections at most that have not heard anything yet: a server's backlog is finite */
-#define APART_US 2000 /* between two connections: where the backlog is full (Icecast's is short) each costs a second */
+#define MAX_CONNECTIONS 20000
+#define MAX_UNANSWERED 256 /* connections without an answer so far: a server's backlog is finite */
+#define SPACING_US 2000 /* between two connections: each costs a second when the backlog is full (Icecast's is short) */
 
-static unsigned char asked[MOST + 64], heard[MOST + 64];
+static unsigned char requested[MAX_CONNECTIONS + 64], answered_once[MAX_CONNECTIONS + 64];
 
-/* How far a connection is in the frame that it reads; only those of WebSocket servers. */
+/* The state of a connection's frame parser; for WebSocket servers only. */
 static struct reader {
     unsigned char framed;
     unsigned char head[10];
@@ -33,7 +34,7 @@ static struct reader {
     unsigned char ping[125];
     unsigned char wanted;
     uint64_t rest;
-} readers[MOST + 64];
+} readers[MAX_CONNECTIONS + 64];
 
 static void read_frames(int link, const unsigned char *data, size_t bytes) {
     struct reader *reader = &readers[link];
@@ -58,7 +59,7 @@ static void read_frames(int link, const unsigned char *data, size_t bytes) {
             reader->have = 0;
         }
         if (reader->rest == 0 && reader->wanted > 0) {
-            /* Masked with zeros, so that the payload stays as it is. */
+            /* The mask is zero, so that the payload stays unchanged. */
             unsigned char pong[6 + 125] = {0x8A, 0x80 | reader->wanted};
             memcpy(pong + 6, reader->ping, reader->wanted);
             if (write(link, pong, 6u + reader->wanted) < 0) perror("pong");
@@ -87,7 +88,7 @@ static char *slurp(const char *path, size_t *bytes) {
 
 int main(int argc, char **argv) {
     if (argc < 4) {
-        fprintf(stderr, "usage: drain PORT COUNT REQUEST_FILE [SECOND_FILE]\n");
+        fprintf(stderr, "usage: listeners PORT COUNT REQUEST_FILE [SECOND_FILE]\n");
         return 2;
     }
     int wanted = atoi(argv[2]), made = 0, answered = 0;
@@ -105,8 +106,8 @@ int main(int argc, char **argv) {
     uint64_t bytes = 0, lost = 0;
     int64_t next_us = 0;
     for (;;) {
-        for (; made < wanted && made - answered < WAITING && now_us() >= next_us; made++) {
-            next_us = now_us() + APART_US;
+        for (; made < wanted && made - answered < MAX_UNANSWERED && now_us() >= next_us; made++) {
+            next_us = now_us() + SPACING_US;
             int link = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
             if (link < 0 || (connect(link, (struct sockaddr *)&address, sizeof address) < 0 && errno != EINPROGRESS)) {
                 perror("connect");
@@ -134,8 +135,8 @@ int main(int argc, char **argv) {
                 continue;
             }
             ssize_t got;
-            if (!asked[link] && (events[index].events & EPOLLOUT)) {
-                asked[link] = 1;
+            if (!requested[link] && (events[index].events & EPOLLOUT)) {
+                requested[link] = 1;
                 if (write(link, first, first_bytes) != (ssize_t)first_bytes) {
                     perror("request");
                     return 1;
@@ -145,10 +146,10 @@ int main(int argc, char **argv) {
                 epoll_ctl(poll_fd, EPOLL_CTL_MOD, link, &watch);
                 continue;
             }
-            if (!heard[link]) {
-                heard[link] = 1;
+            if (!answered_once[link]) {
+                answered_once[link] = 1;
                 answered++;
-                /* The answer to the request is read for real once, so that the question can follow it. */
+                /* The first answer is copied and parsed, because the second request follows it. */
                 static char answer[4097];
                 got = recv(link, answer, sizeof answer - 1, 0);
                 answer[got > 0 ? got : 0] = 0;
@@ -166,7 +167,7 @@ int main(int argc, char **argv) {
                 if (got > 0) {
                     read_frames(link, buffer, (size_t)got);
                     if (reader->rest > sizeof buffer && reader->wanted == 0) {
-                        /* Nobody looks at what is in a large message: it is not copied either. */
+                        /* The payload of a large message is not copied. */
                         ssize_t skipped = recv(link, NULL, reader->rest, MSG_TRUNC);
                         if (skipped > 0) {
                             reader->rest -= (uint64_t)skipped;
