@@ -1,4 +1,4 @@
-"""What the edge's tests share: a clock that stands still, sounds that tell where they come from, a tiny renderer."""
+"""Helpers for tests of the edge: a clock that stands still, tones that identify their stream, a small renderer."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from services.runtime.bus.memory import MemoryBroker, MemoryBus
 from services.runtime.clock import Clock
 from services.runtime.http.server import EmbeddedServer, bind_socket
 from services.runtime.settings import EdgeSettings, Settings
+from tests.support.waiting import until
 
 SPEC = StreamSpec()
 NOW_S = 1_763_900_000.05
@@ -34,11 +35,11 @@ UPGRADE = (
     b"GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
-"""A request for `/ws`, byte by byte."""
+"""The bytes of a request for `/ws`."""
 
 
 class StillClock:
-    """A clock that moves when it is told to."""
+    """A clock that only the test moves."""
 
     def __init__(self, now_s: float = NOW_S) -> None:
         self.now_s = now_s
@@ -62,7 +63,7 @@ def pcm_of(stream_id: str, block: int, revision: str = "r1", *, marked: bool = T
     frame = np.arange(BLOCK_FRAMES) + (block % 1000) * BLOCK_FRAMES
     wave = 8000 * np.sin(2 * np.pi * tone_hz * frame / SAMPLE_RATE_HZ)
     samples = np.repeat(np.round(wave).astype("<i2"), 2)
-    # The last frame of each chunk carries its number: a test can tell which chunk it got.
+    # The last frame of each chunk carries its number, so a test can tell which chunk it got.
     for chunk in range(10) if marked else ():
         samples[2 * CHUNK_FRAMES * (chunk + 1) - 1] = (10 * block + chunk) % 30000
     return samples.tobytes()
@@ -132,7 +133,7 @@ class TinyRenderer:
     async def _say(self) -> None:
         while True:
             await self._announce()
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(1.0)  # as often as a worker announces itself
 
     async def _work(self, lane: subjects.Lane) -> None:
         revision = self.presence.revision
@@ -144,7 +145,7 @@ class TinyRenderer:
                 job = RenderJob.decode(taken.data)
                 self.jobs.append((lane, job.spec.stream_id, job.block, job.attempt))
                 if self.delay_s:
-                    await asyncio.sleep(self.delay_s)
+                    await asyncio.sleep(self.delay_s)  # the time that a batch takes
                 await taken.ack()
                 if self.silent:
                     continue
@@ -170,9 +171,7 @@ class Edge:
 
     async def ready(self) -> Self:
         """Wait until it has found the bus and a renderer."""
-        async with asyncio.timeout(5):
-            while not self.service.health.ready:
-                await asyncio.sleep(0.01)
+        await until(lambda: self.service.health.ready)
         return self
 
     def metric(self, name: str, **labels: str) -> float:
@@ -194,8 +193,8 @@ async def running_edge(
     """An edge on a free port.
 
     Args:
-        broker: None: a broker that stays away.
-        plain: under uvicorn as `uvicorn services.main:app` runs it, without the edge's own protocols.
+        broker: None: the bus stays away.
+        plain: without the edge's own protocols, as under `uvicorn services.main:app`.
         settings: the rest.
         port: to listen on; 0: a free one.
         edge: fields of EdgeSettings.

@@ -28,12 +28,12 @@ def closed_sockets() -> Iterator[None]:
 
 
 class Socket:
-    """A transport with a real socket behind its descriptor; what is not put straight into that is remembered.
+    """A transport with a real socket; it remembers the bytes that are not written to the raw socket.
 
     Args:
-        direct: whether it has a descriptor.
+        direct: whether it offers its raw socket.
         full: the socket takes nothing, or only the beginning of a payload.
-        broken: the peer has gone, and the transport raises.
+        broken: the peer is gone, and the transport raises.
     """
 
     def __init__(self, *, direct: bool = True, full: bool = False, broken: bool = False) -> None:
@@ -80,7 +80,7 @@ def cohort(next_: int = 100) -> Cohort:
     return Cohort(Key(SPEC.stream_id, Place(0, "normal", 10), Format.PCM), next_)
 
 
-def test_everybody_gets_the_same_bytes_in_the_way_that_his_socket_has() -> None:
+def test_all_members_get_the_same_bytes_by_raw_socket_or_by_transport() -> None:
     crowd = cohort()
     sockets = [Socket(), Socket(direct=False), Socket()]
     for each in sockets:
@@ -91,7 +91,7 @@ def test_everybody_gets_the_same_bytes_in_the_way_that_his_socket_has() -> None:
     assert crowd.next == 101
 
 
-def test_what_a_socket_does_not_take_its_transport_gets_and_the_others_get_theirs() -> None:
+def test_a_transport_gets_the_bytes_that_its_socket_does_not_take() -> None:
     crowd = cohort()
     # A payload larger than a socket's buffer is taken in part.
     large = Payload(bytes(range(256)) * 8_000, text=False, chunk_id=100)
@@ -108,11 +108,11 @@ def test_what_a_socket_does_not_take_its_transport_gets_and_the_others_get_their
     assert sockets[2].payloads == [large]
 
 
-def test_whose_transport_keeps_some_of_it_leaves_with_that_chunk_counted() -> None:
+def test_a_member_that_leaves_during_a_send_has_been_sent_that_chunk() -> None:
     crowd = cohort()
     slow = Socket(full=True)
     one = connection(slow)
-    # As the hub does when it hears of it.
+    # As the crowd does on a stall.
     slow.raw_socket = RawSocket(slow.here.fileno(), lambda _: crowd.remove(one))
     crowd.add(one)
     crowd.add(connection(Socket()))
@@ -121,7 +121,7 @@ def test_whose_transport_keeps_some_of_it_leaves_with_that_chunk_counted() -> No
     assert len(crowd) == 1
 
 
-def test_one_that_cannot_be_written_to_is_told_of_and_the_others_get_theirs() -> None:
+def test_a_broken_member_is_reported_and_the_others_get_their_chunk() -> None:
     crowd = cohort()
     sockets = [Socket(), Socket(broken=True), Socket(direct=False), Socket(broken=True), Socket()]
     connections = [connection(each) for each in sockets]
@@ -134,7 +134,7 @@ def test_one_that_cannot_be_written_to_is_told_of_and_the_others_get_theirs() ->
     assert sockets[2].payloads == [PAYLOAD]
 
 
-def test_who_leaves_learns_how_far_it_has_come_and_is_sent_no_more() -> None:
+def test_a_member_that_leaves_is_told_how_far_it_has_come_and_is_sent_no_more() -> None:
     crowd = cohort()
     gone, other = Socket(), Socket()
     leaving = connection(gone)
@@ -147,7 +147,7 @@ def test_who_leaves_learns_how_far_it_has_come_and_is_sent_no_more() -> None:
     assert (gone.came(), other.came(), len(crowd)) == (PAYLOAD.wire, 2 * PAYLOAD.wire, 1)
 
 
-def test_what_is_due_follows_from_the_place() -> None:
+def test_the_chunk_that_is_due_follows_from_the_place() -> None:
     behind = Cohort(Key(SPEC.stream_id, Place(30, "stable", 15), Format.PCM), 0)
     assert behind.due(1000) == 1000 - 30 + 14
     assert behind.ahead == 15

@@ -38,7 +38,7 @@ SETTINGS = ListenerSettings(
     tiers=TierLimits.clamped("normal", min_capacity_ms=200, max_capacity_ms=3000),
     chunks_per_s=50,
     secret=SECRET,
-    # Filled at once, so that a test need not wait for it; one test looks at the filling itself.
+    # A buffer is filled immediately, so that no test waits for it; one test looks at the filling itself.
     fill_chunks=25,
     fill_chunks_per_s=1000,
 )
@@ -89,14 +89,14 @@ class Desk:
     def update(self, **params: object) -> list[Action]:
         return self.say({"type": "control", "action": "update", "params": params})
 
-    def pump(self, room: int = 64) -> Sequence[Action]:
-        actions = self.listener.pump(self.now_s, self.live, self.timelines, room)
+    def pump(self, capacity: int = 64) -> Sequence[Action]:
+        actions = self.listener.pump(self.now_s, self.live, self.timelines, capacity)
         self.actions += actions
         return actions
 
-    def tick(self, room: int = 64) -> Sequence[Action]:
+    def tick(self, capacity: int = 64) -> Sequence[Action]:
         self.now_s = (self.live + 1) / 10 + 0.0001
-        return self.pump(room)
+        return self.pump(capacity)
 
     def begun(self, **params: object) -> Desk:
         self.start(**params)
@@ -193,7 +193,7 @@ def test_the_token_is_renewed_while_it_is_still_good() -> None:
     assert read(SECRET, greeting["resume"], desk.now_s) == ResumePoint(SPEC.stream_id, greeting["chunk_id"])
 
 
-def test_while_nothing_is_rendered_yet_it_waits_and_is_told_so_once() -> None:
+def test_a_listener_waits_for_the_first_chunk_and_is_told_so_once() -> None:
     desk = Desk(events=True)
     desk.timelines[SPEC.stream_id].origin = None
     desk.start()
@@ -227,13 +227,13 @@ def test_a_connection_that_never_starts_is_closed() -> None:
     assert closes(desk.pump()) == [(1008, "no start within 10 s of connecting")]
 
 
-def test_a_line_that_begins_hardly_ahead_of_the_live_tick_is_not_waited_for() -> None:
+def test_a_timeline_that_begins_slightly_ahead_of_the_live_tick_is_joined_there() -> None:
     desk = Desk()
-    line = desk.timelines[SPEC.stream_id]
+    timeline = desk.timelines[SPEC.stream_id]
     desk.start()
-    line.origin = LIVE + 3
+    timeline.origin = LIVE + 3
     assert desk.pump() == []
-    line.origin = LIVE + 2
+    timeline.origin = LIVE + 2
     assert sent(desk.pump()) == [(LIVE + 2 + index, 1 + index) for index in range(10)]
     assert sent(desk.tick()) == [(LIVE + 12, 10)]
     assert desk.listener.ahead(desk.now_s) == 12
@@ -251,7 +251,7 @@ def test_stop_closes_with_1000() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", "[]", "{}", '{"type":"dance"}', b"\xff\xfe", '{"type":"control"'])
-def test_what_is_no_message_is_answered_and_closed_with_4400(text: str | bytes) -> None:
+def test_an_invalid_message_is_answered_and_closed_with_4400(text: str | bytes) -> None:
     actions = Desk().begun().say(text)
     assert events(actions, "error")[0]["code"] == 4400
     assert closes(actions)[0][0] == 4400
@@ -282,7 +282,7 @@ def test_too_many_messages_are_closed_with_4429() -> None:
     desk = Desk().begun()
     report = {"type": "report", "chunk_id": LIVE, "buffer_ms": 900, "underruns": 0, "jitter_ms": 1}
     answers = [desk.say(report) for _ in range(200)]
-    # With `start` a hundred pass at once.
+    # With `start` a hundred pass in one burst.
     assert answers[98] == []
     assert closes(answers[99])[0][0] == 4429
     assert answers[100] == []
@@ -324,12 +324,12 @@ def test_reported_underruns_raise_the_tier_and_the_buffer() -> None:
 def test_a_stalled_listener_keeps_its_place_while_its_buffer_lasts() -> None:
     desk = Desk(events=True).begun()
     for _ in range(9):
-        assert desk.tick(room=0) == []
+        assert desk.tick(capacity=0) == []
     assert sent(desk.tick()) == [(LIVE + 10 + index, index + 1) for index in range(10)]
     assert desk.listener.counts.underruns == 0
 
 
-def test_one_that_the_edge_was_too_late_for_is_full_again_at_once_and_one_that_was_slow_itself_is_not() -> None:
+def test_a_buffer_is_refilled_in_one_go_after_a_delay_of_the_edge_and_slowly_after_one_of_the_listener() -> None:
     desk = Desk(events=True, fill_chunks=FILL_CHUNKS, fill_chunks_per_s=FILL_CHUNKS_PER_S).begun()
     for _ in range(20):
         desk.tick()
@@ -337,7 +337,7 @@ def test_one_that_the_edge_was_too_late_for_is_full_again_at_once_and_one_that_w
     assert [depth for _, depth in sent(desk.pump())] == [0, *range(2, 11)]
     assert desk.listener.steady_place(desk.live) is not None
     for _ in range(25):
-        desk.tick(room=0)
+        desk.tick(capacity=0)
     assert [depth for _, depth in sent(desk.tick())] == [0, 2, 3]
     assert desk.listener.counts.skips == 2
 
@@ -345,7 +345,7 @@ def test_one_that_the_edge_was_too_late_for_is_full_again_at_once_and_one_that_w
 def test_a_listener_that_is_too_slow_goes_on_at_the_live_tick_and_is_told() -> None:
     desk = Desk(events=True).begun()
     for _ in range(30):
-        desk.tick(room=0)
+        desk.tick(capacity=0)
     actions = desk.tick()
     assert desk.live == LIVE + 31
     assert events(actions, "status") == [
@@ -359,7 +359,7 @@ def test_a_listener_that_is_too_slow_goes_on_at_the_live_tick_and_is_told() -> N
 def test_an_underrun_is_counted_once() -> None:
     desk = Desk().begun()
     for _ in range(15):
-        desk.tick(room=0)
+        desk.tick(capacity=0)
     first = desk.tick()
     assert sent(first)[0][1] == 0
     for _ in range(20):
@@ -370,26 +370,26 @@ def test_an_underrun_is_counted_once() -> None:
 def test_a_listener_that_takes_nothing_for_half_a_minute_is_closed() -> None:
     desk = Desk().begun()
     for _ in range(round(STALLED_S * 10) + 5):
-        desk.tick(room=0)
+        desk.tick(capacity=0)
     assert closes(desk.actions) == [(1008, "took nothing for 30 s")]
 
 
-def test_a_small_room_is_filled_and_not_more() -> None:
+def test_a_listener_gets_no_more_chunks_than_its_connection_takes() -> None:
     desk = Desk()
     desk.start()
-    assert len(sent(desk.pump(room=3))) == 3
-    assert sent(desk.pump(room=64))[0] == (LIVE + 3, 4)
+    assert len(sent(desk.pump(capacity=3))) == 3
+    assert sent(desk.pump(capacity=64))[0] == (LIVE + 3, 4)
 
 
 def test_no_more_than_fifty_chunks_a_second_after_a_burst_of_twenty_five() -> None:
     desk = Desk(tiers=TierLimits("defensive", {"minimal": 5, "normal": 10, "stable": 15, "defensive": 25}))
     desk.start()
     assert len(sent(desk.pump())) == 25
-    # Eleven places forward at once: the bucket has but one token for each 20 ms.
+    # The cursor is eleven chunks behind, and the bucket has one token for each 20 ms.
     desk.now_s += 1.1
     assert len(sent(desk.pump())) == 11
     for _ in range(30):
-        desk.tick(room=0)
+        desk.tick(capacity=0)
     desk.now_s += 0.05
     burst = len(sent(desk.pump()))
     assert burst == 25
@@ -397,7 +397,7 @@ def test_no_more_than_fifty_chunks_a_second_after_a_burst_of_twenty_five() -> No
     assert len(sent(desk.pump())) <= 3
 
 
-def test_a_rate_below_real_time_is_kept_although_it_starves() -> None:
+def test_a_rate_below_real_time_is_kept_although_the_listener_starves() -> None:
     desk = Desk(chunks_per_s=5)
     desk.start()
     for _ in range(600):
@@ -408,10 +408,10 @@ def test_a_rate_below_real_time_is_kept_although_it_starves() -> None:
 # --- loops -----------------------------------------------------------------------------------------------------------
 
 
-def test_it_is_told_when_a_loop_begins_and_when_it_ends() -> None:
+def test_a_listener_is_told_when_a_loop_begins_and_when_it_ends() -> None:
     desk = Desk(events=True).begun()
-    line = desk.timelines[SPEC.stream_id]
-    line.sources = {LIVE + 20 + index: Source.LOOP for index in range(10)} | {LIVE + 30: Source.FADE}
+    timeline = desk.timelines[SPEC.stream_id]
+    timeline.sources = {LIVE + 20 + index: Source.LOOP for index in range(10)} | {LIVE + 30: Source.FADE}
     for _ in range(30):
         desk.tick()
     states = [(body["state"]) for body in events(desk.actions, "status")]
@@ -528,7 +528,7 @@ def test_a_change_that_is_not_rendered_gives_way_to_a_newer_one() -> None:
     assert [action.spec.bpm for action in actions if isinstance(action, Join)] == [110]
 
 
-def test_going_back_to_what_plays_drops_the_change() -> None:
+def test_going_back_to_the_playing_stream_drops_the_change() -> None:
     desk = Desk(events=True).begun()
     desk.update(bpm=100)
     assert desk.update(bpm=70) == [Leave(StreamSpec(bpm=100).stream_id)]
@@ -578,7 +578,7 @@ def test_a_listener_that_was_sent_away_goes_on_with_its_next_chunk() -> None:
     assert sent(actions) == [(LIVE + 4 + index, 5 + index) for index in range(6)]
 
 
-def test_one_that_was_away_longer_than_its_buffer_goes_on_where_it_was_and_stays_behind() -> None:
+def test_a_listener_that_was_away_longer_than_its_buffer_goes_on_where_it_was_and_stays_behind() -> None:
     desk, actions = resumed(resume=token(LIVE - 30, final=True))
     assert events(actions, "hello")[0]["recovered"] is True
     assert sent(actions) == [(LIVE - 30 + index, 1 + index) for index in range(10)]
@@ -591,7 +591,7 @@ def test_the_client_knows_best_which_chunk_it_lacks() -> None:
     assert sent(actions)[0] == (LIVE - 3, 1)
 
 
-def test_what_was_sent_before_the_last_token_and_never_arrived_is_sent_again() -> None:
+def test_chunks_that_were_sent_before_the_last_token_and_never_arrived_are_sent_again() -> None:
     # A process that ends takes with it what the kernel had not sent.
     _, actions = resumed(resume=token(LIVE + 10, final=True), chunk_id=LIVE)
     assert events(actions, "hello")[0]["recovered"] is True
@@ -614,20 +614,20 @@ def test_an_old_token_without_a_chunk_goes_on_at_the_live_tick() -> None:
         "nonsense",
     ],
 )
-def test_what_cannot_be_gone_on_with_begins_anew_and_says_so(bad: str) -> None:
+def test_a_token_that_cannot_be_used_means_a_new_beginning_and_the_client_is_told(bad: str) -> None:
     _, actions = resumed(resume=bad)
     assert events(actions, "hello")[0]["recovered"] is False
     assert sent(actions)[0] == (LIVE, 1)
 
 
-def test_history_that_is_not_there_cannot_be_gone_on_with() -> None:
+def test_a_listener_cannot_resume_in_history_that_is_not_there() -> None:
     desk = Desk(events=True)
     desk.timelines[SPEC.stream_id].origin = LIVE - 5
     desk.start(resume=token(LIVE - 6, final=True))
     assert events(desk.pump(), "hello")[0]["recovered"] is False
 
 
-def test_a_drain_says_where_to_go_on() -> None:
+def test_a_drain_gives_a_token_for_the_next_chunk() -> None:
     desk = Desk(events=True).begun()
     actions = desk.listener.drain(desk.now_s)
     (status,) = events(actions, "status")
@@ -649,12 +649,14 @@ def test_a_drain_tells_a_plain_client_in_the_close_reason_only() -> None:
 
 @settings(max_examples=80, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from([0, 0, 1, 3, 64]), st.floats(0.01, 0.5)), max_size=150))
-def test_no_chunk_is_sent_twice_or_lost_but_by_a_skip_that_is_told(steps: list[tuple[int, float]]) -> None:
+def test_chunks_are_sent_once_and_in_order_except_for_skips_that_the_client_is_told_of(
+    steps: list[tuple[int, float]],
+) -> None:
     desk = Desk(events=True)
     desk.start()
-    for room, wait_s in steps:
+    for capacity, wait_s in steps:
         desk.now_s += wait_s
-        desk.pump(room)
+        desk.pump(capacity)
     expected: int | None = None
     for action in desk.actions:
         match action:
@@ -671,8 +673,8 @@ def test_no_chunk_is_sent_twice_or_lost_but_by_a_skip_that_is_told(steps: list[t
     assert depths.count(0) == desk.listener.counts.underruns - dry
 
 
-class Crowd:
-    """As the hub does: with the others where nothing happens, else by itself."""
+class InCohort:
+    """Drives a listener as the crowd does: in a cohort while it is steady, otherwise as a single listener."""
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
@@ -684,11 +686,11 @@ class Crowd:
             self.desk.listener.advance_to(self.next)
             self.place = None
 
-    def drive(self, room: int) -> None:
+    def drive(self, capacity: int) -> None:
         desk = self.desk
         if self.place is not None:
             here = desk.live - self.place.lag
-            if not room or self.next < here:
+            if not capacity or self.next < here:
                 self.leave()
             while self.place is not None and self.next < here + self.place.target:
                 chunk = desk.timelines[desk.listener.stream_ids[0]].chunk(self.next)
@@ -700,14 +702,14 @@ class Crowd:
                 self.next += 1
             if self.place is not None:
                 return
-        desk.pump(room)
-        self.place = desk.listener.steady_place(desk.live) if room else None
+        desk.pump(capacity)
+        self.place = desk.listener.steady_place(desk.live) if capacity else None
         if self.place is not None:
             self.next = desk.live - self.place.lag + self.place.target
 
 
-class Alone:
-    """Looked at by itself at every tick."""
+class Single:
+    """Drives a listener as a single one at every tick."""
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
@@ -715,8 +717,8 @@ class Alone:
     def leave(self) -> None:
         """It never joined."""
 
-    def drive(self, room: int) -> None:
-        self.desk.pump(room)
+    def drive(self, capacity: int) -> None:
+        self.desk.pump(capacity)
 
 
 @settings(max_examples=80, deadline=None)
@@ -732,20 +734,20 @@ class Alone:
     st.sets(st.integers(0, 150), max_size=20),
     st.booleans(),
 )
-def test_a_listener_in_a_crowd_is_sent_what_it_would_be_sent_alone(
+def test_a_listener_in_a_cohort_is_sent_the_same_as_a_single_listener(
     steps: list[tuple[int, str, float]],
     loops: set[int],
     events: bool,  # noqa: FBT001 - drawn
 ) -> None:
-    told = []
-    for way in (Crowd, Alone):
+    sent_each_way = []
+    for way in (InCohort, Single):
         desk = Desk(events=events)
         driver = way(desk)
         desk.timelines[SPEC.stream_id].sources = {LIVE + offset: Source.LOOP for offset in loops}
         desk.start()
         desk.pump()
         underruns = 0
-        for room, word, wait_s in steps:
+        for capacity, word, wait_s in steps:
             desk.now_s += wait_s
             if word:
                 driver.leave()
@@ -755,8 +757,8 @@ def test_a_listener_in_a_crowd_is_sent_what_it_would_be_sent_alone(
                 underruns += 4 * (word == "bad report")
                 report = {"chunk_id": desk.live, "buffer_ms": 900, "underruns": underruns, "jitter_ms": 20}
                 desk.say({"type": "report", **report})
-            driver.drive(room)
-        told.append(
+            driver.drive(capacity)
+        sent_each_way.append(
             [
                 (action.chunk.tick, bytes(action.chunk.pcm[-4:]), action.tier, action.depth)
                 if isinstance(action, SendChunk)
@@ -764,7 +766,7 @@ def test_a_listener_in_a_crowd_is_sent_what_it_would_be_sent_alone(
                 for action in desk.actions
             ]
         )
-    assert told[0] == told[1]
+    assert sent_each_way[0] == sent_each_way[1]
 
 
 @settings(max_examples=60, deadline=None)

@@ -108,7 +108,7 @@ def test_the_encoder_tells_how_long_it_took() -> None:
     assert 0 <= seen[0] < 1
 
 
-async def test_a_broadcast_encodes_once_and_hands_everybody_the_same_payload() -> None:
+async def test_a_broadcast_encodes_once_and_sends_all_clients_the_same_payload() -> None:
     encoder = CountingEncoder()
     server = StreamingServer(StillClock(), encoder)
     clients = [Catcher() for _ in range(10)]

@@ -20,12 +20,12 @@ def test_a_token_looks_like_this() -> None:
 
 
 @given(st.integers(0, MAX_TICK), st.booleans(), st.sampled_from(sorted(KEYS)), st.sampled_from(PRESETS))
-def test_what_was_issued_is_read(chunk_id: int, final: bool, key: str, preset: str) -> None:  # noqa: FBT001 - drawn
+def test_an_issued_token_is_read(chunk_id: int, final: bool, key: str, preset: str) -> None:  # noqa: FBT001 - drawn
     point = ResumePoint(StreamSpec(key=key, preset=preset).stream_id, chunk_id, final)
     assert read(SECRET, issue(SECRET, point, 1000), 1000) == point
 
 
-def test_a_token_is_good_for_a_minute() -> None:
+def test_a_token_is_valid_for_a_minute() -> None:
     token = issue(SECRET, POINT, 1000.0)
     assert read(SECRET, token, 1000.0 + VALID_S) == POINT
     assert read(SECRET, token, 1001.1 + VALID_S) is None
@@ -36,14 +36,14 @@ def test_another_secret_makes_another_token() -> None:
 
 
 @pytest.mark.parametrize("part", range(5))
-def test_a_changed_token_is_worth_nothing(part: int) -> None:
+def test_a_changed_token_is_not_accepted(part: int) -> None:
     parts = issue(SECRET, POINT, 1000).split(".")
     parts[part] = {0: "c-dorian-70-55-drift-0", 1: "1", 2: "9999999999", 3: "f", 4: parts[4][::-1]}[part]
     assert read(SECRET, ".".join(parts), 1000) is None
 
 
 @given(st.text(max_size=200))
-def test_nonsense_is_worth_nothing(token: str) -> None:
+def test_text_that_is_no_token_is_not_accepted(token: str) -> None:
     assert read(SECRET, token, 1000) is None
 
 

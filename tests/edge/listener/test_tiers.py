@@ -46,7 +46,7 @@ def test_five_percent_underruns_promote() -> None:
     assert tiers.target(105.1) == 25
 
 
-def test_a_few_chunks_are_no_rate() -> None:
+def test_underruns_of_a_few_chunks_do_not_promote() -> None:
     tiers = controller()
     tiers.on_report(1000, 0, 2, 100)
     tiers.on_report(1010, 2, 2, 101)
@@ -62,14 +62,14 @@ def test_one_report_per_chunk_with_every_fifth_an_underrun_promotes_within_fifty
     assert tiers.tier == "defensive"
 
 
-def test_jitter_that_outgrows_the_tier_promotes_as_far_as_is_needed() -> None:
+def test_jitter_that_outgrows_the_tier_promotes_as_far_as_needed() -> None:
     tiers = controller("minimal")
     for step in range(30):
         tiers.on_delay(1000.0 if step % 2 else 900.0, 100 + step)
     assert tiers.tier == "stable"
 
 
-def test_the_deepest_tier_is_the_end() -> None:
+def test_the_deepest_tier_is_not_left_upward() -> None:
     tiers = controller("defensive")
     for step in range(60):
         tiers.on_report(1000 + step, step, 5000, 100 + step / 10)
@@ -142,7 +142,7 @@ def test_a_restarted_player_may_count_from_zero() -> None:
 @given(
     st.lists(st.tuples(st.integers(0, 60), st.integers(0, 10), st.floats(0, 5000), st.floats(0.01, 30)), max_size=100)
 )
-def test_whatever_is_reported_the_tier_moves_only_with_evidence_and_stays_among_the_four(
+def test_any_report_changes_the_tier_only_with_evidence_and_to_one_of_the_four(
     reports: list[tuple[int, int, float, float]],
 ) -> None:
     tiers = controller()

@@ -25,7 +25,7 @@ def demand_of(spec: StreamSpec = SPEC, edge: str = "edge-1") -> StreamDemand:
     return StreamDemand(spec, edge)
 
 
-def test_a_new_listeners_first_blocks_go_out_at_once_and_the_rest_when_one_has_come() -> None:
+def test_the_first_blocks_of_a_new_stream_are_asked_for_without_delay_and_the_rest_after_the_first_arrival() -> None:
     demand = demand_of()
     demand.hurry(B)
     first = asks(demand, NOW_S + 0.05, set())
@@ -35,7 +35,7 @@ def test_a_new_listeners_first_blocks_go_out_at_once_and_the_rest_when_one_has_c
     assert [(lane, block) for lane, block, _ in rest] == [("ahead", 3), ("ahead", 4)]
 
 
-def test_whoever_joins_a_stream_that_has_played_holds_nothing_back() -> None:
+def test_a_new_listener_of_a_playing_stream_holds_no_ask_back() -> None:
     demand = demand_of()
     asks(demand, NOW_S - 1.0, {B - 1})
     demand.hurry(B)

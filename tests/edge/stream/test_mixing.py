@@ -64,13 +64,13 @@ def test_rms_is_of_full_scale() -> None:
     assert rms(bytes(CHUNK_BYTES)) == 0
 
 
-def test_a_loop_joins_what_was_heard_and_repeats_without_a_click() -> None:
+def test_a_loop_joins_the_last_chunks_and_repeats_without_a_click() -> None:
     heard = [tone(437, start=index * CHUNK_FRAMES) for index in range(12)]
     loop = Loop(heard[2:])
     assert len(loop) == 9
     # The loop takes the place of the last chunk heard.
-    line = b"".join([*heard[:-1], *(bytes(loop.take()) for _ in range(40))])
-    assert worst_step(line) < 1.5 * worst_step(b"".join(heard))
+    heard_and_loop = b"".join([*heard[:-1], *(bytes(loop.take()) for _ in range(40))])
+    assert worst_step(heard_and_loop) < 1.5 * worst_step(b"".join(heard))
 
 
 def test_a_loop_of_two_chunks_is_the_least() -> None:

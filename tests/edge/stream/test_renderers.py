@@ -5,7 +5,7 @@ from services.edge.stream.renderers import LoadGauge, Presences, choose_revision
 from tests.edge.support import presence
 
 
-def test_a_renderer_is_gone_when_it_has_said_nothing_for_five_seconds() -> None:
+def test_a_renderer_is_gone_five_seconds_after_its_last_presence() -> None:
     presences = Presences()
     presences.heard(presence(), 100)
     assert len(presences.ready(100 + GONE_AFTER_S)) == 1
@@ -23,7 +23,7 @@ def test_only_ready_renderers_are_asked() -> None:
     assert presences.capacity(102) == {(1, "r1"): 100}
 
 
-def test_what_gone_renderers_said_is_forgotten() -> None:
+def test_presences_of_renderers_that_are_gone_are_forgotten() -> None:
     presences = Presences()
     for number in range(1000):
         presences.heard(presence(instance=f"w{number}"), 100 + number)
@@ -34,11 +34,11 @@ def test_without_renderers_there_is_no_revision() -> None:
     assert choose_revision({}, "x") is None
 
 
-def test_one_revision_is_everybodys() -> None:
+def test_a_single_revision_renders_all_streams() -> None:
     assert choose_revision({(1, "r1"): 5}, "anything") == "r1"
 
 
-def test_the_newer_sound_wins_whatever_its_name() -> None:
+def test_the_newer_sound_version_wins_over_any_name() -> None:
     assert {choose_revision({(2, "a"): 100, (1, "z"): 0.0001}, f"s{n}") for n in range(50)} == {"a"}
 
 
@@ -67,7 +67,7 @@ def test_when_the_newest_is_gone_streams_fall_back() -> None:
 # --- overload --------------------------------------------------------------------------------------------------------
 
 
-def test_late_blocks_are_an_overload_and_a_calm_time_ends_it() -> None:
+def test_late_blocks_are_an_overload_until_blocks_are_in_time_again() -> None:
     gauge = LoadGauge()
     for number in range(20):
         gauge.answered(0.1, 100 + number / 10)

@@ -35,7 +35,7 @@ def sources(ring: Ring, first: int, last: int) -> str:
     return "".join("." if chunk is None else letters[chunk.source] for chunk in chunks)
 
 
-def line(ring: Ring, first: int, last: int) -> bytes:
+def audio(ring: Ring, first: int, last: int) -> bytes:
     chunks = [ring.chunk(tick) for tick in range(first, last + 1)]
     assert all(chunk is not None for chunk in chunks)
     return b"".join(bytes(chunk.pcm) for chunk in chunks if chunk is not None)
@@ -70,7 +70,7 @@ def test_chunks_are_the_blocks_bytes() -> None:
         assert bytes(chunk.pcm) == rendered(tick)
 
 
-def test_a_line_begins_with_the_unbroken_history_before_the_live_tick() -> None:
+def test_a_timeline_begins_with_the_unbroken_history_before_the_live_tick() -> None:
     ring = ring_with(B - 5, B - 3, B - 2, B - 1, B, B + 1)
     ring.advance(T + 4, 5)
     assert ring.origin == T - 30
@@ -101,7 +101,7 @@ def test_a_new_stream_whose_second_block_comes_after_its_first_never_loops() -> 
         assert set(sources(ring, live + 2, live + 17)) == {"l"}
 
 
-def test_a_line_may_begin_a_little_early_when_only_the_next_block_is_there() -> None:
+def test_a_timeline_may_begin_slightly_early_if_only_the_next_block_is_there() -> None:
     ring = ring_with(B + 1)
     ring.advance(T + 7, 10)
     assert ring.origin is None
@@ -111,7 +111,7 @@ def test_a_line_may_begin_a_little_early_when_only_the_next_block_is_there() -> 
     assert sources(ring, T + 10, T + 17) == "l" * 8
 
 
-def test_the_line_is_drawn_no_further_than_wanted() -> None:
+def test_the_timeline_is_drawn_no_further_than_wanted() -> None:
     ring = ring_with(B, B + 1, B + 2)
     ring.advance(T, 10)
     assert ring.front == T + 9
@@ -124,7 +124,7 @@ def test_the_first_copy_of_a_block_wins() -> None:
     other = replace(block(B), pcm=memoryview(pcm_of(SPEC.stream_id, B + 7)))
     assert ring.add(other, T) is Added.DUPLICATE
     ring.advance(T, 10)
-    assert line(ring, T, T + 5) == b"".join(rendered(tick) for tick in range(T, T + 6))
+    assert audio(ring, T, T + 5) == b"".join(rendered(tick) for tick in range(T, T + 6))
 
 
 def test_a_block_whose_time_is_over_is_late() -> None:
@@ -150,7 +150,7 @@ def test_the_last_chunk_before_a_hole_is_held_back_until_the_hole_is_filled() ->
     assert sources(ring, T, T + 28) == "l" * 29
 
 
-def test_when_the_reserve_is_reached_the_line_goes_over_into_a_loop_and_never_ends() -> None:
+def test_at_the_reserve_the_timeline_goes_over_into_a_loop_and_never_ends() -> None:
     ring = ring_with(B, B + 1)
     for live in range(T, T + 100):
         ring.advance(live, 10)
@@ -162,7 +162,7 @@ def test_when_the_reserve_is_reached_the_line_goes_over_into_a_loop_and_never_en
     assert sources(ring, T, T + 30) == "l" * 19 + "o" * 12
 
 
-def test_a_block_that_comes_a_moment_too_late_costs_a_moment_of_loop() -> None:
+def test_a_block_that_arrives_a_moment_too_late_costs_a_moment_of_loop() -> None:
     ring = ring_with(B, B + 1)
     for live in range(T, T + 17):
         ring.advance(live, 25)
@@ -196,7 +196,7 @@ def test_neither_end_of_a_loop_nor_its_seams_click() -> None:
     assert "lo" in text
     assert "ofl" in text
     clean = b"".join(rendered(tick) for tick in range(T - 20, T))
-    assert worst_click(line(ring, T - 60, T + 138)) < 1.5 * worst_click(clean)
+    assert worst_click(audio(ring, T - 60, T + 138)) < 1.5 * worst_click(clean)
 
 
 def test_a_hole_in_the_middle_is_bridged() -> None:
@@ -207,7 +207,7 @@ def test_a_hole_in_the_middle_is_bridged() -> None:
     assert not ring.degraded
 
 
-def test_a_block_that_comes_while_the_loop_plays_is_used_from_where_the_line_is() -> None:
+def test_a_block_that_arrives_while_the_loop_plays_is_used_from_the_front_on() -> None:
     ring = ring_with(B, B + 1)
     for live in range(T, T + 16):
         ring.advance(live, 5)
@@ -218,15 +218,15 @@ def test_a_block_that_comes_while_the_loop_plays_is_used_from_where_the_line_is(
     assert sources(ring, T + 17, T + 20) == "llof"
 
 
-def test_the_line_does_not_change_when_the_block_comes_after_all() -> None:
+def test_the_timeline_does_not_change_when_the_block_arrives_after_all() -> None:
     ring = ring_with(B, B + 1)
     for live in range(T, T + 25):
         ring.advance(live, 10)
-    before = line(ring, T, T + 30)
+    before = audio(ring, T, T + 30)
     assert ring.add(block(B + 2), T + 24) is Added.LATE
     ring.add(block(B + 3), T + 24)
     ring.advance(T + 25, 10)
-    assert line(ring, T, T + 30) == before
+    assert audio(ring, T, T + 30) == before
 
 
 def test_history_is_twenty_seconds() -> None:
@@ -240,7 +240,7 @@ def test_history_is_twenty_seconds() -> None:
     assert ring.chunk(live - HISTORY_CHUNKS - 1) is None
 
 
-def test_after_a_long_stall_the_line_goes_on_at_the_live_tick() -> None:
+def test_after_a_long_stall_the_timeline_goes_on_at_the_live_tick() -> None:
     ring = ring_with(B, B + 1)
     ring.advance(T, 10)
     ring.advance(T + 36_000, 10)
@@ -250,7 +250,7 @@ def test_after_a_long_stall_the_line_goes_on_at_the_live_tick() -> None:
     assert sources(ring, T + 36_000, T + 36_015) == "o" * 16
 
 
-def test_a_line_that_has_just_begun_gives_its_second_block_a_moment() -> None:
+def test_a_timeline_that_has_just_begun_waits_a_moment_for_its_second_block() -> None:
     ring = ring_with(B)
     ring.advance(T + 6, 10)
     assert sources(ring, T + 6, T + 9) == "lll."
@@ -279,7 +279,7 @@ def test_a_stream_moves_to_a_new_revision_with_one_crossfade_at_a_block_boundary
         ring.advance(live, 10)
     assert sources(ring, T, T + 48) == "l" * 30 + "f" + "l" * 18
     assert ring.revision == "r2"
-    assert line(ring, T + 31, T + 34) == b"".join(rendered(tick, "r2") for tick in range(T + 31, T + 35))
+    assert audio(ring, T + 31, T + 34) == b"".join(rendered(tick, "r2") for tick in range(T + 31, T + 35))
 
 
 def test_without_a_common_block_the_loop_is_the_bridge_between_two_revisions() -> None:
@@ -361,7 +361,7 @@ def test_loudness_is_that_of_the_block_that_sounds() -> None:
     st.integers(0, 60),
     st.sampled_from([2, 5, 10, 25]),
 )
-def test_once_begun_the_line_has_no_hole_never_changes_and_never_falls_behind(
+def test_once_begun_the_timeline_has_no_hole_never_changes_and_never_falls_behind(
     arrivals: list[tuple[int, str]], move_after: int, ahead: int
 ) -> None:
     ring = ring_with()
