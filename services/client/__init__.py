@@ -1,4 +1,4 @@
-"""A listener in Python: connects to an edge, comes back after a broken connection, follows changes without a click.
+"""A Python client: `Client` streams music from an edge, reconnects, and joins changes without a click.
 
 ```python
 async with Client("ws://127.0.0.1:8000/ws", StreamSpec.from_params({"key": "D", "bpm": 60})) as client:
@@ -7,7 +7,23 @@ async with Client("ws://127.0.0.1:8000/ws", StreamSpec.from_params({"key": "D", 
 ```
 """
 
-from services.client.client import Client, ClientError, RefusedError
-from services.client.session import Chunk
+from services.client.backoff import Backoff
+from services.client.client import Client
+from services.client.errors import ClientError, RefusedError
+from services.client.session import Chunk, Event, Format, Hello, ServerError, Splice, Status
+from services.client.statistics import Summary
 
-__all__ = ["Chunk", "Client", "ClientError", "RefusedError"]
+__all__ = [
+    "Backoff",
+    "Chunk",
+    "Client",
+    "ClientError",
+    "Event",
+    "Format",
+    "Hello",
+    "RefusedError",
+    "ServerError",
+    "Splice",
+    "Status",
+    "Summary",
+]

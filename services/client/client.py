@@ -1,4 +1,4 @@
-"""The connection: `Client` connects, comes back, and hands out sound (shell)."""
+"""`Client`: connects to an edge, reconnects, and yields sound (shell)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import contextlib
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -15,6 +15,8 @@ import websockets
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
+from services.client.backoff import DEFAULT_BACKOFF, Backoff
+from services.client.errors import ClientError, RefusedError
 from services.client.playout import Player
 from services.client.session import (
     MAX_MESSAGE_BYTES,
@@ -36,62 +38,37 @@ from services.contract.websocket import CloseCode
 _FINAL_CODES: Final = frozenset(
     {CloseCode.POLICY, CloseCode.TOO_BIG, CloseCode.BAD_MESSAGE, CloseCode.UNAUTHORIZED, CloseCode.RATE}
 )
-"""Closed for a reason that connecting again would meet again."""
+"""Close codes after which connecting again would fail for the same reason."""
 _BEHIND_S: Final = 1.0
+"""A consumer of `playout` that is later than this is not sent what it missed."""
 CLOSE_TIMEOUT_S: Final = 0.5
-
-
-class ClientError(Exception):
-    """The music cannot be had; the message says why and what to do."""
-
-
-class RefusedError(ClientError):
-    """The edge said no.
-
-    Attributes:
-        code: WebSocket close code, or the HTTP status of a refused upgrade.
-        retry_after_s: when the edge asks to try again; None if it does not.
-    """
-
-    def __init__(self, message: str, *, code: int, retry_after_s: float | None = None) -> None:
-        self.code = code
-        self.retry_after_s = retry_after_s
-        super().__init__(message)
-
-
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """How long to wait before connecting again.
-
-    Attributes:
-        first_s, max_s: the wait doubles from the one to the other.
-        give_up_after_s: without a connection for so long, the client raises.
-    """
-
-    first_s: float = 0.1
-    max_s: float = 5.0
-    give_up_after_s: float = 60.0
-
-    def wait_s(self, attempt: int, chance: float) -> float:
-        """Seconds before attempt number `attempt` (from 0 on); `chance`, 0 to 1, spreads clients apart."""
-        return min(self.max_s, self.first_s * 2.0 ** min(attempt, 30)) * (0.5 + chance / 2)
+"""How long the edge may take to answer a close."""
+OPEN_TIMEOUT_S: Final = 10
+"""How long connecting may take."""
 
 
 class Client:
-    """A listener.
+    """A listener's connection to an edge, an async context manager.
 
-    Iterate over it for chunks in order, each once, as they arrive; or over `playout()` for sound at the pace of this
-    machine's clock, where a change of the stream is heard within 300 ms. One of the two at a time.
+    Iterate over the client for chunks as they arrive, in order and each once. Or iterate over `playout()` for sound at
+    the pace of this machine's clock, where a change of the stream is heard within 300 ms. Use one of the two at a time.
 
     Args:
-        url: `ws://host:port/ws` (or `wss://`).
-        spec: the stream; None: the default one, shared with everybody who names nothing.
+        url: `ws://host:port/ws` or `wss://host:port/ws`.
+        spec: the stream; None: the default stream.
         format: "pcm" (binary), "opus" (a tenth of its size; needs the package `av`) or "json".
-        events: ask for `hello`, `status` and `splice`: needed to resume and to report.
-        headers: more HTTP headers for the upgrade, for example Authorization.
-        reconnect: None: a broken connection is an error.
-        report_every_s: how often the edge is told how the buffer stands; 0: never.
-        on_event: is called with everything that the edge says, audio included, as it arrives.
+        events: ask for `hello`, `status` and `splice`; resuming and reporting need them.
+        headers: further HTTP headers of the upgrade, such as Authorization.
+        reconnect: how to reconnect; None: a broken connection is an error.
+        report_every_s: seconds between two reports of the buffer to the edge; 0: none.
+        on_event: called with each event as it arrives, chunks included.
+
+    Attributes:
+        url: as given.
+        session: the protocol's state, with the stream and the resume token.
+        arrivals: statistics of the chunks that arrived.
+        player: the buffer of `playout()`; None while it does not run.
+        bad_messages: messages that could not be read; they are counted and skipped.
     """
 
     def __init__(
@@ -102,7 +79,7 @@ class Client:
         format: Format = "pcm",  # noqa: A002 - the word for it
         events: bool = True,
         headers: Mapping[str, str] | None = None,
-        reconnect: Backoff | None = Backoff(),
+        reconnect: Backoff | None = DEFAULT_BACKOFF,
         report_every_s: float = 1.0,
         on_event: Callable[[Event], None] | None = None,
     ) -> None:
@@ -110,9 +87,7 @@ class Client:
         self.session = Session(spec or StreamSpec(), format=format, events=events)
         self.arrivals = Arrivals()
         self.player: Player | None = None
-        """What `playout()` plays from."""
         self.bad_messages = 0
-        """Messages that could not be read: counted and skipped."""
         self._timeline = Timeline()
         self._headers = dict(headers or {})
         self._backoff = reconnect
@@ -121,19 +96,19 @@ class Client:
         self._on_event = on_event
         self._connection: ClientConnection | None = None
         self._last_error = ""
-        self._welcomed = True
+        self._resume_answered = True
 
     @property
     def spec(self) -> StreamSpec:
-        """The stream that was asked for last."""
+        """The stream that was requested last."""
         return self.session.spec
 
     async def __aenter__(self) -> Self:
-        """Connect and ask for the stream.
+        """Connect and start the stream.
 
         Raises:
-            RefusedError: the edge is full, or wants credentials.
-            ClientError: nothing answers at `url`.
+            RefusedError: the edge is full or requires credentials.
+            ClientError: no edge answers at `url`.
         """
         self.arrivals.connecting(time.monotonic())
         await self._connect()
@@ -142,13 +117,13 @@ class Client:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Say stop and hang up."""
+        """Stop the stream and close the connection."""
         connection, self._connection = self._connection, None
         if connection is None:
             return
         with contextlib.suppress(websockets.ConnectionClosed, OSError):
             await connection.send(self.session.stop_message())
-        # The edge answers a stop by closing, but its closing frame may wait behind audio that nobody reads any more.
+        # The edge answers a stop by closing, but its close frame may wait behind audio that is no longer read.
         try:
             await asyncio.wait_for(connection.close(), CLOSE_TIMEOUT_S)
         except TimeoutError:
@@ -156,10 +131,10 @@ class Client:
             await connection.wait_closed()
 
     async def update(self, **params: Any) -> None:
-        """Change some of key, mode, bpm, intensity, preset, seed; the others stay.
+        """Change the stream: any of key, mode, bpm, intensity, preset, seed; the others stay.
 
         Raises:
-            FieldError: a value cannot be used; nothing was sent.
+            FieldError: a value is not valid; nothing was sent.
         """
         message = self.session.update_message(params)
         if self._connection is not None:
@@ -174,10 +149,11 @@ class Client:
     async def __anext__(self) -> Chunk:
         """The next chunk.
 
-        A splice that comes too late for what was handed out already is crossfaded into at the next chunk.
+        A splice at a chunk that was returned already is crossfaded into at the next chunk.
 
         Raises:
-            ClientError: see `__aenter__`; also when the connection cannot be had again.
+            StopAsyncIteration: the edge has ended the stream.
+            ClientError: see `__aenter__`; also where reconnecting failed.
         """
         while True:
             event = await self._receive()
@@ -192,14 +168,17 @@ class Client:
                     return event if taken[1] is event.pcm else replace(event, pcm=taken[1])
 
     async def playout(self, *, start_chunks: int = 2, frames: int = CHUNK_FRAMES) -> AsyncIterator[bytes]:
-        """Sound at the pace of this machine's clock, as a sound card would draw it.
+        """Sound at the pace of this machine's clock, as a sound card reads it.
 
-        Yields s16le stereo of `frames` frames for every `frames` / 44,100 s, silence after the buffer has run dry.
-        Drift against the edge's clock is corrected within +-0.2 %.
+        Yields s16le stereo at 44.1 kHz, silence while the buffer is empty. Drift against the edge's clock is corrected
+        within +-0.2 %.
 
         Args:
-            start_chunks: how many must be there before it starts.
-            frames: frames at a time.
+            start_chunks: chunks that must have arrived before it starts.
+            frames: frames of each piece; one piece is yielded every `frames` / 44,100 s.
+
+        Raises:
+            ClientError: see `__anext__`.
         """
         player = self.player = Player(start_chunks=start_chunks)
         arrived = asyncio.Event()
@@ -217,7 +196,7 @@ class Client:
                 due_s += period_s
                 now_s = time.monotonic()
                 if now_s - due_s > _BEHIND_S:
-                    # The consumer stood still: it is not played all that it missed at once.
+                    # The consumer stood still: it goes on from now, and does not catch up.
                     due_s = now_s
                 await asyncio.sleep(max(0.0, due_s - now_s))
             feeding.result()
@@ -244,7 +223,7 @@ class Client:
     # --- the connection ----------------------------------------------------------------------------------------------
 
     async def _receive(self) -> Event | None:
-        """What the edge says next, over reconnections; None when it has ended the music."""
+        """The next event, across reconnections; None when the edge has ended the stream."""
         while True:
             connection = self._connection
             if connection is None:
@@ -271,9 +250,9 @@ class Client:
     def _note(self, event: Event) -> None:
         match event:
             case Chunk():
-                if not self._welcomed:
-                    # A plain connection is never told whether it was resumed.
-                    self._welcome(recovered=None)
+                if not self._resume_answered:
+                    # Without events the edge does not say whether the stream was resumed.
+                    self._note_reconnection(recovered=None)
                 self.arrivals.add(
                     event.chunk_id,
                     tier=event.tier,
@@ -281,8 +260,8 @@ class Client:
                     latency_s=event.received_unix_s - event.sent_unix_s,
                 )
             case Hello():
-                if event.recovered is not None and not self._welcomed:
-                    self._welcome(recovered=event.recovered)
+                if event.recovered is not None and not self._resume_answered:
+                    self._note_reconnection(recovered=event.recovered)
             case Splice():
                 self.arrivals.splice(event.chunk_id)
             case ServerError():
@@ -292,8 +271,8 @@ class Client:
         if self._on_event is not None:
             self._on_event(event)
 
-    def _welcome(self, *, recovered: bool | None) -> None:
-        self._welcomed = True
+    def _note_reconnection(self, *, recovered: bool | None) -> None:
+        self._resume_answered = True
         self.arrivals.reconnected(recovered=recovered)
 
     async def _report(self, now_s: float) -> None:
@@ -323,42 +302,40 @@ class Client:
                 compression=None,
                 max_size=MAX_MESSAGE_BYTES,
                 additional_headers=self._headers,
-                open_timeout=10,
+                open_timeout=OPEN_TIMEOUT_S,
                 user_agent_header="auralis",
             )
         except websockets.InvalidStatus as error:
             raise _refusal(error) from error
         except websockets.InvalidURI as error:
-            raise ClientError(f"{self.url!r} is no WebSocket address; give ws://host:port/ws.") from error
+            raise ClientError(f"{self.url!r}: expected a WebSocket address such as ws://host:port/ws.") from error
         except TimeoutError as error:
-            raise ClientError(f"{self.url} did not answer within 10 s; is the address right?") from error
+            raise ClientError(f"{self.url} did not answer within {OPEN_TIMEOUT_S} s; is the address right?") from error
         except (OSError, websockets.InvalidHandshake) as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise ClientError(
-                f"Nothing that plays answers at {self.url} ({reason}); is it running (`auralis up`)?"
-            ) from error
+            raise ClientError(f"No edge answers at {self.url} ({reason}); is it running (`auralis up`)?") from error
         self._connection = connection
         with contextlib.suppress(websockets.ConnectionClosed):
             await connection.send(self.session.start_message(self.arrivals.next_id))
 
     async def _closed(self, code: int | None, reason: str) -> bool:
-        """The connection has ended: get another. False when the music is over."""
+        """Reconnect after a connection has ended; False when the stream is over."""
         self.session.closed(code, reason)
         self._connection = None
         if code == CloseCode.STOPPED:
             return False
-        said = reason or self._last_error or "no reason given"
+        cause = reason or self._last_error or "no reason given"
         if code in _FINAL_CODES or (code == CloseCode.TRY_LATER and self.arrivals.chunks == 0):
             assert code is not None  # noqa: S101 - for the type checker: None is in neither
-            raise RefusedError(f"The edge closed the connection ({code}): {said}.", code=code)
+            raise RefusedError(f"The edge closed the connection ({code}): {cause}.", code=code)
         if self._backoff is None:
-            raise ClientError(f"The connection broke ({code or 'no close frame'}): {said}.")
-        self._welcomed = False
+            raise ClientError(f"The connection broke ({code or 'no close frame'}): {cause}.")
+        self._resume_answered = False
         await self._connect_again(self._backoff, wait_first=code not in (None, CloseCode.RESTART))
         return True
 
     async def _connect_again(self, backoff: Backoff, *, wait_first: bool) -> None:
-        began_s = time.monotonic()
+        lost_s = time.monotonic()
         attempt = 0
         while True:
             if attempt or wait_first:
@@ -367,11 +344,11 @@ class Client:
             try:
                 await self._connect()
             except ClientError as error:
-                gone_s = time.monotonic() - began_s
+                without_s = time.monotonic() - lost_s
                 if isinstance(error, RefusedError) and error.retry_after_s is None and error.code != 503:
                     raise
-                if gone_s > backoff.give_up_after_s:
-                    raise ClientError(f"No connection for {gone_s:.0f} s. {error}") from error
+                if without_s > backoff.give_up_after_s:
+                    raise ClientError(f"No connection for {without_s:.0f} s. {error}") from error
                 if isinstance(error, RefusedError) and error.retry_after_s is not None:
                     await asyncio.sleep(min(error.retry_after_s, backoff.max_s))
             else:
@@ -386,8 +363,13 @@ def _refusal(error: websockets.InvalidStatus) -> RefusedError:
         retry_after_s = None
     body = error.response.body
     text = bytes(body).decode("utf-8", "replace").strip()[:300] if body else ""
-    meanings = {401: "it wants credentials", 403: "it does not let this client in", 404: "there is no stream there"}
-    meaning = meanings.get(status, "it is full or not ready" if status == 503 else "it refused")
+    meanings = {
+        401: "it requires credentials",
+        403: "it does not admit this client",
+        404: "there is no stream at this path",
+        503: "it is full or not ready",
+    }
+    meaning = meanings.get(status, "it refused the connection")
     again = f"; it asks to try again in {retry_after_s:g} s" if retry_after_s is not None else ""
     detail = f" ({text})" if text else ""
     return RefusedError(

@@ -8,26 +8,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 ORDER: Final = 40
-"""Coefficients of the prediction: two for each of the strongest partials that sound."""
+"""Coefficients of the linear prediction: two for each of the twenty strongest partials."""
 PREDICTED_FRAMES: Final = 441
-"""10 ms: a prediction fits the sound's end to the sample, and knows nothing of what comes later."""
+"""10 ms: a prediction is exact at the end of the sound and worthless later."""
 _RIDGE: Final = 1e-9
-"""Of the power, added to it: 90 dB below the music, so that a pure tone can be solved for."""
+"""Share of the power that is added as noise, 90 dB below the music: a pure tone would make the system singular."""
 _SILENCE: Final = 1.0
-"""Mean square in steps of 16 bits: below it there is nothing to predict."""
+"""Mean square on the 16-bit scale; below it nothing is predicted."""
 
 _MIRROR: Final = np.sin(np.linspace(0.0, np.pi / 2, PREDICTED_FRAMES))[:, None] ** 2
-"""The mirror's share: hardly any at first, where the prediction is right."""
+"""Share of the mirrored sound, 0 to 1: little at first, where the prediction is right."""
 
 
-def continued(sound: NDArray[np.float32]) -> NDArray[np.float32]:
+def extrapolate(sound: NDArray[np.float32]) -> NDArray[np.float32]:
     """As many frames again, without a step or a kink where they begin: predicted for 10 ms, then mirrored.
 
-    The mirror alone meets the end with the same value but the opposite slope, which is heard as a tick where little
-    masks it: at 16 of 1,000 gaps, as `tests/support/clicks.py` measures it.
+    The mirrored sound alone begins with the right value but the opposite slope, which is audible as a tick at 16 of
+    1,000 gaps (measured by `tests/support/clicks.py`).
 
     Args:
-        sound: what was heard last, [frames, channels]; at least twice PREDICTED_FRAMES.
+        sound: the last sound, float32 [frames, channels]; at least twice PREDICTED_FRAMES.
+
+    Returns:
+        float32 [frames, channels].
     """
     after = sound[::-1].astype(np.float64)
     after[:PREDICTED_FRAMES] *= _MIRROR
@@ -37,19 +40,19 @@ def continued(sound: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _predicted(samples: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The next PREDICTED_FRAMES samples by linear prediction (autocorrelation method: what it predicts never grows)."""
+    """The next PREDICTED_FRAMES samples, by linear prediction (autocorrelation method, which never diverges)."""
     count = len(samples)
     spectrum = np.fft.rfft(samples.astype(np.float64) * np.hamming(count), n=2 * count)
-    likeness = np.fft.irfft(spectrum.real**2 + spectrum.imag**2)[: ORDER + 1] / count
-    if likeness[0] < _SILENCE:
+    autocorrelation = np.fft.irfft(spectrum.real**2 + spectrum.imag**2)[: ORDER + 1] / count
+    if autocorrelation[0] < _SILENCE:
         return np.full(PREDICTED_FRAMES, float(samples[-1]))
-    likeness[0] *= 1.0 + _RIDGE
-    places = np.arange(ORDER)
-    weights = np.linalg.solve(likeness[np.abs(places[:, None] - places[None, :])], likeness[1:])
-    # Oldest first, as the samples lie.
-    weights = np.ascontiguousarray(weights[::-1])
-    line = np.empty(ORDER + PREDICTED_FRAMES)
-    line[:ORDER] = samples[-ORDER:]
+    autocorrelation[0] *= 1.0 + _RIDGE
+    lags = np.arange(ORDER)
+    coefficients = np.linalg.solve(autocorrelation[np.abs(lags[:, None] - lags[None, :])], autocorrelation[1:])
+    # Oldest first, as the samples are.
+    coefficients = np.ascontiguousarray(coefficients[::-1])
+    series = np.empty(ORDER + PREDICTED_FRAMES)
+    series[:ORDER] = samples[-ORDER:]
     for frame in range(PREDICTED_FRAMES):
-        line[ORDER + frame] = weights @ line[frame : frame + ORDER]
-    return line[ORDER:]
+        series[ORDER + frame] = coefficients @ series[frame : frame + ORDER]
+    return series[ORDER:]

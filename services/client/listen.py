@@ -1,4 +1,4 @@
-"""`auralis listen`: hears a stream, writes it, and tells how it went (shell)."""
+"""`auralis listen` without its terminal: receives a stream, writes it, sums it up (shell)."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from services.client.client import Client
 from services.client.statistics import Summary
 from services.contract.timebase import TICKS_PER_S
 
-_LINE_EVERY_S: Final = 0.25
+_MOMENT_EVERY_S: Final = 0.25
 _CHORD_EVERY_S: Final = 1.0
+"""The edge is asked for the chord once a second."""
 
 Fetch = Callable[[str, int, str], Awaitable[bytes | None]]
 """GET (host, port, path) -> body, or None."""
 
 
 class Sink(Protocol):
-    """Where the sound goes."""
+    """A receiver of sound."""
 
     def write(self, chunk_id: int, pcm: bytes) -> None:
         """Take a chunk."""
@@ -31,21 +32,21 @@ class Sink(Protocol):
 
     @property
     def ended(self) -> bool:
-        """Nobody takes any more (a pipe whose reader went away)."""
+        """It takes no more, because the reader of its pipe has gone."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What the live line shows.
+    """The figures of the status line.
 
     Attributes:
-        seconds: of sound so far.
+        seconds: of sound so far, missing chunks included.
         tier: the listener's tier.
-        buffer_s: sound that a player would hold.
-        jitter_ms: of the last seconds.
-        chord: what sounds, where the edge tells.
-        underruns: so far.
+        buffer_s: seconds of sound that a player would hold.
+        jitter_ms: jitter of the last seconds.
+        chord: the chord that sounds; "" where it is not known.
+        underruns: so far, of a player that started with the first chunk.
     """
 
     seconds: float
@@ -65,55 +66,58 @@ async def listen(
     on_moment: Callable[[Moment], None] | None = None,
     fetch: Fetch | None = None,
 ) -> Summary:
-    """Hear `seconds` of sound (None: until `stopping`) and hand it to `sink`.
+    """Receive `seconds` of sound and pass it to `sink`.
 
     Args:
         client: not connected yet.
-        sink: takes each chunk.
-        seconds: of sound, what is missing counted in; rounded up to a chunk.
+        sink: is given each chunk.
+        seconds: of sound, missing chunks included, rounded up to a chunk; None: until `stopping`.
         stopping: ends it.
-        on_moment: is told four times a second how it goes.
-        fetch: asks the edge's HTTP side what plays; None: no chords.
+        on_moment: called four times a second with the figures so far.
+        fetch: reads the edge's HTTP API, for the chord; None: no chords.
+
+    Returns:
+        The figures of the whole session.
 
     Raises:
         ClientError: see `Client`.
     """
     count = None if seconds is None else max(1, -int(-seconds * TICKS_PER_S // 1))
     async with client:
-        hearing = asyncio.create_task(_hear(client, sink, count, on_moment, _Chord(client, fetch)))
+        receiving = asyncio.create_task(_receive(client, sink, count, on_moment, _CurrentChord(client, fetch)))
         waiting = asyncio.create_task(stopping.wait())
         try:
-            await asyncio.wait({hearing, waiting}, return_when=asyncio.FIRST_COMPLETED)
-            if hearing.done():
-                hearing.result()
+            await asyncio.wait({receiving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            if receiving.done():
+                receiving.result()
         finally:
-            for task in (hearing, waiting):
+            for task in (receiving, waiting):
                 task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await hearing
+                await receiving
     return client.arrivals.summary()
 
 
-async def _hear(
-    client: Client, sink: Sink, count: int | None, on_moment: Callable[[Moment], None] | None, chord: _Chord
+async def _receive(
+    client: Client, sink: Sink, count: int | None, on_moment: Callable[[Moment], None] | None, chord: _CurrentChord
 ) -> None:
     first_id: int | None = None
-    told_s = 0.0
-    asking = asyncio.create_task(chord.keep()) if on_moment is not None else None
+    shown_s = 0.0
+    polling = asyncio.create_task(chord.poll()) if on_moment is not None else None
     try:
         async for chunk in client:
             first_id = chunk.chunk_id if first_id is None else first_id
-            heard = chunk.chunk_id - first_id + 1
-            if count is not None and heard > count:
-                return  # the end fell into a gap
+            position = chunk.chunk_id - first_id + 1
+            if count is not None and position > count:
+                return  # the end lies in a gap
             sink.write(chunk.chunk_id, chunk.pcm)
             now_s = time.monotonic()
-            if on_moment is not None and now_s - told_s >= _LINE_EVERY_S:
-                told_s = now_s
+            if on_moment is not None and now_s - shown_s >= _MOMENT_EVERY_S:
+                shown_s = now_s
                 arrivals = client.arrivals
                 on_moment(
                     Moment(
-                        seconds=heard / TICKS_PER_S,
+                        seconds=position / TICKS_PER_S,
                         tier=chunk.tier,
                         buffer_s=arrivals.buffer_s(now_s),
                         jitter_ms=arrivals.jitter_ms,
@@ -121,23 +125,23 @@ async def _hear(
                         underruns=arrivals.underruns,
                     )
                 )
-            if sink.ended or (count is not None and heard >= count):
+            if sink.ended or (count is not None and position >= count):
                 return
     finally:
-        if asking is not None:
-            asking.cancel()
+        if polling is not None:
+            polling.cancel()
 
 
-class _Chord:
-    """What sounds now, asked of the edge once a second: it is for people, and not in the stream."""
+class _CurrentChord:
+    """The chord that sounds now, read from the edge's HTTP API: the stream does not carry it."""
 
     def __init__(self, client: Client, fetch: Fetch | None) -> None:
         self._client = client
         self._fetch = fetch
         self.name = ""
 
-    async def keep(self) -> None:
-        """Ask for ever."""
+    async def poll(self) -> None:
+        """Read it once a second, for ever."""
         parts = urlsplit(self._client.url)
         if self._fetch is None or parts.scheme != "ws" or parts.hostname is None:
             return
@@ -148,7 +152,7 @@ class _Chord:
 
 
 def chord_of(body: bytes, stream_id: str) -> str:
-    """The chord of a stream in the edge's answer; empty where it is not told."""
+    """The chord of a stream in the edge's answer; empty where it is not there."""
     try:
         streams = json.loads(body)["streams"]
         return next(str(each["chord"]) for each in streams if each["stream_id"] == stream_id and each["chord"])

@@ -15,16 +15,16 @@ from services.runtime.polyphase import Polyphase
 
 _PACKET_FRAMES: Final = OPUS_RATE_HZ * OPUS_PACKET_MS // 1000
 _JOINT_FRAMES: Final = SAMPLE_RATE_HZ // 200
-"""5 ms over which what two decoders differ by at a joint is faded out."""
+"""5 ms, over which the difference of two decoders at a joint is faded out."""
 _JOINT: Final = (0.5 + 0.5 * np.cos(np.linspace(0, np.pi, _JOINT_FRAMES, dtype=np.float32)))[:, None]
 
 
 class OpusDecoder:
-    """One listener's decoder, over any number of streams and connections.
+    """A listener's decoder, over any number of streams and connections.
 
-    A frame with pre-roll is a beginning: it is decoded by a new decoder, and what the pre-roll decodes to is thrown
-    away. If it begins where the chunk before has ended (a resume, a move to another edge), the two decoders agree but
-    for the codec's own noise; that last difference is faded out.
+    A frame with pre-roll starts a new decoder; the sound of the pre-roll is discarded. If the frame follows the chunk
+    before (after a resume, or a move to another edge), the two decoders differ by the codec's noise alone; that
+    difference is faded out.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class OpusDecoder:
         self._last_frame = np.zeros(CHANNELS, np.float32)
 
     def splice(self) -> None:
-        """What comes next is other music: there is nothing to join it to."""
+        """The next frame is of another stream, so it is not joined to the last one."""
         self._last_id = None
 
     def decode(self, chunk_id: int, payload: bytes | memoryview) -> bytes:
@@ -42,10 +42,10 @@ class OpusDecoder:
 
         Args:
             chunk_id: of the frame.
-            payload: what follows the frame's header.
+            payload: the frame without its header.
 
         Raises:
-            ContractError: it is not an Opus payload, or begins nowhere.
+            ContractError: it is not an Opus payload, or the first one has no pre-roll.
         """
         preroll, packets = unpack_opus(payload)
         difference: NDArray[np.float32] | None = None

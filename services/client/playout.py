@@ -12,19 +12,22 @@ from services.client.timeline import Placed, Timeline, frames
 from services.contract.timebase import CHANNELS, CHUNK_FRAMES, SAMPLE_RATE_HZ, TICK_S
 
 MAX_CORRECTION: Final = 0.002
-"""+-0.2 % is 3.5 cents: less than anybody hears in a slow change, and forty times the drift of a bad sound card."""
+"""+-0.2 % is 3.5 cents, inaudible in a slow change, and forty times the drift of a bad sound card."""
 
 
 class DriftController:
-    """Chooses how much faster than nominal to play, so that the buffer stays as deep as the edge takes it to be.
+    """Chooses the playing speed that keeps the buffer as deep as the edge expects it to be.
 
     A proportional and integral controller, critically damped: after a change it settles within some minutes and does
     not swing. Within a dead band it changes nothing, so that without drift the sound stays as it was sent.
 
     Args:
-        smoothing_s: arrivals jitter; the level is averaged over this long.
+        smoothing_s: time constant of the level's average, because arrivals jitter.
         dead_band_s: deviations below it are not corrected.
         gain_hz: correction per second of deviation.
+
+    Attributes:
+        correction: -0.002 to 0.002; positive plays faster, because the buffer is too deep.
     """
 
     def __init__(self, *, smoothing_s: float = 5.0, dead_band_s: float = 0.02, gain_hz: float = 0.02) -> None:
@@ -36,7 +39,6 @@ class DriftController:
         self._integral = 0.0
         self._last_s: float | None = None
         self.correction = 0.0
-        """-0.002 to 0.002: positive plays faster, because the buffer is too deep."""
 
     @property
     def error_s(self) -> float:
@@ -68,7 +70,7 @@ class DriftController:
         return self.correction
 
     def restart(self) -> None:
-        """Forget the level (it has jumped: underrun, new tier) and keep what is known of the drift."""
+        """Forget the level, which has jumped (underrun, new tier), and keep the known drift."""
         self._error_s = None
         self._last_s = None
 
@@ -80,17 +82,17 @@ def _clamped(correction: float) -> float:
 _TAPS: Final = 16
 _PHASES: Final = 256
 _CUTOFF: Final = 0.94
-"""Of the Nyquist frequency: 20.7 kHz, so that the fold at +-0.2 % is out of hearing."""
+"""Share of the Nyquist frequency: 20.7 kHz, so that aliasing at +-0.2 % is inaudible."""
 
 
 def _filter_bank() -> NDArray[np.float32]:
-    """Windowed sinc for each fractional place: float32 [phases + 1, taps], each row with sum 1."""
+    """Windowed sinc for each fractional position: float32 [phases + 1, taps], each row with sum 1."""
     offsets = np.arange(_TAPS) - (_TAPS // 2 - 1)
-    places = np.arange(_PHASES + 1)[:, None] / _PHASES
-    distance = offsets[None, :] - places
+    positions = np.arange(_PHASES + 1)[:, None] / _PHASES
+    distance = offsets[None, :] - positions
     window = np.i0(9.0 * np.sqrt(np.clip(1 - (distance / (_TAPS / 2)) ** 2, 0, None))) / np.i0(9.0)
     bank = np.sinc(_CUTOFF * distance) * window
-    # Where the place falls on a frame, that frame itself: without drift nothing is filtered.
+    # On a frame, that frame itself: without drift nothing is filtered.
     bank[0], bank[-1] = offsets == 0, offsets == 1
     return (bank / bank.sum(axis=1, keepdims=True)).astype(np.float32)
 
@@ -99,66 +101,71 @@ _BANK: Final = _filter_bank()
 
 
 class Resampler:
-    """Plays sound a little faster or slower, without a step where the speed changes.
+    """Plays sound slightly faster or slower, without a step where the speed changes.
 
-    At correction 0 from the start it gives back exactly what it was fed.
+    At correction 0 from the start the output is the input.
     """
 
     def __init__(self) -> None:
         # Silence before the first frame lets the first output frame be the first input frame.
         # [2, frames]: one channel after the other, which the filter reads four times as fast as interleaved.
         self._input = np.zeros((CHANNELS, _TAPS // 2 - 1), np.float32)
-        # Place of the next output frame in `_input`, in frames, fraction included.
-        self._place = float(_TAPS // 2 - 1)
+        # Position of the next output frame in `_input`, in frames, fraction included.
+        self._position = float(_TAPS // 2 - 1)
 
     @property
     def waiting_frames(self) -> float:
-        """Input that has not been played."""
-        return self._input.shape[1] - self._place
+        """Frames of input that have not been played."""
+        return self._input.shape[1] - self._position
 
     def feed(self, sound: NDArray[np.float32]) -> None:
         """Append float32 [frames, 2]."""
         self._input = np.concatenate((self._input, sound.T), axis=1)
 
     def can_produce(self, count: int, correction: float) -> bool:
-        """Whether `count` frames can be produced from what was fed."""
-        last = self._place + (count - 1) * (1.0 + correction)
+        """Whether the input suffices for `count` frames."""
+        last = self._position + (count - 1) * (1.0 + correction)
         return math.floor(last) + _TAPS // 2 < self._input.shape[1]
 
     def produce(self, count: int, correction: float) -> NDArray[np.float32]:
         """The next `count` frames at 1 + `correction` times the speed: float32 [count, 2]."""
         step = 1.0 + correction
-        if correction == 0 and self._place == math.floor(self._place):
-            start = int(self._place)
+        if correction == 0 and self._position == math.floor(self._position):
+            start = int(self._position)
             sound = self._input[:, start : start + count].copy()
         else:
-            places = self._place + step * np.arange(count)
-            whole = np.floor(places).astype(np.intp)
-            position = (places - whole) * _PHASES
-            row = position.astype(np.intp)
-            rest = (position - row).astype(np.float32)[:, None]
+            positions = self._position + step * np.arange(count)
+            whole = np.floor(positions).astype(np.intp)
+            phase = (positions - whole) * _PHASES
+            row = phase.astype(np.intp)
+            rest = (phase - row).astype(np.float32)[:, None]
             weights = np.ascontiguousarray((_BANK[row] * (1 - rest) + _BANK[row + 1] * rest).T)
             sound = np.zeros((CHANNELS, count), np.float32)
             for tap, weight in enumerate(weights):
                 frame = whole + (tap - (_TAPS // 2 - 1))
                 for channel in range(CHANNELS):
                     sound[channel] += weight * self._input[channel].take(frame)
-        self._place += step * count
-        # Only what the filter still reaches is kept.
-        done = max(0, math.floor(self._place) - (_TAPS // 2 - 1))
+        self._position += step * count
+        # Frames that the filter no longer reaches are dropped.
+        done = max(0, math.floor(self._position) - (_TAPS // 2 - 1))
         self._input = self._input[:, done:]
-        self._place -= done
+        self._position -= done
         return sound.T
 
 
 class Player:
-    """What a sound card is fed from: holds chunks, corrects drift, never clicks.
+    """A jitter buffer that a sound card reads from: holds chunks, corrects drift, never clicks.
 
-    When it runs dry it fades out over the last chunk backwards, is silent until `start_chunks` are there, and fades in.
+    When it runs dry it fades out over the last chunk reversed, is silent until it holds `start_chunks`, and fades in.
 
     Args:
-        max_chunks: chunks held at most (overflow: the newest is refused, and counted by the timeline).
-        start_chunks: how many must be there before it starts, at first and after it has run dry.
+        max_chunks: most chunks held; overflow refuses the newest, which the timeline counts.
+        start_chunks: chunks it must hold before it starts, at first and after it has run dry.
+
+    Attributes:
+        timeline, drift: its parts.
+        underruns: times that it ran dry; a long silence is one.
+        playing_id: the chunk that is played; None before the first.
     """
 
     def __init__(self, *, max_chunks: int = 128, start_chunks: int = 2) -> None:
@@ -171,13 +178,11 @@ class Player:
         self._last = np.zeros((CHUNK_FRAMES, CHANNELS), np.float32)
         self._tier = ""
         self.underruns = 0
-        """How often it ran dry; a long silence is one."""
         self.playing_id: int | None = None
-        """The chunk that was taken last for playing."""
 
     @property
     def level_s(self) -> float:
-        """Sound that waits to be played."""
+        """Seconds of sound that wait to be played."""
         begun_s = 0.0 if self._fading else max(0.0, self._resampler.waiting_frames) / SAMPLE_RATE_HZ
         return len(self.timeline) * TICK_S + begun_s
 
@@ -186,25 +191,25 @@ class Player:
 
         Args:
             chunk_id, pcm: the chunk.
-            buffer_depth: what the edge takes this player to hold, this chunk included.
-            tier: the listener's tier; with another tier another depth is right.
+            buffer_depth: chunks that the player holds by the edge's estimate, this one included.
+            tier: the listener's tier, which decides the right depth.
             now_s: monotonic seconds.
         """
         placed = self.timeline.add(chunk_id, pcm)
         if tier != self._tier:
             self._tier = tier
             self.drift.restart()
-        # A depth of 0 tells of an underrun and is no measurement.
+        # A depth of 0 stands for an underrun and is no measurement.
         if self._playing and placed is Placed.HELD and buffer_depth > 0:
             self.drift.observe(self.level_s, buffer_depth * TICK_S, now_s)
         return placed
 
     def splice(self, chunk_id: int) -> None:
-        """From `chunk_id` on, what was pushed is void and will be pushed again."""
+        """Chunks from `chunk_id` on are void and will be pushed again."""
         self.timeline.splice(chunk_id)
 
     def pull(self, count: int) -> NDArray[np.int16]:
-        """The next `count` frames for the sound card: int16 [count, 2]; silence while nothing is there."""
+        """The next `count` frames for the sound card: int16 [count, 2]; silence while it holds nothing."""
         if not self._playing:
             if len(self.timeline) < self._start_chunks:
                 return np.zeros((count, CHANNELS), np.int16)
@@ -233,7 +238,7 @@ class Player:
         assert taken is not None  # noqa: S101 - for the type checker: the caller has counted them
         self.playing_id, pcm = taken
         self._last = frames(pcm)
-        # What is heard before it is silence.
+        # Silence precedes it.
         self._resampler.feed(self._last * np.sin(_RAMP)[:, None])
 
 

@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 Format = Literal["opus", "pcm", "json"]
 
 MAX_MESSAGE_BYTES: Final = 65_536
-"""An audio message is 24 KB at most; what is much longer is not from an edge."""
+"""An audio message has at most 24 KB; a much longer message is not from an edge."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """100 ms of sound as it arrived.
+    """100 ms of sound.
 
     Attributes:
         chunk_id: its tick.
         pcm: 17,640 bytes of s16le stereo at 44.1 kHz.
-        buffer_depth: chunks that the edge takes this listener to hold, this one included; 0 after an underrun.
+        buffer_depth: chunks that this listener holds by the edge's estimate, this one included; 0 after an underrun.
         tier: the listener's buffer tier.
         sent_unix_s: when the edge sent it, by the edge's clock.
-        received_unix_s, received_s: when it arrived, by this machine's wall clock and its monotonic clock.
+        received_unix_s, received_s: when it arrived, by this machine's wall clock and by its monotonic clock.
     """
 
     chunk_id: int
@@ -47,10 +47,12 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """The edge greets, or the stream or the resume token has changed.
+    """The edge's greeting, sent again when the stream or the resume token has changed.
 
     Attributes:
-        recovered: after a resume, whether it goes on without gap or repeat; None without one.
+        spec: the stream.
+        chunk_id: the next chunk.
+        recovered: after a resume, whether the stream goes on without gap or repeat; None: nothing was resumed.
         fields: the whole message.
     """
 
@@ -62,7 +64,7 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The edge tells how it goes: "warming", "playing", "degraded", "skipped", "draining"."""
+    """The state of the stream: "warming", "playing", "degraded", "skipped" or "draining"."""
 
     state: str
     fields: Mapping[str, Any] = field(repr=False)
@@ -70,7 +72,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Splice:
-    """From `chunk_id` on, what was sent is void and comes again as `spec`."""
+    """Chunks from `chunk_id` on are void and are sent again, as the stream `spec`."""
 
     chunk_id: int
     spec: StreamSpec
@@ -78,7 +80,7 @@ class Splice:
 
 @dataclass(frozen=True, slots=True)
 class ServerError:
-    """The edge could not use what it was sent; the music goes on."""
+    """The edge did not accept a message; the stream goes on."""
 
     code: int
     message: str
@@ -89,12 +91,18 @@ Event = Chunk | Hello | Status | Splice | ServerError
 
 
 class Session:
-    """One listener's side of the conversation, over any number of connections.
+    """A listener's side of the protocol, over any number of connections.
 
     Args:
-        spec: the stream to begin with.
-        format: "opus", "pcm" (both binary frames) or "json".
-        events: ask for `hello`, `status` and `splice`. A binary client always gets them.
+        spec: the first stream.
+        format: "opus" or "pcm" (both in binary frames), or "json".
+        events: ask for `hello`, `status` and `splice`; binary formats always bring them.
+
+    Attributes:
+        spec: the stream that was requested last.
+        format, events: as given.
+        resume: the newest resume token; None before the first.
+        unknown_messages: messages of a kind that this build does not know; they are counted and skipped.
     """
 
     def __init__(self, spec: StreamSpec, *, format: Format = "pcm", events: bool = True) -> None:  # noqa: A002 - as in the public Client
@@ -103,13 +111,11 @@ class Session:
         self.events = events or format != "json"
         self._opus: OpusDecoder | None = None
         self.resume: str | None = None
-        """The newest resume token."""
         self.unknown_messages = 0
-        """Messages of a kind that this build does not know: counted and skipped."""
 
     @property
     def subprotocols(self) -> list[str]:
-        """What to offer when connecting; empty: a plain client."""
+        """WebSocket subprotocols to offer; none for JSON without events."""
         if self.format == "opus":
             return [OPUS_V1]
         if self.format == "pcm":
@@ -117,10 +123,10 @@ class Session:
         return [JSON_V1] if self.events else []
 
     def start_message(self, next_chunk_id: int | None = None) -> str:
-        """The first message on a connection; resumes where there is a token.
+        """The first message of a connection; resumes if there is a token.
 
         Args:
-            next_chunk_id: the first chunk that is not here yet; None before the first chunk.
+            next_chunk_id: the first chunk that has not arrived; None before the first chunk.
         """
         params = self.spec.to_params()
         if self.resume is not None:
@@ -133,7 +139,7 @@ class Session:
         """Change some fields of the stream.
 
         Raises:
-            FieldError: a value that the edge would refuse.
+            FieldError: the edge would refuse a value.
         """
         for name in params:
             if name not in self.spec.to_params():
@@ -143,12 +149,12 @@ class Session:
 
     @staticmethod
     def stop_message() -> str:
-        """The end: the edge closes the connection."""
+        """The last message; the edge answers by closing the connection."""
         return json.dumps({"type": "control", "action": "stop"})
 
     @staticmethod
     def report_message(*, chunk_id: int, buffer_ms: float, underruns: int, jitter_ms: float) -> str:
-        """What the player sees; the edge chooses the tier by it."""
+        """A report of the player's state, by which the edge chooses the tier."""
         return json.dumps(
             {
                 "type": "report",
@@ -163,10 +169,10 @@ class Session:
         """Read one message.
 
         Returns:
-            What it says; None for a message of an unknown kind, which is counted.
+            Its event; None for a message of an unknown kind, which is counted.
 
         Raises:
-            ContractError: it is not what an edge sends.
+            ContractError: no edge sends such a message.
         """
         if isinstance(data, bytes):
             return self._receive_frame(data, now_s, now_unix_s)
@@ -199,7 +205,7 @@ class Session:
     def _receive_frame(self, data: bytes, now_s: float, now_unix_s: float) -> Chunk | None:
         frame = AudioFrame.decode(data)
         if (frame.format == FRAME_OPUS) != (self.format == "opus"):
-            # Not what was asked for: nothing that could be played.
+            # Another format than the one requested cannot be played.
             self.unknown_messages += 1
             return None
         if frame.format == FRAME_OPUS:
@@ -221,7 +227,7 @@ class Session:
         )
 
     def closed(self, code: int | None, reason: str) -> None:
-        """The connection has ended; an edge that goes away leaves its last token as the reason."""
+        """The connection has ended; a draining edge gives the last token as the reason."""
         if code == CloseCode.RESTART and reason:
             self.resume = reason
 
@@ -251,7 +257,7 @@ def _read_audio(value: dict[str, Any], now_s: float, now_unix_s: float) -> Chunk
     try:
         pcm = base64.b64decode(data, validate=True)
     except ValueError as error:
-        # binascii.Error is one; text that is not ASCII raises the plain kind.
+        # binascii.Error is a ValueError; text that is not ASCII raises a plain one.
         raise MessageError(f"audio: data is not base64 ({error})") from error
     if len(pcm) != CHUNK_BYTES:
         raise TruncatedError("audio", len(pcm), CHUNK_BYTES)

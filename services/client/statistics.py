@@ -10,7 +10,9 @@ from services.contract.timebase import TICK_S
 
 _BIN_MS: Final = 0.25
 _BINS: Final = 8000
-"""Jitter is counted in bins of 0.25 ms up to 2 s: a listener of many hours takes no more memory."""
+"""Jitter is counted in bins of 0.25 ms up to 2 s, so that memory does not grow with time."""
+_SMOOTHING: Final = 1 / 16
+"""Share of each new value in the smoothed jitter, as RTP has it (RFC 3550, 6.4.1)."""
 
 
 class JitterHistogram:
@@ -41,15 +43,16 @@ class Summary:
     """A listener's figures.
 
     Attributes:
-        chunks: received, repeats and late ones not among them.
-        gaps: places where ids were missing; missing_chunks: how many.
-        repeats: chunks that came twice without a splice.
+        chunks: chunks received, without repeats and late ones.
+        gaps, missing_chunks: places where ids were missing, and how many ids.
+        repeats: chunks that arrived twice without a splice.
         underruns: times that a player which started with the first chunk would have run dry.
-        jitter_*_ms: by how much chunks came later than the earliest of the last 10 s.
+        jitter_p50_ms, jitter_p95_ms, jitter_p99_ms: lateness against the earliest chunk of the last 10 s.
         first_audio_ms: from connecting to the first chunk; None before it.
-        latency_p99_ms: receipt minus the edge's time of sending; both clocks count.
-        seconds: between the first and the last chunk's arrival.
-        splices, reconnects, recovered: changes of stream; broken connections; those that went on without gap or repeat.
+        latency_p99_ms: arrival by this machine's clock minus sending by the edge's clock.
+        seconds: from the first chunk's arrival to the last one's.
+        splices: changes of the stream.
+        reconnects, recovered: broken connections, and those that went on without gap or repeat.
     """
 
     chunks: int
@@ -73,11 +76,14 @@ class Summary:
 
 
 class Arrivals:
-    """Watches chunks arrive.
+    """Statistics of arriving chunks.
 
     Args:
-        window_s: how far back the earliest arrival is looked for. A new tier moves all arrivals at once: it starts the
-            window anew.
+        window_s: jitter is measured against the earliest arrival of this many seconds. A new tier moves all arrivals
+            together, so it starts the window anew.
+
+    Attributes:
+        chunks, gaps, missing_chunks, repeats, underruns, splices, reconnects, recovered: see `Summary`.
     """
 
     def __init__(self, window_s: float = 10.0) -> None:
@@ -107,16 +113,16 @@ class Arrivals:
 
     @property
     def jitter_ms(self) -> float:
-        """The last seconds' jitter, smoothed: what a report tells."""
+        """Jitter of the last seconds, smoothed, for reports to the edge."""
         return self._recent_jitter_ms
 
     @property
     def next_id(self) -> int | None:
-        """The id after the last chunk that came; None before the first."""
+        """The id after the last chunk that arrived; None before the first."""
         return None if self._last_id is None else self._last_id + 1
 
     def buffer_s(self, now_s: float) -> float:
-        """Sound that a player would still hold."""
+        """Seconds of sound that a player would still hold."""
         if self._last_id is None:
             return 0.0
         return max(0.0, self._zero_s + (self._last_id + 1) * TICK_S - now_s)
@@ -127,16 +133,16 @@ class Arrivals:
             self._begun_s = now_s
 
     def reconnected(self, *, recovered: bool | None) -> None:
-        """A broken connection is there again; `recovered` is what the edge says of it."""
+        """The client has reconnected; `recovered`: the edge says that nothing is missing or repeated."""
         self.reconnects += 1
         self.recovered += recovered is True
         self._least.clear()
 
     def splice(self, chunk_id: int) -> None:
-        """Chunks from `chunk_id` on will come again."""
+        """Chunks from `chunk_id` on will arrive again."""
         self.splices += 1
         self._void_from = chunk_id
-        # They come when they come: their first arrival says nothing of the network.
+        # They are sent out of step with their ids, so their arrival says nothing of the network.
         self._least.clear()
 
     def add(self, chunk_id: int, *, tier: str, received_s: float, latency_s: float = 0.0) -> None:
@@ -166,7 +172,7 @@ class Arrivals:
             self._zero_s += late_s
 
     def summary(self) -> Summary:
-        """All figures up to now."""
+        """The figures so far."""
         return Summary(
             chunks=self.chunks,
             gaps=self.gaps,
@@ -185,10 +191,10 @@ class Arrivals:
         )
 
     def _follows(self, chunk_id: int) -> bool:
-        """Whether the chunk is new; counts what is missing before it."""
+        """Whether the chunk is new; counts the ids that are missing before it."""
         assert self._last_id is not None  # noqa: S101 - for the type checker: only after the first chunk
         if self._void_from is not None and chunk_id >= self._void_from:
-            # The splice's chunks come again from its place on: that is neither a repeat nor a gap.
+            # The splice's chunks arrive again from its place on, which is neither a repeat nor a gap.
             expected = self._void_from
             self._void_from = None
             self._last_id = max(chunk_id, expected) - 1 if chunk_id <= self._last_id else self._last_id
@@ -212,5 +218,4 @@ class Arrivals:
             self._least.popleft()
         jitter_ms = (delay_s - self._least[0][1]) * 1000
         self._jitter.add(jitter_ms)
-        # As in RTP: a sixteenth of the difference each time.
-        self._recent_jitter_ms += (jitter_ms - self._recent_jitter_ms) / 16
+        self._recent_jitter_ms += _SMOOTHING * (jitter_ms - self._recent_jitter_ms)

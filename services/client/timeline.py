@@ -8,11 +8,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.client.continuation import continued
+from services.client.continuation import extrapolate
 from services.contract.timebase import CHANNELS, CHUNK_FRAMES
 
 FADE_FRAMES: Final = CHUNK_FRAMES
-"""A crossfade takes a whole chunk: 100 ms, twice the least that is free of clicks with this music."""
+"""A crossfade takes one chunk, 100 ms: twice the shortest that is free of clicks with this music."""
 
 _ANGLE: Final = (np.arange(FADE_FRAMES, dtype=np.float32) + 0.5) * np.float32(np.pi / 2 / FADE_FRAMES)
 _FADE_IN: Final = np.sin(_ANGLE)[:, None]
@@ -20,49 +20,53 @@ _FADE_OUT: Final = np.cos(_ANGLE)[:, None]
 
 
 class Placed(Enum):
-    """What became of a chunk that was added."""
+    """The outcome of adding a chunk."""
 
     HELD = "held"
     REPEAT = "repeat"
-    """It was here already: the first copy wins."""
+    """Another copy is held; the first copy wins."""
     LATE = "late"
     """Its place has been given out."""
     REFUSED = "refused"
-    """Too many are held."""
+    """Too many chunks are held."""
 
 
 class Timeline:
     """Puts chunks in order and joins two streams where one replaces the other.
 
-    After `splice(k)` the chunks from `k` on are void, but are kept until their replacements are here: if those are late
-    the old music goes on, and the crossfade comes with the first new chunk.
+    After `splice(k)` the chunks from `k` on are void, but are kept until their replacements arrive: if those are late,
+    the old stream goes on, and the crossfade is at the first new chunk.
 
     Args:
-        max_chunks: chunks held at most; overflow: the newest is refused, and counted.
+        max_chunks: most chunks held; overflow refuses the newest and counts it.
+
+    Attributes:
+        next_id: the id after the last one given out; None before the first.
+        repeats, late, refused: chunks that were not held, by `Placed`.
+        crossfades: joints that were crossfaded.
     """
 
     def __init__(self, max_chunks: int = 128) -> None:
         self._max_chunks = max_chunks
-        # Counts splices: two neighbouring chunks of different generations are different music.
+        # The number of splices so far: two neighbouring chunks of different generations are different streams.
         self._generation = 0
         self._void_from = 0
-        # id -> (generation, pcm): what will be heard, and what would be heard if nothing better arrived.
+        # id -> (generation, pcm). A void chunk is given out only if its replacement has not arrived.
         self._newest: dict[int, tuple[int, bytes]] = {}
         self._void: dict[int, tuple[int, bytes]] = {}
         self._last: tuple[int, bytes] | None = None
         self.next_id: int | None = None
-        """The id after the last one given out; None before the first."""
         self.repeats = 0
         self.late = 0
         self.refused = 0
         self.crossfades = 0
 
     def __len__(self) -> int:
-        """How many ids can be given out."""
+        """Ids that can be given out."""
         return len(self._newest.keys() | self._void.keys())
 
     def add(self, chunk_id: int, pcm: bytes) -> Placed:
-        """Put a chunk in its place."""
+        """Hold a chunk until its turn."""
         if self.next_id is not None and chunk_id < self.next_id:
             self.late += 1
             return Placed.LATE
@@ -72,20 +76,20 @@ class Timeline:
         if len(self._newest) + len(self._void) >= self._max_chunks:
             self.refused += 1
             return Placed.REFUSED
-        # Before the splice's place it still belongs to what was playing.
+        # Before the splice's place it belongs to the old stream.
         generation = self._generation if chunk_id >= self._void_from else self._generation - 1
         self._newest[chunk_id] = (generation, pcm)
         return Placed.HELD
 
     def splice(self, chunk_id: int) -> None:
-        """From `chunk_id` on, chunks that come from now on replace what is held."""
+        """Chunks from `chunk_id` on that are added from now on replace those that are held."""
         self._generation += 1
         self._void_from = chunk_id
         for each in [each for each in self._newest if each >= chunk_id]:
             self._void[each] = self._newest.pop(each)
 
     def take(self) -> tuple[int, bytes] | None:
-        """The next chunk as (id, pcm), over gaps; None when none is held."""
+        """The next chunk as (id, pcm), across gaps; None if none is held."""
         chunk_id = min(self._newest.keys() | self._void.keys(), default=None)
         if chunk_id is None:
             return None
@@ -107,14 +111,14 @@ class Timeline:
 
 
 def crossfade(old: bytes, new: bytes) -> bytes:
-    """From `old` to `new` over one chunk, at equal power: two different pieces of music keep their loudness."""
+    """From `old` to `new` over one chunk, at equal power, because the two are not correlated."""
     mixed = frames(old) * _FADE_OUT + frames(new) * _FADE_IN
     return to_bytes(mixed)
 
 
 def continuation(pcm: bytes) -> bytes:
-    """A chunk that goes on from `pcm`'s end where the real next one is missing."""
-    return to_bytes(continued(frames(pcm)))
+    """A chunk that goes on from the end of `pcm`, where the real next one is missing."""
+    return to_bytes(extrapolate(frames(pcm)))
 
 
 def frames(pcm: bytes) -> NDArray[np.float32]:

@@ -14,7 +14,7 @@ Layout, little-endian:
     32      4     render seconds, float32: the wall time of its batch
     36      16    render revision, ASCII, padded with zero bytes
     52      1     number of chords
-    53      ...   each chord: chunk it begins in (1 byte), length (1 byte), UTF-8 name
+    53      ...   for each chord: first chunk (1 byte), length of its name (1 byte), name in UTF-8
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _REVISION = re.compile(r"[a-z0-9-]{1,16}")
 
 @dataclass(frozen=True, slots=True)
 class Chord:
-    """A chord that sounds from `chunk` (0 to 9) of the block on; `name` is for people ("Am9")."""
+    """A chord that sounds from `chunk` (0 to 9) of the block on; `name` is for display ("Am9")."""
 
     chunk: int
     name: str
@@ -51,13 +51,13 @@ class Block:
     """One second of one stream.
 
     Attributes:
-        stream_hash: `stream_hash(stream_id)`, 8 bytes: a check that the block is on the right subject.
-        revision: who rendered it: blocks of two revisions do not join.
+        stream_hash: `stream_hash(stream_id)`, 8 bytes, to check that the block is on the right subject.
+        revision: of its renderer; blocks of two revisions do not join.
         first_tick: the tick of its first chunk, a multiple of 10.
         pcm: 176,400 bytes of s16le stereo at 44.1 kHz.
-        peak, rms: of full scale, 0 to 1.
-        render_s: wall seconds of the batch that it was rendered in.
-        chords: what sounds, for "now playing".
+        peak, rms: level, 0 to 1 of full scale.
+        render_s: wall seconds that its batch took.
+        chords: chords that begin in it, for display.
     """
 
     stream_hash: bytes
@@ -77,7 +77,7 @@ class Block:
         """The block as it goes over the bus.
 
         Raises:
-            FieldError: a part does not fit the format.
+            FieldError: a field is not valid in the format.
         """
         if not _REVISION.fullmatch(self.revision):
             raise FieldError("revision", self.revision, "1 to 16 characters of [a-z0-9-]")
@@ -119,9 +119,9 @@ class Block:
         Raises:
             TruncatedError: `data` is too short.
             UnknownVersionError: another version or sample format.
-            MessageError, FieldError: not a block, or one that contradicts itself.
+            MessageError, FieldError: it is not a block, or contradicts itself.
         """
-        # The version is looked at first: a later layout may be shorter than this one's header.
+        # The version comes first, because a later layout may be shorter than this header.
         if len(data) < 6:
             raise TruncatedError("block", len(data), _HEADER.size)
         if data[:4] != MAGIC:
@@ -159,13 +159,13 @@ class Block:
 
 
 def _check_level(name: str, level: float) -> None:
-    # float32 ends at 3.4e38; packing more would raise OverflowError.
+    # float32 ends at 3.4e38; packing more raises OverflowError.
     if not 0 <= level <= 3e38:
         raise FieldError(name, level, "a finite number from 0 on")
 
 
 def stream_hash(stream_id: str) -> bytes:
-    """8 bytes that stand for a stream in a block's header."""
+    """8 bytes that identify a stream in a block's header."""
     return hashlib.sha256(stream_id.encode()).digest()[:8]
 
 

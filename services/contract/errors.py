@@ -4,16 +4,16 @@ from __future__ import annotations
 
 
 class ContractError(ValueError):
-    """Base of every error that the contract raises."""
+    """Base of all errors of the contract."""
 
 
 class FieldError(ContractError):
-    """A named field of a message has a value that cannot be used.
+    """A field of a message has a value that is not valid.
 
     Attributes:
         field: the field's name, as the sender wrote it.
-        observed: the value that arrived, shortened for display.
-        expected: what would have been accepted, in words.
+        observed: the value received, shortened for display.
+        expected: the values that are valid, in words.
     """
 
     def __init__(self, field: str, observed: object, expected: str) -> None:
@@ -28,11 +28,11 @@ class MessageError(ContractError):
 
 
 class TruncatedError(ContractError):
-    """A binary message ends before its own header says it does.
+    """A binary message is shorter than its header says.
 
     Attributes:
-        what: which message.
-        observed_bytes, expected_bytes: its length, and the least it should have.
+        what: name of the message's kind.
+        observed_bytes, expected_bytes: its length, and the least length.
     """
 
     def __init__(self, what: str, observed_bytes: int, expected_bytes: int) -> None:
@@ -43,10 +43,10 @@ class TruncatedError(ContractError):
 
 
 class UnknownVersionError(ContractError):
-    """A message of a version that this build does not speak: count it and skip it.
+    """A message has a version that this build does not know; count it and skip it.
 
     Attributes:
-        what: which message.
+        what: name of the message's kind.
         observed, expected: the versions.
     """
 
@@ -55,13 +55,13 @@ class UnknownVersionError(ContractError):
         self.observed = observed
         self.expected = expected
         super().__init__(
-            f"{what}: version {shorten(observed)} is unknown, this build speaks {expected}; upgrade the older side"
+            f"{what}: version {shorten(observed)} is unknown, this build knows {expected}; upgrade the older side"
         )
 
 
 def shorten(value: object, limit: int = 80) -> str:
     """`repr(value)` cut to `limit` characters, so that a hostile value cannot fill a log."""
-    # Slicing first keeps repr of a megabyte string from being built at all.
+    # Sliced first, because repr of a megabyte string takes long.
     if isinstance(value, str | bytes) and len(value) > limit:
         return repr(value[:limit]) + "…"
     try:

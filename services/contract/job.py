@@ -17,12 +17,12 @@ MAX_BYTES: Final = 512
 
 @dataclass(frozen=True, slots=True)
 class RenderJob:
-    """Render `block` of `spec`.
+    """A request to render one block.
 
     Attributes:
         spec: the stream.
-        block: the block's number (seconds since the epoch at which it is due).
-        attempt: how many re-ask deadlines have passed for this block; 0 is the first ask.
+        block: the block's number: seconds since the epoch, at which it is due.
+        attempt: number of earlier asks for this block; 0 is the first ask.
     """
 
     spec: StreamSpec

@@ -13,13 +13,13 @@ def read_object(what: str, data: bytes | str, *, limit_bytes: int) -> dict[str, 
 
     Raises:
         MessageError: too long, not JSON in UTF-8, not an object, with a number that JSON does not have, or with a
-            key twice (parsers disagree about which one counts).
+            key twice (parsers disagree about which one holds).
     """
     size_bytes = len(data) if isinstance(data, bytes) or len(data) > limit_bytes else len(data.encode(errors="replace"))
     if size_bytes > limit_bytes:
         raise MessageError(f"{what}: got {size_bytes} bytes, expected at most {limit_bytes}")
     try:
-        # Decoded here because json.loads guesses: it would take UTF-16 too.
+        # Decoded here, because json.loads guesses the encoding and takes UTF-16 too.
         text = data.decode() if isinstance(data, bytes) else data
         value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_refuse_duplicates)
     except (ValueError, RecursionError) as error:
@@ -30,7 +30,7 @@ def read_object(what: str, data: bytes | str, *, limit_bytes: int) -> dict[str, 
 
 
 def read_versioned(what: str, data: bytes | str, *, version: int, limit_bytes: int) -> dict[str, Any]:
-    """`read_object`, and its field `v` must be `version`.
+    """Read an object as `read_object` does; its field `v` must be `version`.
 
     Raises:
         UnknownVersionError: another version.
@@ -43,7 +43,11 @@ def read_versioned(what: str, data: bytes | str, *, version: int, limit_bytes: i
 
 
 def take_int(value: dict[str, Any], field: str, low: int, high: int) -> int:
-    """The whole number in `field`, or FieldError."""
+    """The whole number in `field`, from `low` to `high`.
+
+    Raises:
+        FieldError: it is not there or not such a number.
+    """
     number = value.get(field)
     if type(number) is not int or not low <= number <= high:
         raise FieldError(field, number, f"a whole number from {low} to {high}")
@@ -51,7 +55,11 @@ def take_int(value: dict[str, Any], field: str, low: int, high: int) -> int:
 
 
 def take_number(value: dict[str, Any], field: str, low: float, high: float) -> float:
-    """The finite number in `field`, or FieldError."""
+    """The finite number in `field`, from `low` to `high`.
+
+    Raises:
+        FieldError: it is not there or not such a number.
+    """
     number = value.get(field)
     if isinstance(number, bool) or not isinstance(number, int | float) or not low <= number <= high:
         raise FieldError(field, number, f"a number from {low:g} to {high:g}")
@@ -59,9 +67,13 @@ def take_number(value: dict[str, Any], field: str, low: float, high: float) -> f
 
 
 def take_text(value: dict[str, Any], field: str, limit: int = 100) -> str:
-    """The string of 1 to `limit` printable characters in `field`, or FieldError."""
+    """The text of 1 to `limit` printable characters in `field`.
+
+    Raises:
+        FieldError: it is not there or not such a text.
+    """
     text = value.get(field)
-    # Line breaks and lone surrogates would surface later, in a log or a label.
+    # Line breaks and lone surrogates would break a log or a label later.
     if not isinstance(text, str) or not 0 < len(text) <= limit or not text.isprintable():
         raise FieldError(field, text, f"a text of 1 to {limit} printable characters")
     return text

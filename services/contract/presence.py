@@ -13,24 +13,25 @@ from services.contract.subjects import render_filter
 VERSION: Final = 1
 MAX_BYTES: Final = 1024
 INTERVAL_S: Final = 1.0
+"""Seconds between two announcements of a worker."""
 GONE_AFTER_S: Final = 5.0
-"""A worker that has said nothing for so long is taken for gone."""
+"""Seconds of silence after which a worker counts as gone."""
 
 STATES: Final = ("warming", "ready", "draining")
 
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """One worker's word.
+    """One announcement.
 
     Attributes:
-        instance: its name, unique in the fleet.
+        instance: the worker's name, unique in the fleet.
         revision: its render revision; blocks of two revisions do not join.
         sound_version: orders revisions: edges move to the highest (sound_version, revision).
         state: "warming", "ready" or "draining".
-        capacity_streams: how many streams it can render in real time, as measured.
+        capacity_streams: streams that it can render in real time, as measured.
         mode: "compiled" or "eager".
-        device: "cpu", "cuda", "mps".
+        device: "cpu", "cuda" or "mps".
     """
 
     instance: str

@@ -14,7 +14,7 @@ from services.contract.messages import read_versioned, take_text
 
 VERSION: Final = 1
 MAX_BYTES: Final = 2**20 - 1024
-"""Just below the largest message that a nats-server takes by default."""
+"""Just below the largest message that a nats-server accepts by default."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,7 @@
 """The stream spec: the six values that decide every sample of a stream. Pure.
 
-Equal specs are equal music everywhere. The canonical text of a spec (`StreamSpec.stream_id`, for example
-`cs-dorian-70-50-drift-0`) is its address: it is used in subjects, metrics and URLs, and a spec can be read back
-from it.
+Equal specs are equal music. The canonical text of a spec (`StreamSpec.stream_id`, for example
+`cs-dorian-70-50-drift-0`) is its address in subjects, metrics and URLs; a spec can be read back from it.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from services.contract.errors import FieldError
 KEYS: Final[Mapping[str, int]] = {
     "C": 0, "C#": 1, "D": 2, "D#": 3, "E": 4, "F": 5, "F#": 6, "G": 7, "G#": 8, "A": 9, "A#": 10, "B": 11,
 }  # fmt: skip
-"""Key names as they are shown, with their pitch class."""
+"""Key names as they are shown -> pitch class, 0 (C) to 11 (B)."""
 
 _FLATS: Final[Mapping[str, str]] = {
     "DB": "C#", "EB": "D#", "GB": "F#", "AB": "G#", "BB": "A#",
@@ -36,12 +35,12 @@ PRESETS: Final = (
     "rainfall",
     "tundra",
 )
-"""Sound characters; `services/synthesis` holds what each one sounds like."""
+"""Characters of sound; their definitions are in `services/synthesis/score`."""
 
 MIN_BPM: Final = 40
 MAX_BPM: Final = 180
 INTENSITY_STEPS: Final = 20
-"""Intensity is heard in steps of 1/20 = 0.05."""
+"""Intensity has steps of 1/20 = 0.05."""
 MAX_SEED: Final = 2**32 - 1
 
 
@@ -50,7 +49,7 @@ class StreamSpec:
     """One stream. Build it with `from_params` (from a client) or `from_id` (from an address).
 
     Attributes:
-        key: a name of `KEYS` (sharps; flats are read and normalised).
+        key: a name of `KEYS`, with sharps; flats are accepted from clients and converted.
         mode: a name of `MODES`.
         bpm: beats per minute, whole, 40 to 180.
         intensity_steps: intensity in steps of 0.05, 0 to 20.
@@ -116,7 +115,7 @@ class StreamSpec:
             preset=preset,
             seed=int(seed),
         )
-        # One stream has one address: '070' or '52' would be a second name for the same music.
+        # One stream has one address: '070' or '52' would be a second name for the same stream.
         if rest or spec.stream_id != stream_id:
             raise FieldError("stream", stream_id, f"its canonical form {spec.stream_id!r}")
         return spec
@@ -125,7 +124,7 @@ class StreamSpec:
     def from_params(cls, params: Mapping[str, Any]) -> Self:
         """Read a spec from a client's `params`; absent fields take their defaults.
 
-        Unknown fields are left to the caller, who knows what else the message may hold.
+        Unknown fields are ignored: the caller knows which other fields the message may have.
 
         Raises:
             FieldError: a value is of the wrong type or out of range; the field is named.
@@ -145,7 +144,7 @@ class StreamSpec:
         return replace(self, **changes) if changes else self
 
     def to_params(self) -> dict[str, Any]:
-        """The spec as a client would write it: key, mode, bpm, intensity, preset, seed."""
+        """The spec as a client writes it: key, mode, bpm, intensity, preset, seed."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         del values["intensity_steps"]
         values["intensity"] = self.intensity
@@ -159,7 +158,7 @@ def _check_int(field: str, value: object, low: int, high: int) -> None:
 
 def _read_key(value: object) -> str:
     if isinstance(value, str) and 1 <= len(value) <= 2:
-        # The first character is the letter: a lone "♭" is not the key B.
+        # The first character is the letter, so a lone "♭" is not the key B.
         name = (value[0] + value[1:].replace("♯", "#").replace("♭", "b")).upper()
         name = _FLATS.get(name, name)
         if name in KEYS:
@@ -208,4 +207,4 @@ _READERS: Final[Mapping[str, Any]] = {
 _FIELD_OF: Final[Mapping[str, str]] = {"intensity": "intensity_steps"}
 
 SPEC_FIELDS: Final = tuple(_READERS)
-"""The names that a client may use for a spec, in canonical order."""
+"""Names of the fields that a client may set, in canonical order."""

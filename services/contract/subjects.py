@@ -1,6 +1,6 @@
 """Names on the bus: subjects, JetStream streams, consumers. Pure.
 
-One place, so that NATS permissions can be checked against it.
+They stand in one place, so that NATS permissions can be checked against them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import re
 from typing import Final, Literal
 
 Lane = Literal["now", "ahead"]
-"""`now` is for a new listener's or a splice's first blocks, `ahead` for everything else."""
+"""`now` is for the first blocks of a new listener or a splice, `ahead` for all others."""
 LANES: Final[tuple[Lane, ...]] = ("now", "ahead")
 
 RENDER_STREAM: Final = "RENDER"
@@ -18,60 +18,60 @@ AUDIO_STREAM: Final = "AUDIO"
 AUDIO_SUBJECTS: Final = "auralis.audio.>"
 
 PRESENCE: Final = "auralis.presence.synthesis"
-"""Every synthesis worker says once a second what it can do (see presence.py)."""
+"""Each synthesis worker announces itself here once a second (see presence.py)."""
 ROLL_CALL: Final = "auralis.roll-call"
-"""An edge that has just started asks all workers to say it at once."""
+"""An edge that has just started asks all workers here to announce themselves."""
 SCRAPE: Final = "auralis.scrape"
-"""Telemetry asks; every instance answers on the reply subject (see scrape.py)."""
+"""Telemetry asks here; each instance answers on the reply subject (see scrape.py)."""
 
 POISON_BUCKET: Final = "auralis-poison"
-"""Key-value bucket: stream id -> failures to render it. Its entries expire after five minutes."""
+"""Key-value bucket: stream id -> number of failures to render it, for five minutes."""
 
 _TOKEN = re.compile(r"[a-z0-9-]+")
 
 
 def render(revision: str, lane: Lane, stream_id: str, block: int) -> str:
-    """Where a block of `stream_id` is asked for: `auralis.render.<revision>.<lane>.<stream id>.<block>`.
+    """Subject on which a block is asked for: `auralis.render.<revision>.<lane>.<stream id>.<block>`.
 
-    Each block has a subject of its own, of which the queue holds one message: what waits, or is being rendered, cannot
-    be asked for again. Without that, repeated asks would fill an overloaded queue with copies of what is late already.
+    Each block has a subject of its own, and the queue holds one message of a subject. So a block that waits or is being
+    rendered cannot be asked for again: repeated asks would fill an overloaded queue with copies of late jobs.
     """
     return f"auralis.render.{_token(revision)}.{lane}.{_token(stream_id)}.{block:d}"
 
 
 def render_filter(revision: str, lane: Lane) -> str:
-    """What a worker's consumer for one lane selects."""
+    """Subject filter of a worker's consumer for one lane."""
     return f"auralis.render.{_token(revision)}.{lane}.>"
 
 
 def render_consumer(revision: str, lane: Lane) -> str:
-    """The durable consumer's name for one lane of one revision."""
+    """Name of the durable consumer for one lane of one revision."""
     return f"{lane}-{_token(revision)}"
 
 
 def audio(stream_id: str) -> str:
-    """Where the blocks of `stream_id` are delivered: `auralis.audio.<stream id>`."""
+    """Subject on which the blocks of a stream are delivered: `auralis.audio.<stream id>`."""
     return f"auralis.audio.{_token(stream_id)}"
 
 
 def ask_id(lane: Lane, stream_id: str, block: int, attempt: int) -> str:
-    """The `Nats-Msg-Id` of an ask. All edges compute the same one, so JetStream keeps one ask."""
+    """The `Nats-Msg-Id` of an ask: equal on all edges, so that JetStream keeps one ask."""
     return f"{lane}.{stream_id}.{block}.{attempt}"
 
 
 def inboxes(user: str) -> str:
-    """What the subjects begin with on which `user` is answered.
+    """Prefix of the subjects on which `user` receives answers.
 
-    Each user has subjects of its own, so that a server can keep one from hearing what another is told.
+    Each user has a prefix of its own, so that a server can keep a user from reading the answers to another.
 
     Args:
-        user: who signs in to the bus; empty, or no plain name: the subjects that everybody shares.
+        user: user name on the bus; empty, or with other characters than [A-Za-z0-9_-]: the shared prefix.
     """
     return f"_INBOX.{user}" if re.fullmatch(r"[A-Za-z0-9_-]+", user) else "_INBOX"
 
 
 def _token(text: str) -> str:
-    # A dot, star or space here would be somebody else's subject.
+    # A dot, star or space would make it another subject.
     if not _TOKEN.fullmatch(text):
         raise ValueError(f"subject token: got {text!r}, expected [a-z0-9-]+")
     return text

@@ -1,7 +1,7 @@
 """Time and audio format: a tick is 100 ms since the Unix epoch and one chunk of sound. Pure.
 
-Ticks, blocks and sections are integers counted from the epoch, so that every service that knows
-the time agrees on the address of every chunk without talking to anyone.
+Ticks, blocks and sections are integers counted from the epoch. So all services agree on the address of a chunk by the
+time alone, without any exchange.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ SECTION_S: Final = 240
 """A section is 240 s, which is exactly `bpm` bars of 4/4 at any whole bpm."""
 BLOCKS_PER_SECTION: Final = 240
 
-# 2**53 / 4410: beyond it a float64 frame index is no longer exact. That is the year 8432.
 MAX_TICK: Final = 2**53 // CHUNK_FRAMES
+"""Beyond it, in the year 8432, a frame index is no longer exact as float64."""
 
 
 def tick_at(unix_s: float) -> int:
-    """The tick that is being heard live at `unix_s` (seconds since the epoch)."""
+    """The live tick at `unix_s`, seconds since the epoch."""
     return int(unix_s * TICKS_PER_S // 1)
 
 

@@ -1,7 +1,7 @@
 """Messages of `/ws` in both directions, close codes, and the binary frame. Pure.
 
-A client without a subprotocol gets `audio` and `error` messages only, as JSON. One that asks for events
-(`params.events: true`, or any subprotocol of ours) also gets `hello`, `status` and `splice`.
+A client without a subprotocol receives `audio` and `error` messages only, as JSON. A client that asks for events
+(`params.events: true`, or one of the subprotocols below) also receives `hello`, `status` and `splice`.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ PCM_V1: Final = "auralis.pcm.v1"
 OPUS_V1: Final = "auralis.opus.v1"
 
 MAX_INBOUND_BYTES: Final = 4096
-"""No client message needs more; a longer one is closed with 1009."""
+"""Longest message of a client; a longer one ends the connection with 1009."""
 
 TIERS: Final = ("minimal", "normal", "stable", "defensive")
 TIER_CHUNKS: Final[Mapping[str, int]] = {"minimal": 5, "normal": 10, "stable": 15, "defensive": 25}
-
+"""Chunks of 100 ms that each tier keeps in the client's buffer."""
 
 FORMAT: Final[Mapping[str, Any]] = {
     "sample_rate_hz": SAMPLE_RATE_HZ,
@@ -36,14 +36,14 @@ FORMAT: Final[Mapping[str, Any]] = {
     "chunk_frames": CHUNK_FRAMES,
     "chunk_ms": CHUNK_MS,
 }
-
+"""Audio format in JSON and PCM messages."""
 
 OPUS_RATE_HZ: Final = 48_000
 OPUS_PACKET_MS: Final = 20
 OPUS_PACKETS: Final = CHUNK_MS // OPUS_PACKET_MS
-"""Packets that a chunk is made of."""
+"""Packets of a chunk."""
 OPUS_PREROLL_PACKETS: Final = 4
-"""80 ms before the chunk: what a decoder that begins there decodes and throws away."""
+"""80 ms before a chunk, which a new decoder decodes and discards."""
 OPUS_FORMAT: Final[Mapping[str, Any]] = {
     "sample_rate_hz": OPUS_RATE_HZ,
     "channels": CHANNELS,
@@ -56,13 +56,13 @@ OPUS_FORMAT: Final[Mapping[str, Any]] = {
 
 
 class CloseCode(IntEnum):
-    """Why the edge ends a connection."""
+    """Reasons for which the edge ends a connection."""
 
     STOPPED = 1000
     POLICY = 1008
     TOO_BIG = 1009
     RESTART = 1012
-    """The pod goes away: reconnect at once with the resume token."""
+    """The edge shuts down: reconnect at once with the resume token."""
     TRY_LATER = 1013
     BAD_MESSAGE = 4400
     UNAUTHORIZED = 4401
@@ -71,14 +71,14 @@ class CloseCode(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Begin to listen, or begin again with another stream.
+    """Start a stream, or start anew with another.
 
     Attributes:
         spec: the stream.
-        events: the client wants `hello`, `status` and `splice`.
-        resume: the token of an earlier connection, if the client has one.
-        chunk_id: with `resume`, the first chunk that the client does not have. A token that was issued a while before
-            the connection broke cannot know it; without it such a client goes on at the live tick.
+        events: the client asks for `hello`, `status` and `splice`.
+        resume: the token of an earlier connection; None: there was none.
+        chunk_id: with `resume`, the first chunk that the client lacks, which a token that was issued earlier does not
+            know; None: the client goes on at the live tick.
     """
 
     spec: StreamSpec
@@ -89,11 +89,11 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """Change only the given fields of the stream being heard (see `StreamSpec.updated`).
+    """Change some fields of the current stream.
 
     Attributes:
-        params: already checked against the default spec; apply with `spec.updated(params)`.
-        events: None leaves the choice as it is.
+        params: the changed fields, each valid; apply them with `spec.updated(params)`.
+        events: as in `Start`; None: unchanged.
     """
 
     params: Mapping[str, Any]
@@ -102,18 +102,18 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """End: the edge closes with 1000."""
+    """End the stream; the edge closes the connection with 1000."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What the client's player sees.
+    """The state of the client's player.
 
     Attributes:
         chunk_id: the chunk being played.
-        buffer_ms: sound waiting to be played.
-        underruns: how often it ran dry since it connected.
-        jitter_ms: deviation of arrivals, as the client measures it.
+        buffer_ms: sound that waits to be played.
+        underruns: times that the buffer ran dry since the client connected.
+        jitter_ms: jitter of arrivals, as the client measures it.
     """
 
     chunk_id: int
@@ -126,11 +126,11 @@ ClientMessage = Start | Update | Stop | Report
 
 
 def parse_client_message(data: str | bytes) -> ClientMessage:
-    """Read what a client sent.
+    """Read a client's message.
 
     Raises:
-        MessageError: not a JSON object, or of no known type: close with 4400.
-        FieldError: a field cannot be used: answer with `error`, the music goes on.
+        MessageError: it is not a JSON object or has an unknown type; close with 4400.
+        FieldError: a field is not valid; answer with `error`, the stream goes on.
     """
     value = read_object("message", data, limit_bytes=MAX_INBOUND_BYTES)
     kind = value.get("type")
@@ -183,14 +183,14 @@ def hello(
     limits: Mapping[str, Any],
     format_: Mapping[str, Any] = FORMAT,
 ) -> dict[str, Any]:
-    """The first message to a client that asked for events, and again whenever its stream or token changes.
+    """The first message to a client that asked for events, repeated when its stream or token changes.
 
     Args:
         chunk_id: the first chunk that will be sent.
         resume: token for `params.resume` after a broken connection.
-        recovered: after a resume, whether it continues without gap or repeat; None without one.
+        recovered: after a resume, whether the stream goes on without gap or repeat; None: nothing was resumed.
         server_time: unix seconds of sending.
-        limits: what the edge holds the client to (`max_inbound_bytes`, `max_updates_per_s`, …).
+        limits: limits that the client must keep (`max_inbound_bytes`, `max_updates_per_s`, …).
         format_: of the audio: `FORMAT`, or `OPUS_FORMAT` on `auralis.opus.v1`.
     """
     return {
@@ -209,22 +209,22 @@ def hello(
 
 
 def status(state: str, **details: Any) -> dict[str, Any]:
-    """What changed for this listener.
+    """A change of this listener's state.
 
     Args:
         state: "warming" (no renderer is ready yet), "playing", "degraded" (a loop plays while rendering is away),
-            "skipped" (the listener was too slow; `from_chunk_id` and `to_chunk_id` say what it missed), "draining".
+            "skipped" (the listener was too slow and missed `from_chunk_id` to `to_chunk_id`), "draining".
     """
     return {"type": "status", "state": state, **details}
 
 
 def splice(chunk_id: int, spec: StreamSpec) -> dict[str, Any]:
-    """From `chunk_id` on, what was sent is void and will be sent again as `spec`: crossfade into it."""
+    """Chunks from `chunk_id` on are void and will be sent again as `spec`; crossfade into them."""
     return {"type": "splice", "chunk_id": chunk_id, "stream": spec.to_params(), "stream_id": spec.stream_id}
 
 
 def error(code: int, message: str, field: str | None = None) -> dict[str, Any]:
-    """What was wrong with the client's message; `field` is set where one field was at fault."""
+    """An error in the client's message; `field` names the field that is not valid."""
     body: dict[str, Any] = {"type": "error", "code": code, "message": message}
     if field is not None:
         body["field"] = field
@@ -298,34 +298,34 @@ class AudioFrame:
 # --- the payload of an Opus frame ------------------------------------------------------------------------------------
 
 MAX_OPUS_PACKET_BYTES: Final = 1275
-"""The most that 20 ms of Opus take (RFC 6716, 3.2.1)."""
+"""Longest packet of 20 ms (RFC 6716, 3.2.1)."""
 
 
 def pack_opus(packets: Sequence[bytes], preroll: Sequence[bytes] = ()) -> bytes:
-    """The payload of an Opus frame: five packets, and before them what a new decoder warms up with.
+    """The payload of an Opus frame: five packets, preceded by pre-roll where the client needs a new decoder.
 
-    Layout, little-endian: how many of the packets are pre-roll (1 byte: 0 or 4), how many packets there are (1 byte:
-    5 or 9), the length of each (2 bytes), then the packets. A frame with pre-roll is the beginning of something: a
-    join, a splice, a resume. Whoever gets one takes a new decoder and throws away what the pre-roll decodes to.
+    Layout, little-endian: number of pre-roll packets (1 byte: 0 or 4), number of all packets (1 byte: 5 or 9), length
+    of each packet (2 bytes), packets. A frame has pre-roll after a join, a splice or a resume: the client then decodes
+    it with a new decoder and discards the sound of the pre-roll.
     """
-    everything = (*preroll, *packets)
-    lengths = struct.pack(f"<{len(everything)}H", *map(len, everything))
-    return bytes((len(preroll), len(everything))) + lengths + b"".join(everything)
+    all_packets = (*preroll, *packets)
+    lengths = struct.pack(f"<{len(all_packets)}H", *map(len, all_packets))
+    return bytes((len(preroll), len(all_packets))) + lengths + b"".join(all_packets)
 
 
 def unpack_opus(payload: bytes | memoryview) -> tuple[list[bytes], list[bytes]]:
-    """Read what `pack_opus` wrote: (pre-roll, packets).
+    """Read a payload of `pack_opus`: (pre-roll, packets).
 
     Raises:
         TruncatedError, MessageError, FieldError: see errors.py.
     """
     if len(payload) < 2:
         raise TruncatedError("Opus payload", len(payload), 2)
-    before, count = payload[0], payload[1]
-    if before not in (0, OPUS_PREROLL_PACKETS):
-        raise FieldError("preroll", before, f"0 or {OPUS_PREROLL_PACKETS} packets")
-    if count != before + OPUS_PACKETS:
-        raise FieldError("packets", count, f"{before + OPUS_PACKETS}: {OPUS_PACKETS} and the pre-roll")
+    preroll, count = payload[0], payload[1]
+    if preroll not in (0, OPUS_PREROLL_PACKETS):
+        raise FieldError("preroll", preroll, f"0 or {OPUS_PREROLL_PACKETS} packets")
+    if count != preroll + OPUS_PACKETS:
+        raise FieldError("packets", count, f"{preroll + OPUS_PACKETS}: {OPUS_PACKETS} and the pre-roll")
     start = 2 + 2 * count
     if len(payload) < start:
         raise TruncatedError("Opus payload", len(payload), start)
@@ -338,4 +338,4 @@ def unpack_opus(payload: bytes | memoryview) -> tuple[list[bytes], list[bytes]]:
             raise FieldError("packet", length, f"1 to {MAX_OPUS_PACKET_BYTES} bytes")
         packets.append(bytes(payload[start : start + length]))
         start += length
-    return packets[:before], packets[before:]
+    return packets[:preroll], packets[preroll:]

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from services.client.client import Client, ClientError
+from services.client.client import Client
+from services.client.errors import ClientError
 from services.client.listen import Moment, Sink, listen
 from services.client.recorder import PipeWriter, WavRecorder
 from services.client.session import Format

@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from services.client import Client, ClientError, RefusedError
-from services.client.client import Backoff
+from services.client.backoff import Backoff
 from services.client.session import Event, Format, Hello, Status
 from services.contract import websocket
 from services.contract.errors import FieldError
@@ -272,9 +272,9 @@ async def test_after_music_has_played_try_later_is_tried_later() -> None:
 
 
 async def test_nothing_at_the_address_is_a_sentence() -> None:
-    with pytest.raises(ClientError, match=r"Nothing that plays answers.*auralis up"):
+    with pytest.raises(ClientError, match=r"No edge answers.*auralis up"):
         await Client(f"ws://127.0.0.1:{free_ports(1)[0]}/ws").__aenter__()
-    with pytest.raises(ClientError, match="no WebSocket address"):
+    with pytest.raises(ClientError, match="expected a WebSocket address"):
         await Client("http://127.0.0.1/ws").__aenter__()
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from services.client.continuation import PREDICTED_FRAMES, continued
+from services.client.continuation import PREDICTED_FRAMES, extrapolate
 from services.contract.timebase import CHUNK_FRAMES, SAMPLE_RATE_HZ
 from tests.support.clicks import find_clicks
 
@@ -32,7 +32,7 @@ def clicks(before: NDArray[np.float32], after: NDArray[np.float32]) -> list[int]
 def test_nothing_is_heard_where_it_takes_over_and_the_mirror_alone_would_be(phase: float) -> None:
     sound = chord(3 * CHUNK_FRAMES, phase=float(phase))
     last = sound[-CHUNK_FRAMES:]
-    assert clicks(sound, continued(last)) == []
+    assert clicks(sound, extrapolate(last)) == []
 
 
 def test_the_mirror_alone_clicks() -> None:
@@ -47,14 +47,14 @@ def test_what_is_steady_goes_on_for_a_millisecond_as_it_would_have() -> None:
     sound = chord(2 * CHUNK_FRAMES)
     known, unknown = sound[:CHUNK_FRAMES], sound[CHUNK_FRAMES:]
     moment = SAMPLE_RATE_HZ // 1000
-    error = continued(known)[:moment] - unknown[:moment]
+    error = extrapolate(known)[:moment] - unknown[:moment]
     assert np.sqrt(np.mean(error**2)) < 0.05 * np.sqrt(np.mean(unknown**2))
 
 
 @pytest.mark.parametrize("level", [0.0, 0.4, 1.0, 32767.0])
 def test_a_constant_stays(level: float) -> None:
     sound = np.full((CHUNK_FRAMES, 2), level, np.float32)
-    np.testing.assert_allclose(continued(sound), sound, atol=0.1 * level + 1e-6)
+    np.testing.assert_allclose(extrapolate(sound), sound, atol=0.1 * level + 1e-6)
 
 
 def test_it_grows_beyond_nothing_that_was_there() -> None:
@@ -68,7 +68,7 @@ def test_it_grows_beyond_nothing_that_was_there() -> None:
         np.eye(CHUNK_FRAMES, 2, k=-(CHUNK_FRAMES - 2)) * 32767,
     ]
     for sound in sounds:
-        after = continued(sound.astype(np.float32))
+        after = extrapolate(sound.astype(np.float32))
         assert after.shape == sound.shape
         assert np.isfinite(after).all()
         assert np.abs(after).max() <= 1.5 * np.abs(sound).max() + 1
@@ -76,4 +76,4 @@ def test_it_grows_beyond_nothing_that_was_there() -> None:
 
 def test_after_the_prediction_it_is_the_mirror() -> None:
     sound = chord(CHUNK_FRAMES)
-    np.testing.assert_array_equal(continued(sound)[PREDICTED_FRAMES:], sound[::-1][PREDICTED_FRAMES:])
+    np.testing.assert_array_equal(extrapolate(sound)[PREDICTED_FRAMES:], sound[::-1][PREDICTED_FRAMES:])

@@ -18,7 +18,7 @@ def test_every_error_says_what_was_seen_what_was_expected_and_what_to_do() -> No
     assert str(FieldError("bpm", 10, "40 to 180")) == "bpm: got 10, expected 40 to 180"
     assert str(TruncatedError("block", 5, 53)) == "block: got 5 bytes, expected 53; drop it and ask again"
     assert str(UnknownVersionError("block", 2, 1)) == (
-        "block: version 2 is unknown, this build speaks 1; upgrade the older side"
+        "block: version 2 is unknown, this build knows 1; upgrade the older side"
     )
 
 

@@ -40,7 +40,7 @@ def test_a_job_cut_anywhere_is_refused() -> None:
 
 @pytest.mark.parametrize("version", [0, 2, -1, 1.0, "1", True, None])
 def test_an_unknown_version_is_a_typed_error_whatever_else_the_message_holds(version: object) -> None:
-    with pytest.raises(UnknownVersionError, match=r"render job: version .* is unknown, this build speaks 1"):
+    with pytest.raises(UnknownVersionError, match=r"render job: version .* is unknown, this build knows 1"):
         RenderJob.decode(json.dumps({"v": version, "something": "new"}).encode())
 
 

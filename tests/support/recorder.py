@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from services.client import Client, ClientError
-from services.client.client import Backoff
+from services.client.backoff import Backoff
 from services.client.session import Chunk, Event, Format, Hello, Splice, Status
 from services.contract.spec import StreamSpec
 from tests.support.waiting import until
