@@ -18,7 +18,7 @@ from typing import Any, Final
 REPO: Final = Path(__file__).parents[1]
 LIMIT_S: Final = 120.0
 MOST_UNKNOWN: Final = 0.5
-"""pip-audit takes a package that its database does not answer about for one that is not there. So many cannot be."""
+"""Largest share of unknown packages, 0 to 1. A larger one means that the database did not answer."""
 ACCEPTED: Final[Mapping[str, str]] = {}
 """Id of a vulnerability -> why it does not concern us."""
 

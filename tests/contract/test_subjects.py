@@ -86,5 +86,5 @@ def test_filters_select_as_a_nats_server_does(pattern: str, subject: str, select
 def test_each_user_is_answered_on_subjects_of_its_own() -> None:
     assert subjects.inboxes("edge") == "_INBOX.edge"
     assert subjects.inboxes("") == "_INBOX"
-    # A name that is no single token would be somebody else's subject, or none.
+    # A name of several tokens would be another stream's subject, or none.
     assert [subjects.inboxes(user) for user in ("a.b", "*", ">", "a b")] == ["_INBOX"] * 4

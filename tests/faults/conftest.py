@@ -36,7 +36,7 @@ def figures(request: pytest.FixtureRequest) -> Iterator[Figures]:
     yield measured
     if measured.verdict is not None:
         name = request.node.originalname
-        print(f"\n{name}: {json.dumps(measured.to_json())}")  # noqa: T201 - figures for whoever runs it
+        print(f"\n{name}: {json.dumps(measured.to_json())}")  # noqa: T201 - figures for the reader of the run
         _keep(name, {**measured.to_json(), "seconds": round(time.monotonic() - began_s, 1)})
 
 

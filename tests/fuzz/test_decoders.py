@@ -270,7 +270,7 @@ def throw(target: Target, count: int, seed: int) -> tuple[int, float]:
         try:
             value = target.decode(message)
         except target.errors as error:
-            # Shown to whoever sent it, and in logs: a sentence, and not what a hostile sender fills them with.
+            # The sender and logs see a sentence, not the content of a hostile message.
             said = str(error)
         else:
             said = ""

@@ -97,14 +97,14 @@ class NatsServer:
         raise TimeoutError(f"nats-server did not answer within {START_TIMEOUT_S:g} s:\n{self.log}")
 
     def info(self) -> dict[str, Any]:
-        """What it says of itself to whoever connects."""
+        """The INFO line that it sends to each connection."""
         with socket.create_connection(("127.0.0.1", self.port), 1.0) as connection:
             line = connection.makefile("rb").readline()
         value: dict[str, Any] = json.loads(line.removeprefix(b"INFO "))
         return value
 
     def kill(self) -> None:
-        """End it at once, as a crash would."""
+        """Kill it, as a crash would."""
         self._end(signal.SIGKILL)
 
     def stop(self) -> None:
@@ -134,7 +134,7 @@ class NatsServer:
 
 @contextlib.asynccontextmanager
 async def connected(url: str, **options: Any) -> AsyncIterator[nats.aio.client.Client]:
-    """A plain client: whoever else can reach the bus."""
+    """A plain client, as any other program on the bus."""
     client = await nats.connect(url, allow_reconnect=False, **options)
     try:
         yield client
