@@ -1,19 +1,24 @@
-/* The WebSocket: binary chunks and events in, control out; comes back by itself, where it left off. */
+/* The WebSocket: binary chunks and events in, control out. It reconnects by itself and resumes where it was. */
 
+import { fetchStatus, isFull } from "./api.js";
 import { OpusVoice } from "./opus.js";
+import { token } from "./stream.js";
 
 const HEADER_BYTES = 20;
-const OPUS = 2;                    // formats in the frame's header; 1 is PCM
+const OPUS = 2;                    // format in the header of a frame; 1 is PCM
 const TIERS = ["minimal", "normal", "stable", "defensive"];
 const BACKOFF_MS = [250, 500, 1000, 2000, 5000, 10000];
 const FULL_RETRY_MS = 5000;
-const SILENT_MS = 3000;            // chunks come ten times a second: a line that brings none for so long is dead
-const UPDATE_MS = 50;              // dragging sends at most 20 changes a second
+const SILENT_MS = 3000;            // chunks arrive ten times a second: a connection without any for this long is dead
+const UPDATE_MS = 50;              // dragging a slider sends at most 20 changes a second
+const CHUNK_MS = 100;
+const BURST_MS = 30;               // chunks closer than this are a burst, which is early by design
+const JITTER_WEIGHT = 0.1;         // of the newest arrival in the moving average
 
 export class Connection {
-  /* `on` has chunk({id, generation, tier, depth}) as a chunk arrives, sound(id, samples, generation) when it can be
-     played (Float32Array, interleaved), hello, status, splice(message, generation), error(message, final), full(status),
-     refused(why) and state(name). `protocols`: the subprotocols to offer, the best first. */
+  /* `on` has chunk({tier, depth}) as a chunk arrives, samples(id, samples, generation) when it can be played
+     (Float32Array, interleaved), hello(message), status(message), splice(message, generation), error(message, final),
+     full(status), refused(why) and state(name). `protocols`: the subprotocols to offer, the best first. */
   constructor(on, protocols) {
     this.on = on;
     this.protocols = protocols;
@@ -22,13 +27,15 @@ export class Connection {
     this.params = null;
     this.pending = {};
     this.timer = null;
-    this.attempt = 0;              // of connecting; an older one that wakes up late gives up
-    this.heardAt = null;           // when the last chunk came; null: none has come on this connection
+    this.attempt = 0;              // counts attempts to connect: what an earlier one still awaits is void
+    this.heardAt = null;           // when the last chunk arrived on this connection
+    this.lastArrival = { id: 0, at: 0 };
+    this.jitterMs = 0;
     setInterval(() => this.watch(), SILENT_MS / 4);
     addEventListener("online", () => this.wanted && !this.asked && this.open());
   }
 
-  /* A phone that changes its network is not told that its connections are gone: they only fall silent. */
+  /* A phone that changes its network does not learn that its connections are lost: they only fall silent. */
   watch() {
     if (this.heardAt === null || performance.now() - this.heardAt < SILENT_MS) return;
     const { socket } = this;
@@ -42,18 +49,18 @@ export class Connection {
     this.nextId = null;
     this.failures = 0;
     this.wanted = true;
-    this.turnedAway = false;       // refused, for the time being
+    this.refused = false;          // the server accepts no listener, or not this stream, for the time being
     this.generation = 0;
     this.voice?.close();
     this.voice = new OpusVoice({
-      chunk: (id, samples, generation) => this.sound(id, samples, generation),
-      error: (message) => this.decodeAgain(message),
+      chunk: (id, samples, generation) => this.decoded(id, samples, generation),
+      error: (message) => this.reconnectForDecoder(message),
     });
     this.open();
   }
 
   stop() {
-    this.wanted = this.asked = this.turnedAway = false;
+    this.wanted = this.asked = this.refused = false;
     this.heardAt = null;
     this.attempt += 1;
     clearTimeout(this.retry);
@@ -72,26 +79,27 @@ export class Connection {
       const params = this.pending;
       this.pending = {};
       if (this.asked) this.send({ type: "control", action: "update", params });
-      else if (this.turnedAway) this.open();   // what was refused is not what is wanted now
+      else if (this.refused) this.open();   // another stream may be accepted
     }, UPDATE_MS);
   }
 
   report(report) {
-    if (this.greeted) this.send({ type: "report", ...report });
+    if (!this.greeted) return;
+    this.send({ type: "report", ...report, jitter_ms: Math.round(this.jitterMs * 10) / 10 });
   }
 
   send(message) {
     if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(message));
   }
 
-  /* A refused WebSocket tells a page nothing: what the server says of itself is asked for before. */
+  /* A page does not learn why a WebSocket is refused, so the server's status is fetched before. */
   async open() {
     clearTimeout(this.retry);
     this.attempt += 1;
     const { attempt } = this;
-    // Who waits for a place is told once, and not again with each try.
-    if (!this.turnedAway) this.tellState();
-    const status = await askStatus();
+    // While it waits for a place, the page goes on saying so.
+    if (!this.refused) this.showState();
+    const status = await fetchStatus();
     if (attempt !== this.attempt) return;
     if (isFull(status)) {
       this.on.full(status);
@@ -102,11 +110,11 @@ export class Connection {
   }
 
   wait() {
-    this.turnedAway = true;
+    this.refused = true;
     this.retry = setTimeout(() => this.open(), FULL_RETRY_MS * (0.75 + Math.random() / 2));
   }
 
-  tellState() {
+  showState() {
     this.on.state(this.nextId === null ? "connecting" : "reconnecting");
   }
 
@@ -115,8 +123,7 @@ export class Connection {
     address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
     address.search = "";
     address.hash = "";
-    const token = new URLSearchParams(location.search).get("token");
-    if (token) address.searchParams.set("token", token);
+    if (token()) address.searchParams.set("token", token());
     this.socket?.close();
     const socket = new WebSocket(address, this.protocols);
     socket.binaryType = "arraybuffer";
@@ -134,7 +141,7 @@ export class Connection {
       this.asked = true;
     };
     socket.onmessage = ({ data }) => {
-      if (socket !== this.socket) return;      // what was on its way when it was closed
+      if (socket !== this.socket) return;      // sent before the socket was closed
       if (typeof data === "string") this.event(JSON.parse(data));
       else this.chunk(data);
     };
@@ -147,23 +154,34 @@ export class Connection {
     const { generation } = this;
     this.nextId = id + 1;
     this.heardAt = performance.now();
-    this.turnedAway = false;
-    this.on.chunk({ id, generation, tier: TIERS[header.getUint8(2)], depth: header.getUint8(3) });
+    this.refused = false;
+    this.measureJitter(id);
+    this.on.chunk({ tier: TIERS[header.getUint8(2)], depth: header.getUint8(3) });
     if (header.getUint8(1) === OPUS) {
       this.voice.decode(id, new Uint8Array(data, HEADER_BYTES), generation);
       return;
     }
     const pcm = new Int16Array(data.slice(HEADER_BYTES));
-    this.sound(id, Float32Array.from(pcm, (value) => value / 32768), generation);
+    this.decoded(id, Float32Array.from(pcm, (value) => value / 32768), generation);
   }
 
-  sound(id, samples, generation) {
+  /* Only chunks that arrive singly, one after the other, tell of jitter. */
+  measureJitter(id) {
+    const { lastArrival, heardAt } = this;
+    const elapsed = heardAt - lastArrival.at;
+    if (lastArrival.id === id - 1 && elapsed > BURST_MS) {
+      this.jitterMs += (Math.abs(elapsed - CHUNK_MS) - this.jitterMs) * JITTER_WEIGHT;
+    }
+    this.lastArrival = { id, at: heardAt };
+  }
+
+  decoded(id, samples, generation) {
     this.failures = 0;
-    this.on.sound(id, samples, generation);
+    this.on.samples(id, samples, generation);
   }
 
-  /* A decoder that has failed needs a beginning, and only a new connection brings one: from the first chunk it lacks. */
-  decodeAgain(message) {
+  /* A new decoder needs pre-roll, which only the first chunk of a connection has: resume at the first missing chunk. */
+  reconnectForDecoder(message) {
     console.warn(message);
     if (this.voice.last) this.nextId = this.voice.last.id + 1;
     this.socket?.close();
@@ -208,21 +226,9 @@ export class Connection {
     }
     const delay = code === 1012 ? 100 : BACKOFF_MS[Math.min(this.failures, BACKOFF_MS.length - 1)];
     this.failures += 1;
-    this.turnedAway = false;
-    this.tellState();
-    // Spread over half of the delay, so that a thousand players do not knock together.
+    this.refused = false;
+    this.showState();
+    // Spread over half of the delay, so that a thousand players do not connect together.
     this.retry = setTimeout(() => this.open(), delay * (0.75 + Math.random() / 2));
   }
 }
-
-/* What the server says of itself; null where it does not answer: then connecting is the better question. */
-export async function askStatus() {
-  try {
-    return await (await fetch("api/status", { signal: AbortSignal.timeout(2000) })).json();
-  } catch {
-    return null;
-  }
-}
-
-/* Whether a server that says `status` of itself takes nobody now. */
-export const isFull = (status) => status !== null && (status.draining || status.listeners >= status.max_listeners);

@@ -2,7 +2,7 @@
 
 const RATE_HZ = 48000;
 const PACKET_FRAMES = 960;
-const JOINT_FRAMES = 240;          // 5 ms over which what two decoders differ by at a joint is faded out
+const JOINT_FRAMES = 240;          // 5 ms in which the difference of two decoders at their joint is faded out
 const CONFIG = { codec: "opus", sampleRate: RATE_HZ, numberOfChannels: 2 };
 
 export async function canDecodeOpus() {
@@ -39,17 +39,17 @@ export class OpusVoice {
   decode(id, payload, generation) {
     const { preroll, packets } = unpack(payload);
     if (preroll) this.begin();
-    else if (!this.decoder) return;  // nothing it could follow, or the decoder has failed
+    else if (!this.decoder) return;  // without pre-roll it needs the decoder of the chunk before
     const { codec, expect } = this.decoder;
     expect({ id, generation, preroll, packets: packets.length });
     for (const data of packets) {
-      if (codec.state !== "configured") return;  // it has failed, and says so itself
+      if (codec.state !== "configured") return;  // it has failed, and its error handler reports that
       codec.decode(new EncodedAudioChunk({ type: "key", timestamp: this.timeUs, data }));
       this.timeUs += 20000;
     }
   }
 
-  /* A new decoder: what it decodes from the pre-roll is thrown away. The old one finishes what it has. */
+  /* A new decoder, whose output of the pre-roll is dropped. The old one finishes what it has. */
   begin() {
     const old = this.decoder;
     old?.codec.flush().then(() => old.codec.close(), () => {});
@@ -70,7 +70,7 @@ export class OpusVoice {
         if (expected.length) done();
       },
       error: (error) => {
-        // Closed by its own error; one that has been replaced is not missed.
+        // A decoder that has been replaced may fail.
         if (this.decoder?.codec !== codec) return;
         this.decoder = null;
         this.on.error(`the Opus decoder failed (${error.message})`);
@@ -85,7 +85,7 @@ export class OpusVoice {
     heard.forEach((packet, index) => samples.set(packet, index * PACKET_FRAMES * 2));
     const { last } = this;
     if (before && last && last.id === id - 1 && last.generation === generation) {
-      // Two decoders of the same music agree but for the codec's own noise.
+      // Two decoders of the same music differ only by the codec's noise.
       const differences = [last.left - before.at(-2), last.right - before.at(-1)];
       for (let frame = 0; frame < JOINT_FRAMES; frame++) {
         const share = 0.5 + 0.5 * Math.cos((Math.PI * frame) / JOINT_FRAMES);

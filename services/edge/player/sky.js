@@ -38,7 +38,7 @@ export class Sky {
   listen() {
     if (!this.analyser) return;
     this.analyser.getByteFrequencyData(this.bins);
-    // Octave-wide bands from 60 Hz on, each smoothed: ambience should breathe and not flicker.
+    // Bands of two octaves from 60 Hz on, smoothed, because ambience should breathe and not flicker.
     const perBin = this.analyser.context.sampleRate / 2 / this.bins.length;
     for (let veil = 0; veil < VEILS; veil++) {
       const low = 60 * 4 ** veil, from = Math.floor(low / perBin), to = Math.max(from + 1, Math.floor((low * 4) / perBin));
@@ -51,7 +51,7 @@ export class Sky {
 
   frame(time) {
     requestAnimationFrame((next) => this.frame(next));
-    // Slow light needs no sixty pictures a second, and a phone's battery is glad of it.
+    // Thirty pictures a second are enough for slow light, and save a phone's battery.
     if (document.hidden || time - this.drawn < 30) return;
     this.drawn = time;
     this.listen();
@@ -69,7 +69,7 @@ export class Sky {
       const level = this.levels[veil];
       const middle = h * (0.72 - 0.13 * veil) + Math.sin(t * 0.07 * (veil + 1) + veil * 2) * h * 0.05;
       const reach = h * (0.1 + 0.28 * level);
-      // Bands within bands, each a little light: soft edges that follow the wave.
+      // Bands within bands, each with a little light, give soft edges that follow the wave.
       c.fillStyle = `hsl(${this.hue + veil * 18 - 20} 75% 62% / ${(0.1 + 0.35 * level) / BANDS})`;
       for (let band = 1; band <= BANDS; band++) {
         const half = reach * (band / BANDS) ** 1.4;

@@ -1,24 +1,24 @@
-/* The playout buffer on the audio thread; what it does is in ring.js. */
+/* The playout buffer on the audio thread. */
 
-import { Ring } from "./ring.js";
+import { PlayoutBuffer } from "./playout_buffer.js";
 
 class Playout extends AudioWorkletProcessor {
   constructor() {
     super();
-    this.ring = new Ring(sampleRate, (state) => this.port.postMessage(state));
+    this.buffer = new PlayoutBuffer(sampleRate, (report) => this.port.postMessage(report));
     this.port.onmessage = ({ data }) => this.receive(data);
   }
 
   receive(message) {
     switch (message.type) {
-      case "chunk": this.ring.add(message.id, message.samples, message.generation); break;
-      case "splice": this.ring.splice(message.id, message.generation); break;
-      case "reset": this.ring.reset(message.rate); break;
+      case "chunk": this.buffer.add(message.id, message.samples, message.generation); break;
+      case "splice": this.buffer.splice(message.id, message.generation); break;
+      case "reset": this.buffer.reset(message.rate); break;
     }
   }
 
   process(_inputs, outputs) {
-    this.ring.pull(...outputs[0]);
+    this.buffer.pull(...outputs[0]);
     return true;
   }
 }

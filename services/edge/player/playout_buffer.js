@@ -1,23 +1,28 @@
-/* The playout buffer, without the audio thread: chunks come in by number, samples go out without a gap or a click.
+/* The playout buffer, apart from the audio thread: chunks come in by number, samples go out without a gap or a click.
 
-   Position is counted in frames from the first chunk. It advances by the ratio of the stream's rate to the sound card's,
-   corrected by at most 0.2 % so that the buffer neither drains nor grows over the hours. */
+   The position is counted in frames from the first chunk. It advances by the ratio of the stream's rate to the sound card's,
+   corrected by at most 0.2 %, so that the buffer neither drains nor grows over hours. */
 
 const CHUNK_S = 0.1;
-const FADE_S = 0.1;                // equal power, where one stream gives way to another
-const DECLICK_S = 0.01;            // where sound begins or ends for want of chunks
+const FADE_S = 0.1;                // equal-power fade from one stream to the next
+const DECLICK_S = 0.01;            // fade where sound stops or starts because chunks are missing
 const MAX_CORRECTION = 0.002;
-const START_CHUNKS = 2;            // three are sent at once: the second is hardly waited for
-const RESUME_CHUNKS = 3;           // after running dry, play on when so many are there
-const KEEP_CHUNKS = 2;             // behind the position, for interpolation and fades
+const START_CHUNKS = 2;            // start with this many; the server sends three together
+const RESUME_CHUNKS = 3;           // after an underrun, play on with this many
+const KEEP_CHUNKS = 2;             // kept behind the position, for interpolation and fades
+const REPORTS_PER_S = 4;
+const SMOOTHING_S = 5;             // time constant of the buffer's moving average
+const SETTLE_S = 10;               // time before the buffer's level is held
+const RETARGET_CHUNKS = 2.5;       // a larger change of the level is a new tier, and no drift
+const CORRECTION_PER_S = 0.02;     // correction for each second that the buffer is off its target
 const MAX_LAYERS = 4;
 const MAX_CHUNKS = 120;            // overflow: the oldest are dropped ("drop_oldest")
 
-export class Ring {
-  /* `outputRate` is the sound card's, `tell` is called four times a second with how it stands. */
-  constructor(outputRate, tell) {
+export class PlayoutBuffer {
+  /* `outputRate`: frames a second of the sound card. `report` is called four times a second. */
+  constructor(outputRate, report) {
     this.outputRate = outputRate;
-    this.tell = tell;
+    this.report = report;
     this.reset(outputRate);
   }
 
@@ -29,13 +34,13 @@ export class Ring {
     this.declickFrames = Math.max(1, Math.round(this.outputRate * DECLICK_S));
     this.lastLeft = 0;
     this.lastRight = 0;
-    this.joint = null;             // what two sounds that do not belong together differ by, while it is faded out
+    this.joint = null;             // difference of the sounds before and after a hole, while it is faded out
     this.generation = 0;           // counts splices
-    // Streams from the oldest to the newest; each takes over from those before it at its frame `from`.
+    // Streams, the oldest first; each replaces the ones before it from its frame `from` on.
     // `chunks`: number -> Float32Array, interleaved stereo.
     this.layers = [{ generation: 0, from: -Infinity, chunks: new Map() }];
-    this.base = null;              // number of the first chunk: positions stay small and exact
-    this.last = -1;                // highest number there is
+    this.base = null;              // number of the first chunk, so that positions stay small and exact
+    this.last = -1;                // highest number of a chunk
     this.position = 0;
     this.playing = false;
     this.gain = 0;
@@ -44,7 +49,7 @@ export class Ring {
     this.smoothed = 0;
     this.settling = 0;
     this.underruns = 0;
-    this.told = 0;
+    this.unreported = 0;
   }
 
   /* Chunk `id` of the stream that the splice number `generation` began. */
@@ -54,7 +59,7 @@ export class Ring {
       this.position = 0;
     }
     if ((id - this.base + 1) * this.chunkFrames <= this.position) return;   // too late to be heard
-    // Decoding takes its time: a chunk may come when its stream has been replaced already.
+    // Decoding takes a while, so a chunk may come after its stream has been replaced.
     const layer = this.layers.find((each) => each.generation === generation);
     if (layer === undefined) return;
     const { chunks } = layer;
@@ -63,7 +68,7 @@ export class Ring {
     while (chunks.size > MAX_CHUNKS) chunks.delete(chunks.keys().next().value);
   }
 
-  /* From `id` on everything will be sent again as another stream: what is there stays, to fade out of it. */
+  /* From chunk `id` on another stream follows. Chunks of the old one stay, to fade out of it. */
   splice(id, generation = this.generation + 1) {
     this.generation = generation;
     if (this.base === null) {
@@ -142,7 +147,7 @@ export class Ring {
       const layer = layers[index];
       const newL = this.read(layer.chunks, at, 0);
       if (newL === null) {
-        // It is not here yet: the old one goes on, and the fade begins later.
+        // It has not arrived: the old stream goes on, and the fade begins later.
         if (l !== null) layer.from = at;
         break;
       }
@@ -160,7 +165,7 @@ export class Ring {
     return [l, r];
   }
 
-  /* What comes after a hole as [left, right]; it is led up to from what came before. */
+  /* The frame after a hole as [left, right]; the difference to the frame before it will be faded out. */
   crossHole() {
     const [l, r] = this.next();
     if (l !== null) this.joint = { left: this.lastLeft - l, right: this.lastRight - r, done: 0 };
@@ -176,7 +181,7 @@ export class Ring {
   }
 
   runDry() {
-    // A hole with sound after it is jumped over; the end of all sound is an underrun.
+    // A hole with chunks after it is skipped; without chunks after it, this is an underrun.
     const here = this.base + Math.floor(this.position / this.chunkFrames);
     let nearest = Infinity;
     for (const { chunks } of this.layers) for (const id of chunks.keys()) if (id > here && id < nearest) nearest = id;
@@ -200,10 +205,10 @@ export class Ring {
       }
     }
     if (this.playing) this.steer(frames);
-    this.told += frames;
-    if (this.told >= this.outputRate / 4) {
-      this.told = 0;
-      this.tell({
+    this.unreported += frames;
+    if (this.unreported >= this.outputRate / REPORTS_PER_S) {
+      this.unreported = 0;
+      this.report({
         chunkId: this.base + Math.floor(this.position / this.chunkFrames),
         bufferMs: (this.buffered() / this.rate) * 1000,
         underruns: this.underruns,
@@ -213,17 +218,17 @@ export class Ring {
     }
   }
 
-  /* Hold the buffer where it settled: what changes afterwards, slowly, is the difference of two clocks. */
+  /* Hold the buffer at the level where it settled: slow changes after that are the difference of two clocks. */
   steer(frames) {
     const seconds = frames / this.outputRate;
     const buffered = this.buffered();
-    const share = Math.min(1, seconds / 5);
+    const share = Math.min(1, seconds / SMOOTHING_S);
     this.smoothed = this.settling === 0 ? buffered : this.smoothed + (buffered - this.smoothed) * share;
     this.settling += seconds;
-    if (this.settling < 10) return;
-    // A tier that rose or fell moves the buffer by whole chunks at once: that is meant, and not drift.
-    if (this.target === null || Math.abs(this.smoothed - this.target) > 2.5 * this.chunkFrames) this.target = this.smoothed;
+    if (this.settling < SETTLE_S) return;
+    const retarget = RETARGET_CHUNKS * this.chunkFrames;
+    if (this.target === null || Math.abs(this.smoothed - this.target) > retarget) this.target = this.smoothed;
     const error = (this.smoothed - this.target) / this.rate;
-    this.correction = Math.max(-MAX_CORRECTION, Math.min(MAX_CORRECTION, error * 0.02));
+    this.correction = Math.max(-MAX_CORRECTION, Math.min(MAX_CORRECTION, error * CORRECTION_PER_S));
   }
 }

@@ -1,4 +1,4 @@
-"""The player's playout buffer (ring.js) in node: hours of sound in a second, because its rates are arguments."""
+"""The playout buffer in node, where hours of sound take a second, because its rates are arguments."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-RING = Path(__file__).parents[2] / "services/edge/player/ring.js"
+SOURCE = Path(__file__).parents[3] / "services/edge/player/playout_buffer.js"
 NODE = shutil.which("node")
 
 pytestmark = pytest.mark.skipif(NODE is None, reason="no node on PATH (apt install nodejs)")
@@ -18,12 +18,12 @@ pytestmark = pytest.mark.skipif(NODE is None, reason="no node on PATH (apt insta
 HEAD = """
 import { readFileSync } from "node:fs";
 const source = readFileSync(process.argv[2], "utf8");
-const { Ring } = await import("data:text/javascript," + encodeURIComponent(source));
-// A ring at a hundredth of the real rate, fed by a server's clock and drawn from by a sound card's.
+const { PlayoutBuffer } = await import("data:text/javascript," + encodeURIComponent(source));
+// A buffer at a hundredth of the real rate, fed by a server's clock and drawn from by a sound card's.
 function play({ seconds, drift, depth = 10, rate = 480, jitter = () => 0, gap = () => false }) {
   let state = {};
-  const depths = [], ring = new Ring(rate, (told) => (state = told));
-  ring.reset(rate);
+  const depths = [], buffer = new PlayoutBuffer(rate, (report) => (state = report));
+  buffer.reset(rate);
   const frames = rate / 10, left = new Float32Array(frames / 4), right = new Float32Array(frames / 4);
   let id = 0, largest = 0, silence = 0, longest = 0, before = null;
   const arrivals = [];
@@ -40,8 +40,8 @@ function play({ seconds, drift, depth = 10, rate = 480, jitter = () => 0, gap = 
     for (; next - depth <= now * 10; next++) {
       if (!gap(next)) arrivals.push([(next - depth) / 10 + jitter(next), next]);
     }
-    while (arrivals.length && arrivals[0][0] <= now) { [, id] = arrivals.shift(); ring.add(id, chunk()); }
-    ring.pull(left, right);
+    while (arrivals.length && arrivals[0][0] <= now) { [, id] = arrivals.shift(); buffer.add(id, chunk()); }
+    buffer.pull(left, right);
     played += left.length;
     for (const value of left) {
       if (before !== null && now > 1) largest = Math.max(largest, Math.abs(value - before));
@@ -53,7 +53,7 @@ function play({ seconds, drift, depth = 10, rate = 480, jitter = () => 0, gap = 
   }
   let low = Infinity, high = -Infinity;
   for (const each of depths) { low = Math.min(low, each); high = Math.max(high, each); }
-  const { underruns, correction } = ring;
+  const { underruns, correction } = buffer;
   return { low, high, underruns, largest, longestMs: longest * 1000 / rate, correction };
 }
 """
@@ -63,7 +63,7 @@ def run(script: str, tmp_path: Path) -> Any:
     file = tmp_path / "test.mjs"
     file.write_text(HEAD + f"\nconsole.log(JSON.stringify({script}));\n")
     assert NODE is not None
-    done = subprocess.run([NODE, file, RING], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([NODE, file, SOURCE], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -105,17 +105,17 @@ def test_a_hole_is_crossed_without_a_step(hole: int, tmp_path: Path) -> None:
 
 def test_chunks_decoded_late_go_to_the_stream_that_they_belong_to(tmp_path: Path) -> None:
     script = """(() => {
-      const ring = new Ring(480, () => {});
-      ring.reset(480);
+      const buffer = new PlayoutBuffer(480, () => {});
+      buffer.reset(480);
       const flat = (value) => new Float32Array(96).fill(value);
-      for (let id = 0; id < 3; id++) ring.add(id, flat(0.1), 0);
-      ring.splice(2, 1);
-      ring.add(2, flat(0.9), 1);
-      ring.add(3, flat(0.9), 1);
-      ring.add(3, flat(0.1), 0);           // of the old stream, decoded after the splice
-      ring.add(4, flat(0.9), 1);
+      for (let id = 0; id < 3; id++) buffer.add(id, flat(0.1), 0);
+      buffer.splice(2, 1);
+      buffer.add(2, flat(0.9), 1);
+      buffer.add(3, flat(0.9), 1);
+      buffer.add(3, flat(0.1), 0);           // of the old stream, decoded after the splice
+      buffer.add(4, flat(0.9), 1);
       const left = new Float32Array(48 * 5), right = new Float32Array(48 * 5);
-      ring.pull(left, right);
+      buffer.pull(left, right);
       return { last: left[48 * 5 - 4], first: left[30], most: Math.max(...left) };
     })()"""
     heard = run(script, tmp_path)

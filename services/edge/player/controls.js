@@ -1,0 +1,107 @@
+/* The page's controls: buttons, sliders, selects and the space bar. */
+
+import { describe, shareLink, streamQuery } from "./stream.js";
+
+const RECORD_S = 20;
+const COPIED_MS = 2500;            // how long "Copied" is shown
+
+const $ = (id) => document.getElementById(id);
+
+export class Controls {
+  /* `on` has press(), change(params), volume() and sleep(minutes). */
+  constructor(on) {
+    const change = (id, event, read) => $(id).addEventListener(event, ({ target }) => on.change({ [id]: read(target.value) }));
+    $("play").addEventListener("click", () => on.press());
+    change("key", "change", String);
+    change("mode", "change", String);
+    change("bpm", "input", Number);
+    change("intensity", "input", Number);
+    $("presets").addEventListener("change", ({ target }) => on.change({ preset: target.value }));
+    $("volume").addEventListener("input", () => on.volume());
+    $("sleep").addEventListener("change", ({ target }) => on.sleep(Number(target.value)));
+    $("controls").addEventListener("submit", (event) => event.preventDefault());
+    $("share").addEventListener("click", () => this.share());
+    addEventListener("keydown", (event) => {
+      if (event.code !== "Space" || event.target.closest("button, input, select")) return;
+      event.preventDefault();
+      $("play").click();
+    });
+  }
+
+  /* Offer the values that the server knows. */
+  offer({ keys, modes, bpm, presets }) {
+    const fill = (id, values) => $(id).append(...values.map((value) => new Option(value, value)));
+    fill("key", keys);
+    fill("mode", modes);
+    [$("bpm").min, $("bpm").max] = bpm;
+    for (const preset of presets) {
+      const label = document.createElement("label");
+      const input = Object.assign(document.createElement("input"), { type: "radio", name: "preset", value: preset });
+      label.append(input, preset);
+      $("presets").append(label);
+    }
+    $("volume").value = remembered("volume") ?? "0.8";
+  }
+
+  paint(params) {
+    $("key").value = params.key;
+    $("mode").value = params.mode;
+    $("bpm").value = params.bpm;
+    describeSlider("bpm", `${params.bpm} bpm`);
+    $("intensity").value = params.intensity;
+    describeSlider("intensity", `${Math.round(params.intensity * 100)} %`);
+    const chosen = document.querySelector(`#presets input[value="${params.preset}"]`);
+    if (chosen) chosen.checked = true;
+    $("record").href = `record?${streamQuery(params, { seconds: RECORD_S })}`;
+  }
+
+  /* The volume as a gain; squared, because then the middle of the slider sounds half as loud. */
+  readGain() {
+    const value = Number($("volume").value);
+    describeSlider("volume", `${Math.round(value * 100)} %`);
+    remember("volume", String(value));
+    return value * value;
+  }
+
+  /* For headsets and lock screens. */
+  offerMediaKeys(params, on) {
+    if (!("mediaSession" in navigator)) return;
+    navigator.mediaSession.metadata = new MediaMetadata({ title: describe(params), artist: "Auralis" });
+    navigator.mediaSession.setActionHandler("play", () => on.play());
+    navigator.mediaSession.setActionHandler("pause", () => on.pause());
+  }
+
+  async share() {
+    const link = shareLink();
+    try {
+      await navigator.clipboard.writeText(link);
+      $("share").textContent = "Copied";
+    } catch {
+      $("share").textContent = link;
+    }
+    setTimeout(() => ($("share").textContent = "Copy link to this stream"), COPIED_MS);
+  }
+}
+
+/* A slider's value in words, for eyes and for screen readers. */
+function describeSlider(id, text) {
+  $(`${id}-value`).textContent = text;
+  $(id).setAttribute("aria-valuetext", text);
+}
+
+/* Browsers that are set to store nothing throw instead; then the value is forgotten. */
+function remember(name, value) {
+  try {
+    localStorage.setItem(name, value);
+  } catch {
+    // See above.
+  }
+}
+
+function remembered(name) {
+  try {
+    return localStorage.getItem(name);
+  } catch {
+    return null;
+  }
+}
