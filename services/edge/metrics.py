@@ -1,4 +1,4 @@
-"""What the edge measures (shell: Prometheus)."""
+"""The edge's metrics (shell: Prometheus)."""
 
 from __future__ import annotations
 
@@ -7,25 +7,33 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from services.contract.subjects import LANES
 from services.contract.websocket import TIERS, CloseCode
 from services.edge.stream.ring import Added
 from services.runtime.metrics import LATENCY_BUCKETS_S, PrometheusMetrics
 
+SILENCE_DBFS: Final = -120.0
+"""The loudness of digital silence, and the least that is reported, in dB of full scale."""
 NAMED_CLIENTS: Final = 50
-"""Listeners with series of their own; the others are in the sums."""
+"""Listeners with series of their own; the others appear in sums only."""
 
 _LATENESS_BUCKETS_S: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0)
+"""For times within a tick, which is 0.1 s."""
 _WAIT_BUCKETS_S: Final = (0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)
+"""For the time from an ask to its block, up to the lead of 5 s."""
 
 REFUSALS: Final = (
     "connections", "address", "origin", "draining", "streams", "overload", "unrenderable", "token",
 )  # fmt: skip
+"""Values of the label `reason`."""
 SEND_ERRORS: Final = ("closed", "overflow", "stalled", "exception")
+"""Values of the label `error_type`."""
 ASK_RESULTS: Final = ("accepted", "duplicate", "full", "error", "dropped")
+"""Values of the label `result` of asks."""
 
 
 class EdgeMetrics:
-    """The edge's metrics, on the process's registry.
+    """The edge's metrics, on the process's registry. Each attribute is one metric, described by its help text.
 
     Args:
         metrics: the process's metrics.
@@ -33,24 +41,19 @@ class EdgeMetrics:
 
     def __init__(self, metrics: PrometheusMetrics) -> None:
         self.process = metrics
-        registry = metrics.registry
-
-        def counter(name: str, text: str, *labels: str) -> Counter:
-            return Counter(name, text, labels, registry=registry)
-
-        def gauge(name: str, text: str, *labels: str) -> Gauge:
-            return Gauge(name, text, labels, registry=registry)
-
-        def histogram(name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
-            return Histogram(name, text, buckets=buckets, registry=registry)
-
-        # The listed names exist from the start, so that a dashboard finds them before the first listener.
+        self._registry = metrics.registry
         self.connections = metrics.active_websocket_connections
         self.encoding = metrics.chunk_encoding_duration_seconds
         self.jitter_ms = metrics.chunk_delivery_jitter_ms
         self.send_errors = metrics.websocket_send_errors_total
         self.client_numbers = ClientNumbers(metrics.buffer_depth_chunks, metrics.buffer_underruns_total)
+        self._add_gauges()
+        self._add_histograms()
+        self._add_counters()
+        self._begin_at_zero()
 
+    def _add_gauges(self) -> None:
+        gauge = self._gauge
         self.listeners = gauge("auralis_listeners", "Listeners connected now, over WebSocket and HTTP.")
         self.listeners_limit = gauge("auralis_listeners_limit", "Listeners that this edge takes (WS_MAX_CONNECTIONS).")
         self.tiers = gauge("auralis_tier_listeners", "Listeners in each buffer tier.", "tier")
@@ -65,6 +68,9 @@ class EdgeMetrics:
             "auralis_ready_renderers", "Synthesis workers that have said within 5 s that they are ready."
         )
         self.overloaded = gauge("auralis_overloaded", "1 while new streams are refused because blocks come late.")
+
+    def _add_histograms(self) -> None:
+        histogram = self._histogram
         self.tick_lateness = histogram(
             "auralis_tick_lateness_seconds", "How late the edge woke for a tick.", _LATENESS_BUCKETS_S
         )
@@ -79,6 +85,9 @@ class EdgeMetrics:
         self.block_wait = histogram(
             "auralis_block_wait_seconds", "Time from first asking for a block to its arrival.", _WAIT_BUCKETS_S
         )
+
+    def _add_counters(self) -> None:
+        counter = self._counter
         self.blocks = counter("auralis_blocks_total", "Blocks that arrived, by what became of them.", "result")
         self.missing = counter("auralis_blocks_missing_total", "Blocks that were not there when they were due.")
         self.asks = counter("auralis_asks_total", "Render jobs asked for, by lane and result.", "lane", "result")
@@ -104,10 +113,11 @@ class EdgeMetrics:
             "auralis_bus_messages_skipped_total", "Messages on the bus that could not be read.", "kind"
         )
 
-        # A labelled counter is invisible until it first counts, and a rate over nothing raises no alert.
+    def _begin_at_zero(self) -> None:
+        """Give every known label value a sample: dashboards find it, and a rate over nothing raises no alert."""
         for result in (*Added, "invalid"):
             self.blocks.labels(result=str(result))
-        for lane in ("now", "ahead"):
+        for lane in LANES:
             for result in ASK_RESULTS:
                 self.asks.labels(lane=lane, result=result)
         for reason in REFUSALS:
@@ -122,7 +132,16 @@ class EdgeMetrics:
             self.resumes.labels(recovered=recovered)
         for kind in ("block", "presence"):
             self.bad_messages.labels(kind=kind)
-        self.loudness.set(-120.0)
+        self.loudness.set(SILENCE_DBFS)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, labels, registry=self._registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(name, text, labels, registry=self._registry)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(name, text, buckets=buckets, registry=self._registry)
 
 
 class ClientNumbers:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from math import log10
-from typing import Any, Final
+from typing import Any
 
 from services.contract.timebase import BLOCKS_PER_SECTION, SECTION_S, block_of, tick_at
 from services.edge.fanout.connection import Connection
 from services.edge.fanout.stream import Stream
 from services.edge.fanout.streams import Streams
-from services.edge.metrics import EdgeMetrics
+from services.edge.metrics import SILENCE_DBFS, EdgeMetrics
 from services.edge.stream.mixing import rms
-
-SILENCE_DBFS: Final = -120.0
-"""The loudness of digital silence, and the least that is reported."""
 
 
 def describe(streams: Streams[Connection], now_s: float) -> list[dict[str, Any]]:

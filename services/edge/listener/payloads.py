@@ -133,8 +133,8 @@ class PayloadCache:
         if chunk.encoded is None:
             chunk.encoded = self._encoder.encode(chunk.pcm)
         # Base64 and tier names need no escaping, so the envelope needs no JSON encoder.
-        text = (
+        data = (
             f'{{"type":"audio","chunk_id":{chunk.tick},"data":"{chunk.encoded}","timestamp":{self._now_s:.6f},'
             f'"buffer_depth":{depth},"current_tier":"{tier}"}}'
-        )
-        return Payload(text.encode("ascii"), text=True, chunk_id=chunk.tick)
+        ).encode("ascii")
+        return Payload(data, text=True, chunk_id=chunk.tick)
