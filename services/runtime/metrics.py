@@ -61,10 +61,10 @@ class PrometheusMetrics:
 
     @cached_property
     def buffer_depth_chunks(self) -> Gauge:
-        """Chunks of 100 ms that a listener holds unplayed, by slot."""
+        """Chunks of 100 ms that a listener holds unplayed, by client number."""
         return Gauge(
             "buffer_depth_chunks",
-            "Chunks of 100 ms that a listener holds unplayed; client_id is a reused slot, the first 50 listeners only.",
+            "Chunks of 100 ms that a listener holds unplayed; client_id is a reused number, first 50 listeners only.",
             ["client_id"],
             registry=self.registry,
         )
@@ -90,10 +90,10 @@ class PrometheusMetrics:
 
     @cached_property
     def buffer_underruns_total(self) -> Counter:
-        """How often a listener's buffer ran dry, by slot."""
+        """How often a listener's buffer ran dry, by client number."""
         return Counter(
             "buffer_underruns_total",
-            "How often a listener's buffer ran dry; client_id is a reused slot, the first 50 listeners only.",
+            "How often a listener's buffer ran dry; client_id is a reused number, first 50 listeners only.",
             ["client_id"],
             registry=self.registry,
         )
