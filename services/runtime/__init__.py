@@ -1,4 +1,4 @@
-"""Shells that every service shares: bus, clock, settings, lifecycle, health, logs, metrics, memory, gc.
+"""Parts that all services share: bus, clock, settings, process, health, logs, metrics, memory, garbage collection.
 
-No domain knowledge here, and no torch at import.
+Nothing here knows music, and nothing imports torch.
 """

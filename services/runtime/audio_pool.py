@@ -16,12 +16,12 @@ class PoolExhaustedError(RuntimeError):
 
 
 class DoubleReleaseError(RuntimeError):
-    """A buffer was given back twice: its second user would write into somebody else's audio."""
+    """A buffer was released twice; its second user would overwrite the audio of another."""
 
 
 @dataclass(frozen=True, slots=True)
 class PoolStats:
-    """What a pool has done: counters since it was made, and `in_use` and `free` now."""
+    """Counters of a pool since it was made, and the buffers `in_use` and `free` now."""
 
     acquired: int
     released: int
@@ -31,7 +31,7 @@ class PoolStats:
 
 
 class PooledChunk:
-    """A borrowed buffer. Give it back with `release`, or use it as a context manager, which yields `view`."""
+    """A borrowed buffer: call `release`, or use it as a context manager, which yields `view`."""
 
     __slots__ = ("_buffer", "_pool", "_view")
 
@@ -42,20 +42,20 @@ class PooledChunk:
 
     @property
     def view(self) -> memoryview:
-        """The buffer, writable, of the pool's `chunk_bytes`; holds whatever its last user left.
+        """The writable buffer of `chunk_bytes`, with the content that its last user left.
 
         Raises:
-            DoubleReleaseError: it has been given back.
+            DoubleReleaseError: it has been released.
         """
         if self._view is None:
             raise DoubleReleaseError("this chunk has been released; acquire another one")
         return self._view
 
     def release(self) -> None:
-        """Give it back. Its next user writes into the same memory, so keep no view or array of it.
+        """Return it to the pool. Its next user writes into the same memory, so keep no view or array of it.
 
         Raises:
-            DoubleReleaseError: it was given back before.
+            DoubleReleaseError: it was released before.
         """
         if self._view is None:
             raise DoubleReleaseError("this chunk has been released already; release a chunk once")
@@ -75,7 +75,7 @@ class AudioChunkPool:
     Args:
         capacity: buffers that are kept.
         chunk_bytes: size of each; a chunk of 100 ms by default.
-        overflow: when all are in use, "allocate" makes one more, which is thrown away when it comes back; "refuse"
+        overflow: while all are in use, "allocate" makes a further buffer, which is discarded on release; "refuse"
             raises PoolExhaustedError. Both are counted as `overflowed`.
     """
 
@@ -109,7 +109,7 @@ class AudioChunkPool:
         return PooledChunk(self, buffer)
 
     def release(self, chunk: PooledChunk) -> None:
-        """Give `chunk` back; the same as `chunk.release()`."""
+        """The same as `chunk.release()`."""
         chunk.release()
 
     @property

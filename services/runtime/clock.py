@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 MAX_SLEW: Final = 0.001
-"""At most 0.1 %: 1 ms a second, far below what a listener can notice."""
+"""Greatest rate at which the clock follows wall time: 0.1 %, 1 ms a second, which is inaudible."""
 
 
 class Clock(Protocol):
-    """What the services need of time; tests inject their own."""
+    """The time of a service; tests inject their own."""
 
     def now(self) -> float:
         """Seconds since the Unix epoch; never goes back, never jumps."""
@@ -21,8 +21,8 @@ class Clock(Protocol):
 class SystemClock:
     """Wall time that cannot jump.
 
-    An NTP step or an operator's `date -s` moves the wall clock at once; ticks derived from it would repeat or be lost.
-    This clock follows at `MAX_SLEW` and reports what is left as `offset_s`.
+    An NTP step or `date -s` moves the wall clock in one step; ticks derived from it would repeat or be lost. This clock
+    follows at `MAX_SLEW` and reports the rest as `offset_s`.
 
     Args:
         wall: seconds since the epoch; may step.

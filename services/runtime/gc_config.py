@@ -13,16 +13,17 @@ from prometheus_client.registry import Collector
 from services.runtime.metrics import PrometheusMetrics
 
 THRESHOLDS: Final = (50_000, 500, 1_000)
-"""Allocations before a young collection; young ones before a middle one; middle ones before a full one.
-The defaults (700, 10, 10) look at every object of a large process many times a minute, and reference counting frees
-nearly all of ours without it."""
+"""Allocations before a young collection, young collections before a middle one, middle ones before a full one.
+
+The defaults (700, 10, 10) visit every object of a large process many times a minute, although reference counting frees
+nearly all of them."""
 GENERATIONS: Final = 3
 
 
 class RealTimeGCConfig:
-    """Fewer and shorter collections, and a count of them.
+    """Makes collections fewer and shorter, and counts them.
 
-    Call `configure` at start and `freeze` once everything long-lived is built.
+    Call `configure` at the start, and `freeze` when everything long-lived is built.
 
     Args:
         metrics: where `gc_collections_total{generation}` is counted, and `auralis_gc_pause_seconds_total` and
@@ -33,13 +34,13 @@ class RealTimeGCConfig:
         self._metrics = metrics
         self._before: tuple[int, int, int] | None = None
         self._started_s = 0.0
-        # Plain numbers: a collection may begin inside a metric's lock, and its callback must not wait for that lock.
+        # Plain numbers: a collection may begin while a metric's lock is held, and its callback must not wait for it.
         self.collections = [0] * GENERATIONS
         self.pause_s = [0.0] * GENERATIONS
         self.longest_pause_s = 0.0
 
     def configure(self) -> None:
-        """Set the thresholds and begin to count; a second call does nothing."""
+        """Set the thresholds and count collections from now on; a second call does nothing."""
         if self._before is not None:
             return
         self._before = gc.get_threshold()
@@ -49,7 +50,7 @@ class RealTimeGCConfig:
             self._metrics.registry.register(_GcCollector(self, self._metrics))
 
     def freeze(self) -> int:
-        """Collect once, then leave everything alive now out of all later collections; returns how many objects."""
+        """Collect once, then exempt all live objects from later collections; returns their number."""
         gc.collect()
         gc.freeze()
         return gc.get_freeze_count()
@@ -74,19 +75,19 @@ class RealTimeGCConfig:
 
 
 class _GcCollector(Collector):
-    """Carries the plain numbers over into metrics when somebody looks."""
+    """Copies the plain numbers into metrics when they are read."""
 
     def __init__(self, config: RealTimeGCConfig, metrics: PrometheusMetrics) -> None:
         self._config = config
         self._counter = metrics.gc_collections_total
-        self._carried = [0] * GENERATIONS
+        self._exposed = [0] * GENERATIONS
         for generation in range(GENERATIONS):
             self._counter.labels(generation=str(generation))
 
     def collect(self) -> Iterator[Metric]:
         for generation, count in enumerate(list(self._config.collections)):
-            self._counter.labels(generation=str(generation)).inc(count - self._carried[generation])
-            self._carried[generation] = count
+            self._counter.labels(generation=str(generation)).inc(count - self._exposed[generation])
+            self._exposed[generation] = count
         pauses = CounterMetricFamily(
             "auralis_gc_pause_seconds",
             "Seconds that Python's garbage collector stopped this process, by generation.",

@@ -8,16 +8,17 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One thing that must hold; `detail` says for people how it stands."""
+    """The state of one condition; `detail` describes it for people."""
 
     ok: bool
     detail: str
 
 
 class Health:
-    """Ready while every condition holds, and at least one has been reported.
+    """Ready while all conditions hold and at least one has been reported.
 
-    Being alive needs no flag: the internal server answers from the service's own loop, so a stuck loop does not answer.
+    Liveness needs no condition: the internal port is answered from the service's own loop, so a stuck loop does not
+    answer.
 
     Args:
         required: conditions that count as failing until they are first reported.
@@ -27,11 +28,11 @@ class Health:
         self._conditions = {name: Condition(ok=False, detail="not reported yet") for name in required}
 
     def set(self, condition: str, ok: bool, detail: str = "") -> None:  # noqa: FBT001 - reads as a sentence: set("bus", True)
-        """Report how `condition` stands now."""
+        """Report the state of `condition`."""
         self._conditions[condition] = Condition(ok, detail)
 
     def condition(self, name: str) -> Condition | None:
-        """How one condition stands; None if it was never reported."""
+        """The state of one condition; None if it was never reported."""
         return self._conditions.get(name)
 
     @property

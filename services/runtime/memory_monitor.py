@@ -21,10 +21,11 @@ _log = get_logger(__name__)
 
 _MIB: Final = 2**20
 HISTORY_SAMPLES: Final = 2880
-"""Eight hours at one sample in 10 s; then the oldest is dropped."""
+"""Samples that are kept, eight hours at one in 10 s; overflow drops the oldest."""
 _JUDGED_EVERY: Final = 6
 """Samples between two verdicts: a minute at one sample in 10 s."""
-_TYPES_TOLD: Final = 8
+_TYPES_LOGGED: Final = 8
+"""Types of objects that the log line of a leak names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +35,10 @@ class MemorySnapshot:
     Attributes:
         time_s: seconds of the monitor's clock.
         rss_mb: resident memory, shared pages included.
-        uss_mb: memory that ending this process would free; equal to `rss_mb` where the system does not tell.
+        uss_mb: memory that only this process uses; equal to `rss_mb` where the system does not provide it.
         gpu_allocated_mb: held by tensors on the GPU; 0 without torch or a GPU.
-        python_blocks: pieces of memory that Python's objects hold; a leak of objects shows here, one of a library
-            does not.
+        python_blocks: memory blocks that Python's objects hold; a leak of objects shows here, a leak in a library does
+            not.
     """
 
     time_s: float
@@ -53,7 +54,7 @@ class MemoryMonitor:
     Args:
         sample_interval_sec: seconds between two samples.
         history_samples: samples that are kept; overflow drops the oldest.
-        metrics: where memory, growth and verdict are shown; None: nowhere.
+        metrics: exposes memory, growth and verdict; None: nothing is exposed.
         monotonic: seconds from anywhere.
         read: takes one snapshot at a given time; tests give their own.
         census: counts live objects by the name of their type, at the end of warm-up and when a leak is found.
@@ -89,7 +90,7 @@ class MemoryMonitor:
         self._leaking = False
 
     def start(self) -> None:
-        """Take a first sample and begin; a second call does nothing."""
+        """Take a first sample and start sampling; a second call does nothing."""
         if self._thread is not None:
             return
         self._stopping.clear()
@@ -98,7 +99,7 @@ class MemoryMonitor:
         self._thread.start()
 
     def stop(self) -> None:
-        """Take a last sample and end; a second call does nothing."""
+        """Take a last sample and stop sampling; a second call does nothing."""
         thread, self._thread = self._thread, None
         if thread is None:
             return
@@ -114,7 +115,7 @@ class MemoryMonitor:
         self.stop()
 
     def sample(self) -> MemorySnapshot:
-        """Take one sample now and keep it."""
+        """Take a sample now and keep it."""
         snapshot = self._read(self._monotonic())
         with self._lock:
             self._history.append(snapshot)
@@ -132,11 +133,11 @@ class MemoryMonitor:
         return snapshot
 
     def get_current_snapshot(self) -> MemorySnapshot:
-        """Memory now; not kept."""
+        """Memory now; the sample is not kept."""
         return self._read(self._monotonic())
 
     def get_memory_growth_report(self) -> dict[str, Any]:
-        """What memory did since `start`.
+        """The growth of memory since `start`.
 
         Returns:
             Of resident memory: `initial_rss_mb, final_rss_mb, growth_mb` (medians of the first and last samples after
@@ -174,7 +175,7 @@ class MemoryMonitor:
         began_s = history[0].time_s if self._began_s is None else self._began_s
         if self._objects_then is None and history[-1].time_s - began_s >= WARM_UP_S:
             self._objects_then = self._census()
-        # What has begun this hour would be lost in eight hours without it.
+        # A leak that began this hour would be lost among eight hours.
         resident, unique, gpu, _ = max(
             (_growths(part) for part in (history, recent(history, _time_of))), key=lambda each: each[0].leak
         )
@@ -204,7 +205,7 @@ def _time_of(snapshot: MemorySnapshot) -> float:
 
 
 def _growths(history: Sequence[MemorySnapshot]) -> tuple[Growth, Growth, Growth, Growth]:
-    """Of resident memory, unique memory, GPU memory and Python's blocks (whose "MiB" are blocks)."""
+    """Growth of resident memory, unique memory, GPU memory and Python's blocks (in blocks, not MiB)."""
     times = [each.time_s for each in history]
     return (
         growth(times, [each.rss_mb for each in history]),
@@ -220,7 +221,7 @@ def read_memory(time_s: float) -> MemorySnapshot:
     rss = process.memory_info().rss
     try:
         uss = process.memory_full_info().uss
-    except (psutil.Error, OSError):  # macOS and hardened containers keep it to themselves
+    except (psutil.Error, OSError):  # not permitted on macOS and in hardened containers
         uss = rss
     return MemorySnapshot(time_s, rss / _MIB, uss / _MIB, _gpu_bytes() / _MIB, sys.getallocatedblocks())
 
@@ -231,14 +232,14 @@ def count_objects() -> Mapping[str, int]:
 
 
 def grown(then: Mapping[str, int], now: Mapping[str, int]) -> str:
-    """The types of which there are more than then, most first: "builtins.dict +1200, …"."""
+    """Types with more objects now than then, greatest growth first: "builtins.dict +1200, …"."""
     more = {name: count - then.get(name, 0) for name, count in now.items() if count > then.get(name, 0)}
-    most = sorted(more.items(), key=lambda each: (-each[1], each[0]))[:_TYPES_TOLD]
+    most = sorted(more.items(), key=lambda each: (-each[1], each[0]))[:_TYPES_LOGGED]
     return ", ".join(f"{name} +{count}" for name, count in most)
 
 
 def _gpu_bytes() -> int:
-    # Not imported here: a process without torch has no tensors, and importing it costs seconds and 200 MB.
+    # Not imported here: a process without torch has no tensors, and importing torch takes seconds and 200 MB.
     torch: Any = sys.modules.get("torch")
     try:
         if torch is None:
@@ -247,6 +248,6 @@ def _gpu_bytes() -> int:
             return int(torch.cuda.memory_allocated())
         if torch.backends.mps.is_available():
             return int(torch.mps.current_allocated_memory())
-    except (AttributeError, RuntimeError):  # another thread is in the middle of importing it, or the driver has gone
+    except (AttributeError, RuntimeError):  # another thread is still importing it, or the driver has failed
         return 0
     return 0

@@ -20,7 +20,7 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 LATENCY_BUCKETS_S: Final = (
     0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0,
 )  # fmt: skip
-"""Dense around the targets of 100 ms (a block), 250 ms (first sound) and 300 ms (a change heard)."""
+"""Dense around the targets: 100 ms for a block, 250 ms to the first sound, 300 ms until a change is audible."""
 JITTER_BUCKETS_MS: Final = (1, 2, 3, 5, 7.5, 10, 15, 20, 25, 30, 40, 50, 75, 100, 150, 200, 300, 500)
 """Dense around the target of 50 ms."""
 ENCODING_BUCKETS_S: Final = (
@@ -34,14 +34,14 @@ _MIB = 2**20
 class PrometheusMetrics:
     """The metrics of one process.
 
-    Each of the ten named metrics exists from its first use on, so that a process exposes only what it owns.
+    Each named metric exists from its first use on, so that a process exposes only its own.
 
     Args:
         registry: where they are registered; None: a registry of its own, so that two instances never collide.
     """
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
-        # A `_created` series beside every counter and histogram doubles the series and tells nothing that we use.
+        # `_created` series double the number of series and are not used.
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # untyped in the library
         self.registry = CollectorRegistry() if registry is None else registry
 
@@ -143,7 +143,7 @@ class PrometheusMetrics:
         )
 
     def describe_process(self, *, service: str, clock_offset_s: Callable[[], float] | None = None) -> None:
-        """Expose what every process says of itself: build, memory, CPU, file descriptors, clock.
+        """Expose the metrics of every process: build, memory, CPU, file descriptors, clock.
 
         Args:
             service: "synthesis", "edge" or "telemetry".
@@ -171,7 +171,7 @@ class PrometheusMetrics:
 
 
 class MemoryMetrics:
-    """What a `MemoryMonitor` shows.
+    """Metrics of a `MemoryMonitor`.
 
     Args:
         metrics: the process's metrics.
@@ -213,10 +213,10 @@ class MemoryMetrics:
 
 
 class BusMetrics:
-    """What a bus connection counts.
+    """Metrics of a bus connection.
 
     Args:
-        metrics: the process's metrics; None: a registry of its own that nobody reads.
+        metrics: the process's metrics; None: they are not exposed.
     """
 
     def __init__(self, metrics: PrometheusMetrics | None = None) -> None:
@@ -241,25 +241,25 @@ class BusMetrics:
             "auralis_bus_callback_errors_total", "Exceptions out of subscription callbacks; the message was skipped."
         )
         self.connected = Gauge("auralis_bus_connected", "1 while the bus connection is up.", registry=registry)
-        # A counter with labels is invisible until it first counts; a rate over nothing raises no alert.
+        # Without its labels a counter has no series until it first counts, and an alert on its rate stays silent.
         for policy in DROP_POLICIES:
             self.dropped.labels(policy=policy)
 
 
 MEMORY_KINDS: Final = ("resident", "unique", "gpu")
 DROP_POLICIES: Final = ("subscription_oldest", "publish_backlog", "late_jobs", "gather_newest")
-"""What a bounded queue of the bus does when it is full (see the adapters)."""
+"""Overflow policies of the bus's bounded queues (see `BusLimits`)."""
 
 
 def _live_tasks() -> float:
     try:
         return len(asyncio.all_tasks())
-    except RuntimeError:  # asked outside the loop
+    except RuntimeError:  # called outside the loop
         return 0
 
 
 def build_version() -> str:
-    """The installed version of Auralis; "unknown" where it runs from a plain folder."""
+    """The installed version of Auralis; "unknown" if it is not installed."""
     try:
         return version("auralis")
     except PackageNotFoundError:

@@ -1,7 +1,7 @@
-"""Between 44.1 and 48 kHz, chunk by chunk and without a seam: one FIR filter in as many phases as the ratio has. Pure.
+"""Resampling between 44.1 and 48 kHz, chunk by chunk and without seams, by a polyphase FIR filter. Pure.
 
-160/147 is exact: a chunk of 4,410 frames is 4,800 frames of Opus's rate, never one more or less, so chunks keep their
-borders. What comes out is `delay_frames` later than what went in; nothing else of the sound is changed below 20 kHz.
+The ratio 160/147 is exact: a chunk of 4,410 frames is always 4,800 frames at 48 kHz, so chunks keep their borders. The
+output is `delay_frames` late; below 20 kHz the sound is not changed otherwise.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 _TAPS: Final = 48
 _CUTOFF: Final = 0.955
-"""Of the lower rate's Nyquist frequency: 21.06 kHz of 22.05."""
+"""Share of the lower rate's Nyquist frequency: 21.06 kHz of 22.05."""
 _ROWS: Final = 8
+"""Rows of one multiplication: more would be spread over threads, which is slower while the cores are busy."""
 _BETA: Final = 9.0
-"""Of the Kaiser window: nothing folds back to below 20 kHz by more than -90 dB."""
+"""Shape of the Kaiser window: aliasing below 20 kHz stays under -90 dB."""
 
 
 class Polyphase:
@@ -28,7 +29,7 @@ class Polyphase:
         from_hz, to_hz: the rates.
 
     Attributes:
-        delay_frames: by how many input frames the output is late.
+        delay_frames: delay of the output in input frames.
     """
 
     def __init__(self, from_hz: int, to_hz: int) -> None:
@@ -52,7 +53,6 @@ class Polyphase:
         # [groups, channels, window]: each group of input frames makes a group of output frames by one multiplication.
         windows = np.lib.stride_tricks.sliding_window_view(joined, self._down + _TAPS - 1, axis=0)[:: self._down]
         rows = windows.reshape(-1, windows.shape[-1])
-        # A few rows at a time: more would be spread over threads, which takes longer wherever the cores are busy.
         parts = [rows[start : start + _ROWS] @ self._matrix for start in range(0, len(rows), _ROWS)]
         made = np.concatenate(parts)
         return np.ascontiguousarray(made.reshape(-1, 2, self._up).transpose(0, 2, 1).reshape(-1, 2))
@@ -60,11 +60,11 @@ class Polyphase:
 
 @cache
 def _matrix(up: int, down: int) -> NDArray[np.float32]:
-    """[window, up]: output frame p of a group lies at p * down / up input frames and hears the taps around it."""
-    places = np.arange(up) * down / up
-    first = np.floor(places).astype(int)
+    """Filter, float32 [window, up]: output frame p of a group lies at p * down / up input frames."""
+    positions = np.arange(up) * down / up
+    first = np.floor(positions).astype(int)
     offsets = np.arange(_TAPS)
-    distance = offsets[None, :] - (_TAPS // 2 - 1) - (places - first)[:, None] - 1
+    distance = offsets[None, :] - (_TAPS // 2 - 1) - (positions - first)[:, None] - 1
     cutoff = _CUTOFF * min(1.0, up / down)
     half = _TAPS / 2
     window = np.i0(_BETA * np.sqrt(np.clip(1 - (distance / half) ** 2, 0, None))) / np.i0(_BETA)
@@ -72,6 +72,6 @@ def _matrix(up: int, down: int) -> NDArray[np.float32]:
     taps /= taps.sum(axis=1, keepdims=True)
     matrix = np.zeros((down + _TAPS - 1, up))
     for phase in range(up):
-        # The first tap of phase 0 is the oldest frame that is kept.
+        # The first tap of phase 0 is on the oldest frame of the window.
         matrix[first[phase] : first[phase] + _TAPS, phase] = taps[phase]
     return matrix.astype(np.float32)

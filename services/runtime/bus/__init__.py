@@ -1,6 +1,6 @@
-"""The bus as the services see it: one port, two adapters (nats for real, memory for tests).
+"""The message bus: one port with two adapters, NATS and memory (for tests).
 
-One test suite runs over both.
+The same test suite runs on both.
 """
 
 from services.runtime.bus.port import Bus, BusError, BusFullError, Job, JobSource, Message, Subscription

@@ -13,15 +13,18 @@ class BusLimits:
     """Bounds of a bus connection and of the two streams.
 
     Attributes:
-        render_max_age_s: an ask that nobody took for so long is forgotten ("expired"): its block is due.
-        render_max_bytes: asks waiting in all; a further one is refused with BusFullError ("newest refused").
-        audio_messages_per_subject: blocks kept of each stream ("oldest dropped").
-        audio_max_bytes: blocks kept in all ("oldest dropped"); halved until the server takes it.
-        audio_max_age_s: a block nobody can want any more is forgotten, so that unheard streams cost no memory.
-        subscription_messages, subscription_bytes: what waits for one callback ("subscription_oldest").
-        publish_backlog_bytes: what waits for the network; a further message is lost ("publish_backlog").
-        late_jobs: jobs that arrived after their fetch had ended and wait for the next ("late_jobs": given back).
-        gather_messages: answers waiting to be read ("gather_newest").
+        render_max_age_s: seconds after which an ask that no worker took is dropped; its block is due by then.
+        render_max_bytes: bytes of all asks; a further ask is refused with BusFullError.
+        audio_messages_per_subject: blocks kept of each stream; of more the oldest is dropped.
+        audio_max_bytes: bytes of all blocks; of more the oldest is dropped. Halved until the server accepts it.
+        audio_max_age_s: seconds that a block is kept, so that streams without listeners take no memory.
+        subscription_messages, subscription_bytes: messages that wait for a callback; of more the oldest is dropped
+            and counted as "subscription_oldest".
+        publish_backlog_bytes: bytes that wait for the network; a further message is dropped and counted as
+            "publish_backlog".
+        late_jobs: jobs that arrived after their fetch had ended; a further job is given back and counted as
+            "late_jobs".
+        gather_messages: answers that wait to be read; a further one is dropped and counted as "gather_newest".
     """
 
     render_max_age_s: float = 5.0

@@ -11,7 +11,7 @@ from typing import Protocol
 
 
 class BusError(Exception):
-    """The bus could not do it now; the message says what and whether to try again."""
+    """The bus cannot do it now; the message says why and whether to try again."""
 
 
 class BusFullError(BusError):
@@ -52,11 +52,11 @@ class Job(Protocol):
         ...
 
     async def in_progress(self) -> None:
-        """Still at it: start the ack wait anew."""
+        """Start the ack wait anew: the job is still being worked on."""
         ...
 
     async def give_back(self) -> None:
-        """Deliver it to somebody else at once."""
+        """Deliver it to another worker at once."""
         ...
 
     async def drop(self) -> None:
@@ -68,11 +68,10 @@ class JobSource(Protocol):
     """A durable pull consumer."""
 
     async def fetch(self, max_jobs: int, wait_s: float) -> Sequence[Job]:
-        """Up to `max_jobs` jobs, at once when there are any.
+        """Up to `max_jobs` jobs, without waiting if there are any.
 
         Waits up to `wait_s` for the first one and never for more; 0 does not wait. Empty when none came.
-        While the bus is away it waits (never raises): the caller's loop needs no second path. A loss of the
-        consumer (server restarted empty) is repaired inside.
+        While the bus is away it waits and does not raise. A consumer that the server has lost is made again.
         """
         ...
 
@@ -82,7 +81,7 @@ class JobSource(Protocol):
 
 
 class Bus(Protocol):
-    """Publish, subscribe, ask everybody, and two JetStream streams: RENDER (work queue) and AUDIO (history)."""
+    """Publish, subscribe, gather answers, and two JetStream streams: RENDER (work queue) and AUDIO (history)."""
 
     @property
     def connected(self) -> bool:
@@ -90,11 +89,11 @@ class Bus(Protocol):
         ...
 
     def on_reconnect(self, callback: Callable[[], None]) -> None:
-        """Call `callback` after each re-connection, when streams exist again."""
+        """Call `callback` after each reconnection, when the streams exist again."""
         ...
 
     async def connect(self) -> None:
-        """Connect and create the streams, trying for ever; idempotent. Reconnects by itself afterwards."""
+        """Connect and create the streams, trying for ever; afterwards it reconnects by itself. Idempotent."""
         ...
 
     async def close(self) -> None:
@@ -102,17 +101,21 @@ class Bus(Protocol):
         ...
 
     async def publish(self, subject: str, data: bytes, reply: str = "") -> None:
-        """Send now or lose it: late audio is worthless. Raises BusError while disconnected."""
+        """Send a message now or drop it, because late audio is worthless.
+
+        Raises:
+            BusError: disconnected.
+        """
         ...
 
     async def subscribe(self, subject: str, callback: Callable[[Message], None]) -> Subscription:
-        """Deliver what is published from now on; survives reconnection. Overflow drops the oldest and is counted."""
+        """Deliver messages published from now on, also after a reconnection; overflow drops and counts the oldest."""
         ...
 
     def gather(self, subject: str, data: bytes, *, wait_s: float) -> AsyncIterator[Message]:
-        """Ask everybody who listens on `subject`; yields answers as they come, for `wait_s`.
+        """Ask all subscribers of `subject`; yields answers as they arrive, for `wait_s`.
 
-        Ends at once when nobody listens. Overflow of a slow reader drops the newest and is counted.
+        Ends at once where there is no subscriber. Overflow of a slow reader drops the newest and counts it.
 
         Raises:
             BusError: disconnected (when the first answer is awaited).
@@ -133,7 +136,7 @@ class Bus(Protocol):
         ...
 
     async def history(self, subject: str, *, max_messages: int = 20) -> Sequence[Message]:
-        """What AUDIO keeps of `subject`, oldest first; empty when nothing or when the bus is away."""
+        """Messages that AUDIO keeps of `subject`, oldest first; none while the bus is away."""
         ...
 
     async def count_failure(self, bucket: str, key: str, *, ttl_s: float) -> int:
@@ -141,5 +144,5 @@ class Bus(Protocol):
         ...
 
     async def failures(self, bucket: str, key: str) -> int:
-        """The shared counter's value; 0 when there is none or the bus is away."""
+        """A shared counter's value; 0 where there is none, and while the bus is away."""
         ...

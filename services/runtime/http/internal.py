@@ -30,16 +30,16 @@ class InternalApp:
     """The internal endpoints as an ASGI application.
 
     - `/metrics`: the exposition (GET, HEAD); 404 while metrics are switched off.
-    - `/healthz`: 200 whenever the loop turns.
+    - `/healthz`: 200 while the loop runs.
     - `/readyz`: 200, or 503 with the failing conditions as JSON.
-    - `/drain`: starts the drain and answers when it is done; with `?wait=false` at once (GET, POST; idempotent). Pages
-      of other origins get 403.
+    - `/drain`: starts the drain and answers when it is done; with `?wait=false` it answers at once (GET, POST;
+      idempotent). Pages of other origins get 403.
 
     Args:
         health: readiness.
         exposition: Prometheus text; None: metrics are switched off.
-        drain: begins the drain and returns when it is done; called again it waits for the same drain.
-        fallback: takes every other path; None: 404.
+        drain: starts the drain and returns when it is done; a second call waits for the same drain.
+        fallback: handles all other paths; None: they get 404.
     """
 
     def __init__(
@@ -70,7 +70,11 @@ class InternalApp:
                 await self._fallback(scope, receive, send)
             elif scope["type"] == "http":
                 await _answer(
-                    scope, send, 404, _TEXT, b"this port has /metrics /healthz /readyz /drain; music is elsewhere\n"
+                    scope,
+                    send,
+                    404,
+                    _TEXT,
+                    b"this port has /metrics /healthz /readyz /drain; music is on the public port\n",
                 )
             elif scope["type"] == "websocket":
                 await send({"type": "websocket.close", "code": 1008})
@@ -104,7 +108,7 @@ class InternalApp:
 
     async def _drained(self, scope: _Scope, send: _Send) -> None:
         if scope["method"] == "HEAD":
-            # A monitor that probes with HEAD must not take an instance out of service.
+            # A probe with HEAD must not take an instance out of service.
             await _answer(scope, send, 200, _JSON, b"")
             return
         if _from_another_page(scope):
@@ -119,11 +123,11 @@ class InternalApp:
             await _answer(scope, send, 202, _JSON, json.dumps(started).encode() + b"\n")
             return
         try:
-            # The caller may hang up; the drain goes on.
+            # If the caller disconnects, the drain goes on.
             await asyncio.shield(self._draining)
         except asyncio.CancelledError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever a service's drain raises is told to the caller
+        except Exception as error:  # noqa: BLE001 - the caller is told any error of a drain
             failed = {"draining": True, "done": False, "error": str(error)}
             await _answer(scope, send, 500, _JSON, json.dumps(failed).encode() + b"\n")
             return
@@ -135,7 +139,7 @@ class InternalServer:
 
     Args:
         host: address to listen on.
-        port: 0 takes a free one; see `port` after construction.
+        port: 0: a free one.
         health, exposition, drain, fallback: see `InternalApp`.
     """
 
@@ -155,10 +159,10 @@ class InternalServer:
         self._server: EmbeddedServer | None = None
 
     async def start(self) -> None:
-        """Bind, then answer; `port` is the real one afterwards.
+        """Bind and answer; afterwards `port` is the real port.
 
         Raises:
-            PortInUseError: somebody else has the port.
+            PortInUseError: the port is not available.
         """
         bound = bind_socket(self.host, self.port, setting="METRICS_PORT")
         server = EmbeddedServer(self._app, bound, lifespan="off")
@@ -172,11 +176,11 @@ class InternalServer:
             await self._server.stop(grace_s=1.0)
 
 
-_PAGES_REFUSED: Final = "asked for by a page of another origin; it is asked for by programs, or typed in"
+_PAGES_REFUSED: Final = "refused to a page of another origin; call it from a program, or type its address"
 
 
 def _from_another_page(scope: _Scope) -> bool:
-    """Whether a browser asks on behalf of a page from elsewhere: an image there would be enough to drain a service."""
+    """Whether a page of another origin sent the request: an image on any page could drain a service otherwise."""
     headers = dict(scope.get("headers", ()))
     return b"origin" in headers or headers.get(b"sec-fetch-site", b"none") not in (b"none", b"same-origin")
 

@@ -13,11 +13,11 @@ from typing import Any, Final, override
 import uvicorn
 
 ACCEPTED_AT_ONCE: Final = 16
-"""Connections that are taken in each time the loop goes around."""
+"""Connections that are accepted in each turn of the loop."""
 
 
 class PortInUseError(OSError):
-    """A port cannot be listened on; the message says which and what to do.
+    """A port is not available; the message says which and what to do.
 
     Attributes:
         host, port: the address.
@@ -37,7 +37,7 @@ def bind_socket(host: str, port: int, *, setting: str = "port") -> socket.socket
     """A TCP socket bound to `host` and `port` (0: a free one).
 
     Args:
-        setting: the environment variable that a person would change, for the error.
+        setting: the environment variable that names the port, for the error.
 
     Raises:
         PortInUseError: the port is taken, forbidden, or the host is not an address of this machine.
@@ -54,10 +54,10 @@ def bind_socket(host: str, port: int, *, setting: str = "port") -> socket.socket
     bound = socket.socket(family, kind, protocol)
     try:
         if os.name == "posix":
-            # Without it a restart has to wait for the old connections' TIME_WAIT.
+            # Without it a restart waits for the TIME_WAIT of old connections.
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
-        # Listening here makes two processes that race for one port fail now and not after "ready".
+        # Listening here, so that of two processes that race for a port one fails now and not after "ready".
         bound.listen(2048)
         bound.setblocking(False)  # noqa: FBT003 - the standard library's signature
     except OSError as error:
@@ -73,7 +73,7 @@ def bind_socket(host: str, port: int, *, setting: str = "port") -> socket.socket
 
 
 class EmbeddedServer:
-    """Uvicorn in the running loop, on a socket that is already bound.
+    """Uvicorn in the running loop, on a bound socket.
 
     Args:
         app: an ASGI application.
@@ -97,16 +97,16 @@ class EmbeddedServer:
         Raises:
             RuntimeError: the application did not start.
         """
-        # The loop accepts one connection of a socket each time around, however many wait: after a restart a crowd would
-        # come in at the pace of the loop's turns, and the loop is busy with those who are in.
-        doors = [self._socket, *(self._socket.dup() for _ in range(ACCEPTED_AT_ONCE - 1))]
-        self._task = asyncio.create_task(self._server.serve(sockets=doors), name=f"http-{self.port}")
+        # The loop accepts one connection of a socket in each turn. After a restart a crowd would connect at the pace of
+        # the turns, which are long because of the listeners that are connected already.
+        listening = [self._socket, *(self._socket.dup() for _ in range(ACCEPTED_AT_ONCE - 1))]
+        self._task = asyncio.create_task(self._server.serve(sockets=listening), name=f"http-{self.port}")
         started = asyncio.create_task(self._server.answering.wait())
         await asyncio.wait({self._task, started}, return_when=asyncio.FIRST_COMPLETED)
         started.cancel()
         if self._task.done():
-            for door in doors:
-                door.close()
+            for each in listening:
+                each.close()
             error = self._task.exception() if not self._task.cancelled() else None
             raise RuntimeError(f"the HTTP server on port {self.port} ended while starting") from error
 
@@ -130,7 +130,7 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     @override
     def capture_signals(self) -> Generator[None]:
-        # Signals are the lifecycle's: a server that took them would end before the listeners were told.
+        # The lifecycle handles signals: the listeners must be drained before the server ends.
         yield
 
     @override
@@ -138,6 +138,6 @@ class _Server(uvicorn.Server):
         try:
             await super().startup(sockets)
         except SystemExit as error:
-            # Uvicorn ends the process where the application's lifespan fails; that is not its decision here.
+            # Uvicorn ends the process if the application's lifespan fails; here the service decides that.
             raise RuntimeError("the application's startup failed; its log says why") from error
         self.answering.set()

@@ -14,36 +14,36 @@ import structlog
 
 from services.runtime.settings import Settings
 
-_MAX_TEXT = 8_000
-"""Longer fields are cut: one event is one line that a log shipper takes."""
+_MAX_TEXT: Final = 8_000
+"""Characters of a field; a longer one is cut, so that log shippers accept the line."""
 
 _QUIETER: Final = {
-    # Their INFO is a line for each request or connection, which metrics count better.
+    # Their INFO has a line for each request or connection, which metrics count better.
     "httpx": logging.WARNING,
     "httpcore": logging.WARNING,
     "uvicorn.access": logging.WARNING,
     "uvicorn.error": logging.WARNING,
     "asyncio": logging.WARNING,
-    # The bus reports its own connection, rate-limited and as a sentence.
+    # The bus reports its connection itself, rate-limited and as a sentence.
     "nats": logging.CRITICAL,
 }
 
 
 def configure_logging(settings: Settings, *, service: str, instance: str = "", stream: TextIO | None = None) -> None:
-    """Send every log of this process through one formatter; may be called again.
+    """Send all logs of this process through one formatter; may be called again.
 
     Args:
-        settings: for `log_level`, `log_format`, `env` (a field of every JSON line) and `warnings` (logged here).
+        settings: `log_level`, `log_format`, `env` (a field of every JSON line) and `warnings` (logged here) are used.
         service: "synthesis", "edge", "telemetry": a field of every JSON line.
         instance: a field of every JSON line, where given.
-        stream: where lines go; None: stderr, because stdout belongs to what a command prints.
+        stream: receives the lines; None: stderr, because stdout is for the output of commands.
     """
     stream = sys.stderr if stream is None else stream
     as_json = settings.log_format == "json"
     identity = {"env": settings.env, "service": service} | ({"instance": instance} if instance else {})
 
     def in_order(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-        """What every line has comes first, in one order, so that lines can be read below each other."""
+        """Common fields come first and in one order, so that lines can be compared."""
         first = {name: event.pop(name) for name in ("timestamp", "level", "event", "logger") if name in event}
         return {**first, **identity, **event}
 
@@ -56,8 +56,8 @@ def configure_logging(settings: Settings, *, service: str, instance: str = "", s
         structlog.processors.UnicodeDecoder(),
         _shorten_fields,
     ]
-    # What a client sends must not end a line, or command a terminal. For people it is spelt out; JSON escapes most of
-    # it anyway, and gives it back to whoever reads it.
+    # A client's text must not end a line or control a terminal. As text, control characters are spelt out; JSON escapes
+    # them, and a reader of the JSON gets them back.
     rendering: list[structlog.typing.Processor]
     if as_json:
         rendering = [
@@ -96,7 +96,7 @@ def configure_logging(settings: Settings, *, service: str, instance: str = "", s
     for name, level in _QUIETER.items():
         logging.getLogger(name).setLevel(max(level, logging.getLevelNamesMapping()[settings.log_level]))
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "litestar", "nats"):
-        # Imported libraries may have brought handlers of their own; a line twice is a line too many.
+        # Libraries may have installed handlers of their own, which would repeat each line.
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
     for warning in settings.warnings:
@@ -151,16 +151,15 @@ class RepeatLimiter:
 
 
 class RepeatFilter(logging.Filter):
-    """Holds back warnings and errors that repeat too often: one fault must not fill a disk or hide the next.
+    """Holds back warnings and errors that repeat too often, so that one fault neither fills a disk nor hides others.
 
-    Of each event of a logger (whatever its fields) `burst` lines an interval pass; the first of the next interval tells
-    how many were held back. Lines below warnings always pass: there is one for each thing that happens, and who wants
-    fewer sets AURALIS_LOG_LEVEL.
+    Of each event of a logger, `burst` lines pass in an interval, whatever their fields; the first line of the next
+    interval says how many were held back. Lines below warnings always pass; AURALIS_LOG_LEVEL leaves them out.
 
     Args:
-        burst: lines of one event in an interval.
-        interval_s: its length.
-        max_events: events that are counted; overflow: the one seen least recently is forgotten.
+        burst: lines of one event that pass in an interval.
+        interval_s: length of an interval.
+        max_events: events that are remembered; overflow forgets the one seen least recently.
         monotonic: seconds from anywhere.
     """
 
@@ -177,14 +176,14 @@ class RepeatFilter(logging.Filter):
         self._interval_s = interval_s
         self._max_events = max_events
         self._monotonic = monotonic
-        # (logger, event) -> (when its interval began, lines in it, held back of them)
+        # (logger, event) -> (start of its interval, lines in it, lines held back)
         self._seen: OrderedDict[tuple[str, str], tuple[float, int, int]] = OrderedDict()
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the line passes."""
         if record.levelno < logging.WARNING:
             return True
-        # Ours come as a dictionary, other libraries' as a text with arguments.
+        # structlog passes a dictionary, other libraries a text with arguments.
         fields = record.msg if isinstance(record.msg, dict) else None
         key = (record.name, str(fields.get("event", "") if fields is not None else record.msg)[:200])
         now_s = self._monotonic()
@@ -203,11 +202,11 @@ class RepeatFilter(logging.Filter):
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """Ours among the root logger's handlers, so that configuring again replaces it and no other."""
+    """The root logger's handler of this module, so that configuring again replaces no other."""
 
 
 _CONTROLS: Final = (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
-"""Ends of lines, and what a terminal obeys."""
+"""Characters that end a line or control a terminal."""
 _SPELT_OUT: Final = {code: repr(chr(code))[1:-1] for code in _CONTROLS}
 _SPELT_OUT_IN_TRACEBACKS: Final = {code: text for code, text in _SPELT_OUT.items() if chr(code) not in "\t\n"}
 _RARE_IN_JSON: Final = {code: f"\\u{code:04x}" for code in _CONTROLS if code >= 0x20}
@@ -218,7 +217,7 @@ def _spell_controls_out(_logger: Any, _method: str, event: structlog.typing.Even
 
 
 def _escape_rare_controls(_logger: Any, _method: str, line: Any) -> Any:
-    """What JSON leaves as it is: some programs end a line there. The same to whoever reads it as JSON."""
+    """Escape characters that JSON allows but at which some programs end a line."""
     return line.translate(_RARE_IN_JSON)
 
 

@@ -1,10 +1,10 @@
 """Traces of blocks with OpenTelemetry, switched on by AURALIS_TRACES (shell: OpenTelemetry).
 
-A block's trace needs nothing handed over between services: its id is a hash of stream and block, as music is a function
-of them. So every service finds the same trace, and the same share of blocks is traced everywhere. Spans are told after
-the fact, with times of the services' own clocks.
+The steps of a block are ask, fetch, render, publish, arrive and write. The id of its trace is a hash of stream and
+block, so all services find the same trace without passing a context, and trace the same share of blocks. Spans are
+reported after the fact, with times of the services' own clocks.
 
-Process-wide, as OpenTelemetry itself is: `active` is None while traces are off, and asking that is all they cost.
+Traces are process-wide, as OpenTelemetry is. `active` is None while they are off; that check is all they cost then.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from services.runtime.settings import Settings
 
 Step = Literal["ask", "fetch", "render", "publish", "arrive", "write"]
 FIRST: Final = "ask"
-"""The others hang below it."""
-MAX_TOLD: Final = 10_000
-"""Steps of which only the first of many is told (`once`) and that are remembered; overflow: the oldest is forgotten."""
+"""The parent of the other steps."""
+MAX_REMEMBERED: Final = 10_000
+"""Steps reported with `once` that are remembered; overflow forgets the oldest."""
 
 active: BlockTraces | None = None
 
 
 class BlockTraces:
-    """Tells the steps of traced blocks.
+    """Reports the steps of traced blocks.
 
     Args:
         provider: a tracer provider of OpenTelemetry's SDK whose id generator is `ids`.
-        ids: gives the first step of a block its fixed id.
-        share: of the blocks that are traced, 0 to 1.
+        ids: generates the ids; gives the first step of a block its fixed id.
+        share: share of the blocks that are traced, 0 to 1.
     """
 
     def __init__(self, provider: Any, ids: Any, share: float) -> None:
@@ -41,33 +41,33 @@ class BlockTraces:
         self._ids = ids
         self._tracer = provider.get_tracer("auralis", build_version())
         self._limit = round(share * 2**32)
-        self._told: OrderedDict[tuple[Step, str, int], None] = OrderedDict()
+        self._reported: OrderedDict[tuple[Step, str, int], None] = OrderedDict()
 
     def add(
         self, step: Step, stream_id: str, block: int, start_s: float, end_s: float, *, once: bool = False, **more: Any
     ) -> None:
-        """Tell a step, if the block is one of those that are traced.
+        """Report a step, if its block is traced.
 
         Args:
             step: its name.
-            stream_id, block: which block.
+            stream_id, block: the block.
             start_s, end_s: unix seconds.
-            once: only the first such step of a block counts, as of many listeners.
-            more: attributes.
+            once: report only the first such step of a block, as when it has many listeners.
+            more: further attributes of the span.
         """
         digest = hashlib.sha256(f"{stream_id}/{block}".encode()).digest()
         if int.from_bytes(digest[24:28]) >= self._limit:
             return
         if once:
             key = (step, stream_id, block)
-            if key in self._told:
+            if key in self._reported:
                 return
-            self._told[key] = None
-            if len(self._told) > MAX_TOLD:
-                self._told.popitem(last=False)
+            self._reported[key] = None
+            if len(self._reported) > MAX_REMEMBERED:
+                self._reported.popitem(last=False)
         from opentelemetry import trace  # noqa: PLC0415 - an extra, loaded when traces are on
 
-        # An id of zero is none.
+        # Zero is not a valid id.
         trace_id, first_id = int.from_bytes(digest[:16]) or 1, int.from_bytes(digest[16:24]) or 1
         if step == FIRST:
             self._ids.fixed = (trace_id, first_id)
@@ -86,17 +86,17 @@ class BlockTraces:
         span.end(end_time=round(max(start_s, end_s) * 1e9))
 
     def close(self) -> None:
-        """Send what waits; idempotent."""
+        """Send the spans that wait; idempotent."""
         self._provider.shutdown()
 
 
 def open_traces(settings: Settings, *, service: str, instance: str, exporter: Any = None) -> BlockTraces | None:
-    """Switch traces on as the settings say; None while they are off.
+    """Switch traces on if the settings say so; None: they are off.
 
     Args:
-        settings: `traces` and `traces_share`.
-        service, instance: who we are, on every span.
-        exporter: tests give their own.
+        settings: `traces` and `traces_share` are used.
+        service, instance: attributes of every span.
+        exporter: where spans go; None: as the settings say.
 
     Raises:
         ServiceError: OpenTelemetry is not installed.
@@ -115,7 +115,7 @@ def open_traces(settings: Settings, *, service: str, instance: str, exporter: An
 
 
 def close_traces() -> None:
-    """Switch traces off and send what waits; idempotent."""
+    """Switch traces off and send the spans that wait; idempotent."""
     global active
     traces, active = active, None
     if traces is not None:
@@ -129,7 +129,7 @@ def _make(settings: Settings, service: str, instance: str, exporter: Any) -> Blo
     from opentelemetry.sdk.trace.id_generator import RandomIdGenerator  # noqa: PLC0415 - as above
 
     class Ids(RandomIdGenerator):
-        """Random, but for the next span after `fixed` was set."""
+        """Random ids, except for the next span after `fixed` was set."""
 
         fixed: tuple[int, int] | None = None
 
@@ -148,7 +148,7 @@ def _make(settings: Settings, service: str, instance: str, exporter: Any) -> Blo
 
         exporter = OTLPSpanExporter()
     provider = TracerProvider(
-        # Which blocks are traced is decided before a span is made.
+        # The share of traced blocks is applied before a span is made.
         sampler=sampling.ALWAYS_ON,
         resource=Resource.create(
             {

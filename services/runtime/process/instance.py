@@ -14,9 +14,9 @@ _MAX_CHARACTERS = 63
 
 
 def instance_name(settings: Settings, service: str, environ: Mapping[str, str] | None = None) -> str:
-    """A name that no other process of the fleet has: at most 63 characters of `[A-Za-z0-9._-]`.
+    """A name that is unique in the fleet: at most 63 characters of `[A-Za-z0-9._-]`.
 
-    `AURALIS_INSTANCE` where it is set, in a pod the pod's name, elsewhere service, host and process id.
+    It is `AURALIS_INSTANCE` where that is set, in a pod the pod's name, elsewhere service, host and process id.
 
     Args:
         settings: for `instance`.
@@ -28,7 +28,7 @@ def instance_name(settings: Settings, service: str, environ: Mapping[str, str] |
     host = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname()) or "host"
     if settings.instance:
         name = settings.instance
-        # Several workers of one server (`uvicorn --workers 4`) inherit one environment.
+        # Several workers of one server (`uvicorn --workers 4`) share one environment.
         alone = multiprocessing.parent_process() is None
     elif "KUBERNETES_SERVICE_HOST" in environ:
         name = host

@@ -16,16 +16,17 @@ from services.runtime.settings import Settings, load_settings_or_exit
 
 try:
     import uvloop
-except ImportError:  # Windows has none; asyncio's own loop does as well, only slower.
+except ImportError:  # not on Windows; asyncio's own loop works too, slower
     uvloop = None  # type: ignore[assignment]
 
 _log = get_logger(__name__)
 
 STOP_TIMEOUT_S: Final = 10.0
+"""How long a service may take to return after it was told to stop."""
 
 
 class Lifecycle:
-    """Running, then draining (finish what was begun, take nothing new), then stopping.
+    """A service's states: running, then draining (finish the work, take no new), then stopping.
 
     Attributes:
         stopping: set when the service should return from its main function.
@@ -43,18 +44,18 @@ class Lifecycle:
         return self._drain is not None
 
     def on_drain(self, callback: Callable[[], Awaitable[None]]) -> None:
-        """Call and await `callback` once when the drain begins, beside the other callbacks."""
+        """Call `callback` once when the drain begins, concurrently with the other callbacks."""
         self._callbacks.append(callback)
 
     async def drain(self) -> None:
-        """Drain; returns when every callback has. Idempotent: later callers wait for the same drain."""
+        """Drain; returns when all callbacks have returned. Later callers wait for the same drain."""
         if self._drain is None:
             self._drain = asyncio.create_task(self._run_callbacks(), name="drain")
-        # One caller that is cancelled must not cancel the others' drain.
+        # A caller that is cancelled must not cancel the drain of the others.
         await asyncio.shield(self._drain)
 
     def stop(self, reason: str = "asked to stop") -> None:
-        """Begin to stop: drain, then set `stopping`. Idempotent and returns at once."""
+        """Start to stop: drain, then set `stopping`. Returns at once; a second call does nothing."""
         if self._stop is None:
             _log.info("stopping", reason=reason)
             self._stop = asyncio.create_task(self._drain_then_stop(), name="stop")
@@ -69,7 +70,7 @@ class Lifecycle:
         results = await asyncio.gather(*(_call(callback) for callback in self._callbacks), return_exceptions=True)
         for result in results:
             if isinstance(result, Exception):
-                # The others have drained; one that could not must not keep the process from ending.
+                # The others have drained; one that failed must not keep the process alive.
                 _log.error("drain failed", error=f"{type(result).__name__}: {result}")
 
 
@@ -108,10 +109,10 @@ def run_until_stopped(main: Callable[[Lifecycle], Awaitable[None]], *, stop_time
             _log.critical("cannot go on", detail=str(error))
             return error.exit_code
         except OSError as error:
-            # Ports, files, addresses: the sentence is enough, a traceback says nothing more to an operator.
+            # Ports, files, addresses: the message is enough, a traceback does not help an operator.
             _log.critical("cannot go on", detail=str(error), error=type(error).__name__)
             return EXIT_FAILED
-        except Exception as error:  # noqa: BLE001 - the last place where it can become a log line and an exit code
+        except Exception as error:  # noqa: BLE001 - the last place to turn it into a log line and an exit code
             _log.critical("failed unexpectedly", detail=f"{type(error).__name__}: {error}", exc_info=True)
             return EXIT_FAILED
 
@@ -136,7 +137,7 @@ async def _supervise(main: Callable[[Lifecycle], Awaitable[None]], stop_timeout_
         running.cancel()
         await asyncio.wait({running}, timeout=stop_timeout_s)
         if not running.done():
-            # asyncio.run would wait for it without end.
+            # The runner would wait for it for ever.
             _log.critical("does not end, killed", waited_s=2 * stop_timeout_s)
             _exit_now(EXIT_FAILED)
         return EXIT_FAILED
@@ -148,7 +149,7 @@ async def _serve(main: Callable[[Lifecycle], Awaitable[None]], lifecycle: Lifecy
     try:
         await main(lifecycle)
     except SystemExit as end:
-        # Whoever ends the process has said why. Out of a task it would leave a traceback below that.
+        # The reason has been printed. Out of a task, SystemExit would leave a traceback below it.
         return end.code if isinstance(end.code, int) else EXIT_FAILED if end.code else 0
     return 0
 
@@ -181,7 +182,7 @@ def _threadsafe(
 def _exit_now(code: int) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
-    # sys.exit would wait for tasks and threads, which is what the second signal is meant to skip.
+    # sys.exit would wait for tasks and threads, which a second signal is meant to skip.
     os._exit(code)
 
 

@@ -15,7 +15,7 @@ from services.runtime.observability.rate_limited_log import RateLimitedLog
 _log = get_logger(__name__)
 
 MAX_PENDING: Final = 4
-"""Answers on their way at once; overflow: further questions go unanswered ("newest refused"), telemetry asks again."""
+"""Answers under way; overflow: a further question is not answered, and telemetry asks again."""
 
 
 async def answer_scrapes(
@@ -26,15 +26,14 @@ async def answer_scrapes(
     exposition: Callable[[], bytes],
     on_overflow: Callable[[], object] = lambda: None,
 ) -> Subscription:
-    """Answer every question on `auralis.scrape` with `exposition()`.
+    """Answer each question on `auralis.scrape` with `exposition()`.
 
     Args:
         bus: connected or not; the subscription survives reconnection.
         service: "synthesis", "edge" or "telemetry".
         instance: this instance's name.
-        exposition: Prometheus text, called in the loop for each question.
-        on_overflow: called for each question that goes unanswered because too many answers are on their way;
-            a place to count it.
+        exposition: returns Prometheus text; called in the loop for each question.
+        on_overflow: called for each question that is not answered because too many answers are under way.
 
     Returns:
         The subscription; close it to stop answering.
@@ -51,7 +50,7 @@ async def answer_scrapes(
             await bus.publish(reply, data)
         except BusError as error:
             rare_log.warning("scrape not answered", detail=str(error))
-        except Exception as error:  # noqa: BLE001 - a broken gauge must not end the task without a word
+        except Exception as error:  # noqa: BLE001 - a broken gauge must be logged
             rare_log.warning("exposition failed", detail=f"{type(error).__name__}: {error}")
 
     def asked(message: Message) -> None:
@@ -59,7 +58,7 @@ async def answer_scrapes(
             return
         if len(pending) >= MAX_PENDING:
             on_overflow()
-            rare_log.warning("scrape not answered", detail=f"{MAX_PENDING} answers are still on their way")
+            rare_log.warning("scrape not answered", detail=f"{MAX_PENDING} answers are still under way")
             return
         task = asyncio.get_running_loop().create_task(answer(message.reply))
         pending.add(task)

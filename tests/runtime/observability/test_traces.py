@@ -88,9 +88,9 @@ def test_of_many_listeners_one_write_is_told() -> None:
 
 def test_what_is_remembered_is_bounded() -> None:
     found, _ = opened()
-    for block in range(traces.MAX_TOLD + 500):
+    for block in range(traces.MAX_REMEMBERED + 500):
         found.add("write", STREAM, block, 0.0, 0.1, once=True)
-    assert len(found._told) == traces.MAX_TOLD
+    assert len(found._reported) == traces.MAX_REMEMBERED
 
 
 def test_a_missing_library_is_told_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,15 +1,15 @@
 """The bus over NATS and JetStream.
 
-bus             NatsBus: the port's calls, each handed to the part that does it
-connection      connecting, watching, beginning again
-client          nats-py's client, and closing it for certain
-reasons         why a server cannot be reached, in words
-messaging       publish, subscribe, ask everybody
-jetstream       streams are there; put into them, read from them
-stream_configs  what those streams, buckets and consumers are like
-render_queue    RENDER: ask for blocks; job_source: pull them
-audio_history   AUDIO: what was heard last
-counters        numbers that all connections share
+bus             NatsBus: each call of the port goes to one of the parts below
+connection      connects, watches, reconnects
+client          nats-py's client, with a close that always ends
+reasons         why a server cannot be reached, as a sentence
+messaging       publish, subscribe, request many answers
+jetstream       keeps streams in place, publishes into them, reads them
+stream_configs  configurations of streams, buckets and consumers
+render_queue    RENDER: publishes asks; job_source pulls them
+audio_history   AUDIO: reads recent blocks
+counters        counters that all connections share
 """
 
 from services.runtime.bus.nats.bus import NatsBus

@@ -13,16 +13,16 @@ from services.runtime.bus.nats.jetstream import JetStream
 from services.runtime.bus.port import BusError, Message
 
 CONCURRENT_READS: Final = 4
-"""Each is up to 3.5 MB at once; a server cuts off a client to which it owes more than 64 MB."""
+"""Each brings up to 3.5 MB; a server disconnects a client for which more than 64 MB wait."""
 
 
 class AudioHistory:
     """Reads of AUDIO, a few at a time.
 
     Args:
-        connection: whose log a failed read goes to.
-        jetstream: where it is kept.
-        limits: how many blocks of a stream are kept.
+        connection: logs failed reads.
+        jetstream: keeps AUDIO.
+        limits: number of blocks that are kept of each stream.
     """
 
     def __init__(self, connection: Connection, jetstream: JetStream, limits: BusLimits) -> None:
@@ -32,7 +32,7 @@ class AudioHistory:
         self._reads = asyncio.Semaphore(CONCURRENT_READS)
 
     async def read(self, subject: str, *, max_messages: int) -> Sequence[Message]:
-        """The newest of what is kept of `subject`, oldest first; empty when nothing or when the bus is away."""
+        """The newest messages that are kept of `subject`, oldest first; none while the bus is away."""
         if max_messages <= 0:
             return ()
         try:

@@ -35,7 +35,7 @@ class NatsBus:
     ) -> None:
         metrics = metrics or BusMetrics()
         limits = limits or BusLimits()
-        upkeep = Upkeep(restore=self._restore, settle=self._settle, check=self._check, take_leave=self._take_leave)
+        upkeep = Upkeep(restore=self._restore, settle=self._settle, check=self._check, release=self._release)
         self._connection = Connection(settings, upkeep, name=name, metrics=metrics, limits=limits)
         self._messaging = Messaging(
             self._connection, inboxes=subjects.inboxes(settings.user), metrics=metrics, limits=limits
@@ -51,7 +51,7 @@ class NatsBus:
         return self._connection.connected
 
     def on_reconnect(self, callback: Callable[[], None]) -> None:
-        """Call `callback` after each re-connection, when streams exist again."""
+        """Call `callback` after each reconnection, when the streams exist again."""
         self._connection.on_reconnect(callback)
 
     async def connect(self) -> None:
@@ -63,15 +63,15 @@ class NatsBus:
         await self._connection.close()
 
     async def publish(self, subject: str, data: bytes, reply: str = "") -> None:
-        """Send now or lose it: what the network does not take in time is dropped and counted.
+        """Send a message now; if the network does not take it in time, it is dropped and counted.
 
         Raises:
-            BusError: disconnected, or the message is larger than the server takes.
+            BusError: disconnected, or the message is larger than the server accepts.
         """
         await self._messaging.send(self._connection.require(), subject, data, reply)
 
     async def subscribe(self, subject: str, callback: Callable[[Message], None]) -> Subscription:
-        """Deliver what is published from now on; survives reconnection. Overflow drops the oldest and is counted."""
+        """Deliver messages published from now on, also after a reconnection; overflow drops and counts the oldest."""
 
         def arrived(message: Msg) -> None:
             callback(Message(message.subject, message.data, message.reply))
@@ -81,7 +81,7 @@ class NatsBus:
         return subscription
 
     def gather(self, subject: str, data: bytes, *, wait_s: float) -> AsyncIterator[Message]:
-        """Ask everybody who listens on `subject`; yields answers as they come, for `wait_s`.
+        """Ask all subscribers of `subject`; yields answers as they arrive, for `wait_s`.
 
         Raises:
             BusError: disconnected.
@@ -102,7 +102,7 @@ class NatsBus:
         return await self._queue.jobs(durable, subject_filter, ack_wait_s=ack_wait_s)
 
     async def history(self, subject: str, *, max_messages: int = 20) -> Sequence[Message]:
-        """What AUDIO keeps of `subject`, oldest first; empty when nothing or when the bus is away."""
+        """Messages that AUDIO keeps of `subject`, oldest first; none while the bus is away."""
         return await self._history.read(subject, max_messages=max_messages)
 
     async def count_failure(self, bucket: str, key: str, *, ttl_s: float) -> int:
@@ -114,7 +114,7 @@ class NatsBus:
         return await self._counters.count(bucket, key, ttl_s=ttl_s)
 
     async def failures(self, bucket: str, key: str) -> int:
-        """The shared counter's value; 0 when there is none or the bus is away."""
+        """A shared counter's value; 0 where there is none, and while the bus is away."""
         return await self._counters.value(bucket, key)
 
     # --- the connection's upkeep -----------------------------------------------------------------------------------
@@ -130,5 +130,5 @@ class NatsBus:
     async def _check(self) -> None:
         await self._jetstream.check()
 
-    async def _take_leave(self) -> None:
+    async def _release(self) -> None:
         await self._queue.close()

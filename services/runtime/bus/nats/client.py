@@ -12,19 +12,19 @@ from nats.aio.msg import Msg
 
 
 class BusClient(Client):
-    """One connection; never used again once it is lost."""
+    """One connection; a lost one is never used again."""
 
     @property
     def reader_ended(self) -> bool:
-        """Whether the read loop has ended although nobody closed the connection."""
+        """Whether the read loop has ended although the connection was not closed."""
         return self._reading_task is not None and self._reading_task.done()
 
     @property
     def backlog_bytes(self) -> int:
-        """What waits for the network: in the client and in the socket's transport.
+        """Bytes that wait for the network, in the client and in the socket's transport.
 
-        `pending_data_size` is the first part only, and on Python before 3.12.8 the transport's part has no bound
-        (CVE-2024-12254: writelines() never asks anybody to wait).
+        `pending_data_size` counts the client's part only, and before Python 3.12.8 the transport's part has no bound
+        (CVE-2024-12254: writelines() never pauses the writer).
         """
         writer = getattr(self._transport, "_io_writer", None)
         written = 0 if writer is None else int(writer.transport.get_write_buffer_size())
@@ -32,14 +32,14 @@ class BusClient(Client):
 
     @override
     async def _close(self, status: int, do_cbs: bool = True) -> None:
-        # On a broken connection the last flush raises, and everything after it (callbacks, subscriptions' tasks, the
-        # socket) is left behind. We flush before we close, so there is nothing to lose.
+        # On a broken connection the last flush raises, and the rest (callbacks, subscriptions' tasks, the socket) is
+        # left behind. The bus flushes before it closes, so nothing is lost here.
         self._pending.clear()
         self._pending_data_size = 0
         await super()._close(status, do_cbs)
 
     async def abandon(self) -> None:
-        """End whatever a close that did not come to its end has left: tasks and the socket."""
+        """End the tasks and the socket that an incomplete close has left."""
         writer = getattr(self._transport, "_io_writer", None)
         if writer is not None:
             writer.transport.abort()
@@ -53,14 +53,14 @@ class BusClient(Client):
 
 
 async def close_client(client: BusClient) -> None:
-    """Flush where that is possible, and close; takes 3 s at most and never raises."""
+    """Flush if possible, and close; takes at most 3 s and never raises."""
     await uninterrupted(_flush_and_close(client))
 
 
 async def uninterrupted(ending: Coroutine[Any, Any, None]) -> None:
-    """Run to the end; whoever is cancelled meanwhile leaves after it.
+    """Run to the end; a cancellation meanwhile takes effect after it.
 
-    nats-py never ends a close that was cut short, since it counts as closed from its first line on.
+    nats-py cannot complete a close that was cancelled: the client counts as closed from its first line on.
     """
     task = asyncio.create_task(ending, name="bus closing")
     try:
@@ -75,12 +75,12 @@ async def _flush_and_close(client: BusClient) -> None:
         if client.is_connected:
             await client.flush(timeout=1)
     with contextlib.suppress(Exception):
-        # nats-py waits without end for a transport whose TLS handshake failed.
+        # nats-py waits for ever for a transport whose TLS handshake failed.
         async with asyncio.timeout(1):
             await client.close()
     await client.abandon()
 
 
 def status_of(message: Msg) -> str:
-    """The status code of a message of the server's own; empty for anybody else's."""
+    """The status code of a message from the server itself; empty for other messages."""
     return str(message.headers.get("Status", "")) if message.headers and not message.data else ""

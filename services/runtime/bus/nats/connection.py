@@ -1,7 +1,7 @@
 """A connection that comes back: one task connects, watches and starts again (shell: asyncio, nats).
 
-There is one path for the first connection and for every later one, because nats-py's own reconnection gives up for good
-on several errors that a server may send.
+The first connection and all later ones take the same path, because nats-py's own reconnection gives up for good on
+several errors of a server.
 """
 
 from __future__ import annotations
@@ -29,44 +29,47 @@ from services.runtime.settings import NatsSettings
 _log = get_logger(__name__)
 
 CONNECT_TIMEOUT_S: Final = 2.0
+"""How long a server may take to accept a connection."""
 PING_INTERVAL_S: Final = 2.0
-"""Two pings without an answer, so 4 to 6 s, and a connection that nobody closed is taken for dead."""
+"""A connection counts as lost after two pings without an answer: 4 to 6 s."""
 WATCH_INTERVAL_S: Final = 0.25
+"""Seconds between two looks at whether the connection holds."""
 CHECK_INTERVAL_S: Final = 5.0
-"""A server that lost its memory behind a connection that held (a cluster, a purge) is found so."""
+"""Seconds between two checks of the streams: a server may lose them while the connection holds (cluster, purge)."""
 FIRST_BACKOFF_S: Final = 0.05
 MAX_BACKOFF_S: Final = 2.0
+"""Wait before the next attempt: doubled each time up to `MAX_BACKOFF_S`, half of it random."""
 
 
 @dataclass(frozen=True, slots=True)
 class Upkeep:
-    """What makes a connection of use, by who keeps it.
+    """Steps of a connection's life that its owner provides.
 
     Attributes:
-        restore: makes streams and subscriptions on a fresh client, before anybody hears that the bus is back.
-        settle: takes up what came meanwhile; from then on newcomers see that the bus is there.
-        check: looks whether the server still holds the streams, and makes them again. May raise BusError.
-        take_leave: gives back what is held, before the connection is closed.
+        restore: makes streams and subscriptions on a fresh client, before the bus counts as connected.
+        settle: makes the subscriptions that were added meanwhile; the bus counts as connected by now.
+        check: makes the streams again that the server has lost; may raise BusError.
+        release: gives back jobs in hand, before the connection is closed.
     """
 
     restore: Callable[[BusClient], Awaitable[None]]
     settle: Callable[[BusClient], Awaitable[None]]
     check: Callable[[], Awaitable[None]]
-    take_leave: Callable[[], Awaitable[None]]
+    release: Callable[[], Awaitable[None]]
 
 
 class Connection:
-    """A connection to NATS that comes back.
+    """A connection to NATS that reconnects by itself.
 
     Args:
         settings: where the bus is and how to sign in.
-        upkeep: what is to be done when it comes, while it holds and before it goes.
+        upkeep: steps after it is made, while it holds and before it is closed.
         name: shown in the server's list of connections: service and instance.
         metrics: where errors and reconnections are counted.
-        limits: how much may wait for the network.
+        limits: bounds of the bytes that wait for the network.
 
     Attributes:
-        client: the one in use; None while there is none. While it is being set up it is there, but not `live`.
+        client: the client in use; None while there is none. While it is being set up, `connected` is False.
     """
 
     def __init__(
@@ -95,7 +98,7 @@ class Connection:
         return self._live and self.client is not None and self.client.is_connected
 
     def on_reconnect(self, callback: Callable[[], None]) -> None:
-        """Call `callback` after each re-connection, when streams exist again."""
+        """Call `callback` after each reconnection, when the streams exist again."""
         self._callbacks.append(callback)
 
     def require(self) -> BusClient:
@@ -110,7 +113,7 @@ class Connection:
         return client
 
     def check_now(self) -> None:
-        """Look after the streams at once, not at the next check: the server lost one behind our back."""
+        """Check the streams now and not at the next interval: the server has lost one."""
         self._check_due = True
         self._wake_watch.set()
 
@@ -119,10 +122,10 @@ class Connection:
         self._rare_log.warning(event, key=f"{event} {detail}", detail=detail, **fields)
 
     async def connect(self) -> None:
-        """Return when the bus is there, trying for ever; idempotent.
+        """Return when the bus is connected, trying for ever; idempotent.
 
         Raises:
-            BusError: it was closed before.
+            BusError: it has been closed.
         """
         if self._closing:
             raise BusError("this bus is closed; make a new one")
@@ -137,14 +140,14 @@ class Connection:
             raise BusError("the bus was closed before it was connected")
 
     async def close(self) -> None:
-        """Take leave, flush and disconnect; idempotent."""
+        """Give jobs back, flush and disconnect; idempotent."""
         if self._closing:
             return
         self._closing = True
         await uninterrupted(self._end())
 
     async def _end(self) -> None:
-        await self._upkeep.take_leave()
+        await self._upkeep.release()
         if self._supervisor is not None:
             self._supervisor.cancel()
             await asyncio.wait({self._supervisor})
@@ -166,7 +169,7 @@ class Connection:
             except asyncio.CancelledError:
                 await close_client(client)
                 raise
-            except Exception as error:  # noqa: BLE001 - whatever it is, the service lives on and tries again
+            except Exception as error:  # noqa: BLE001 - the service lives on and tries again after any error
                 delay_s = _backoff_s(attempt)
                 attempt += 1
                 self._metrics.errors.labels(kind=type(error).__name__).inc()
@@ -197,7 +200,7 @@ class Connection:
                     await close_client(client)
                 else:
                     self.client = client
-            # A connection that held is a fresh start; one that flaps backs off.
+            # A connection that held resets the backoff; one that flaps does not.
             attempt = 0 if loop.time() - since_s > MAX_BACKOFF_S else attempt + 1
             _log.warning("bus disconnected", server=without_credentials(url), detail="connecting again")
             await asyncio.sleep(_backoff_s(attempt))
@@ -208,13 +211,13 @@ class Connection:
                 [url],
                 name=self._name,
                 allow_reconnect=False,
-                # nats-py tries for ever at 0.
+                # At 0, nats-py tries for ever.
                 max_reconnect_attempts=1,
                 reconnect_time_wait=0,
                 connect_timeout=CONNECT_TIMEOUT_S,  # type: ignore[arg-type]  # it takes any number of seconds
                 ping_interval=PING_INTERVAL_S,  # type: ignore[arg-type]  # as above
                 max_outstanding_pings=2,
-                # Ours is smaller: at theirs, publish() blocks.
+                # Larger than our own bound, because publish() blocks at this one.
                 pending_size=4 * self._limits.publish_backlog_bytes,
                 inbox_prefix=subjects.inboxes(self._settings.user),
                 error_cb=self._on_error,
@@ -225,7 +228,7 @@ class Connection:
         await self._upkeep.restore(client)
 
     async def _watch(self, client: BusClient) -> None:
-        """Return when the connection is lost; meanwhile keep the streams there."""
+        """Return when the connection is lost; until then, keep the streams in place."""
         loop = asyncio.get_running_loop()
         check_s = loop.time() + _check_interval_s()
         while not client.is_closed and client.is_connected:
@@ -233,7 +236,7 @@ class Connection:
                 await asyncio.wait_for(self._wake_watch.wait(), WATCH_INTERVAL_S)
             self._wake_watch.clear()
             if client.reader_ended:
-                # nats-py's read loop ends on an exception that it does not know, and says so only in a log.
+                # nats-py's read loop ends on an unknown exception, which it only logs.
                 self._metrics.errors.labels(kind="ReadLoopEnded").inc()
                 return
             if loop.time() >= check_s or self._check_due:
@@ -250,11 +253,11 @@ class Connection:
             return
         self._metrics.errors.labels(kind=type(error).__name__).inc()
         if self._live:
-            # A lost connection is reported once, by the supervisor.
+            # The supervisor reports a lost connection, once.
             if not isinstance(error, nats.errors.UnexpectedEOF | nats.errors.StaleConnectionError):
                 self.warn("bus error", sentence(error))
         else:
-            # nats-py raises "no servers available" for every failed attempt; this is why.
+            # nats-py raises "no servers available" for each failed attempt; this is the cause.
             self._connect_error = error
 
     async def _on_closed(self) -> None:
@@ -263,7 +266,7 @@ class Connection:
     def _call(self, callback: Callable[[], None]) -> None:
         try:
             callback()
-        except Exception:  # noqa: BLE001 - one listener's fault must not take the connection down
+        except Exception:  # noqa: BLE001 - a failed callback must not end the connection
             self._metrics.callback_errors.inc()
             _log.exception("reconnect callback failed")
 
@@ -286,6 +289,6 @@ def _check_interval_s() -> float:
 
 
 def _backoff_s(attempt: int) -> float:
-    """Seconds before the next attempt: doubling, half of it random, so that a fleet does not come back at once."""
+    """Seconds before the next attempt: doubled each time, half of it random, so that a fleet spreads out."""
     full_s: float = min(MAX_BACKOFF_S, FIRST_BACKOFF_S * 2 ** min(attempt, 10))
     return full_s * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, hides nothing

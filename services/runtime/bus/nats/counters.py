@@ -11,7 +11,7 @@ from services.runtime.bus.nats.jetstream import WRONG_LAST_SEQUENCE, JetStream
 from services.runtime.bus.port import BusError
 
 ATTEMPTS: Final = 20
-"""How often an addition is tried again because somebody else added in between."""
+"""Attempts of an addition, each after another connection had changed the counter meanwhile."""
 
 _KEY = re.compile(r"[A-Za-z0-9_=/-]+(\.[A-Za-z0-9_=/-]+)*")
 
@@ -20,7 +20,7 @@ class Counters:
     """Shared counters, each forgotten some time after its last change.
 
     Args:
-        jetstream: where they are kept.
+        jetstream: keeps them.
     """
 
     def __init__(self, jetstream: JetStream) -> None:
@@ -31,7 +31,7 @@ class Counters:
 
         Raises:
             BusError: the bus is away.
-            ValueError: `key` is none.
+            ValueError: `key` is not valid.
         """
         if not _KEY.fullmatch(key):
             raise ValueError(f"counter key: got {key!r}, expected letters, digits and '-_=/.'")
@@ -49,12 +49,12 @@ class Counters:
                 return value + 1
             if error.get("err_code") != WRONG_LAST_SEQUENCE:
                 raise BusError(f"counter {bucket}/{key}: {error.get('description')}")
-            # Somebody else counted in between; as in a queue, wait a little and look again.
+            # Another connection has counted meanwhile: wait a moment and read again.
             await asyncio.sleep(random.uniform(0, 0.002) * (attempt + 1))  # noqa: S311 - spreads load, hides nothing
         raise BusError(f"counter {bucket}/{key}: changed by others {ATTEMPTS} times in a row; count again later")
 
     async def value(self, bucket: str, key: str) -> int:
-        """A counter's value; 0 when there is none or the bus is away."""
+        """A counter's value; 0 where there is none, and while the bus is away."""
         try:
             return (await self._read(bucket, key))[0]
         except BusError:

@@ -23,17 +23,20 @@ from services.runtime.observability.logging import get_logger
 _log = get_logger(__name__)
 
 ASK_TIMEOUT_S: Final = 1.0
+"""How long a stream may take to confirm a message."""
 API_TIMEOUT_S: Final = 2.0
+"""How long JetStream may take to answer a request."""
 MIN_AUDIO_BYTES: Final = 64 * MIB
+"""Least size of AUDIO on a server with little memory."""
 
 STREAM_NOT_FOUND: Final = 10059
 STORE_FAILED: Final = 10077
 WRONG_LAST_SEQUENCE: Final = 10071
-# account's, server's, memory's and storage's resources exceeded; more bytes than the account allows a stream
-NO_ROOM: Final = frozenset({10002, 10023, 10028, 10047, 10122})
+NO_CAPACITY: Final = frozenset({10002, 10023, 10028, 10047, 10122})
+"""Resources of the account, the server, memory or storage exceeded; more bytes than the account allows a stream."""
 _STREAM_NAME_IN_USE: Final = 10058
-# for the server, for this account
 _NOT_ENABLED: Final = frozenset({10076, 10039})
+"""JetStream is disabled on the server, or for the account."""
 
 
 class MissingStreamError(BusError):
@@ -44,10 +47,10 @@ class MissingStreamError(BusError):
 
 
 class ApiError(BusError):
-    """JetStream said no.
+    """JetStream refused a request.
 
     Attributes:
-        err_code: which of its errors it was.
+        err_code: the number of JetStream's error.
     """
 
     def __init__(self, operation: str, err_code: int, description: str) -> None:
@@ -59,8 +62,8 @@ class JetStream:
     """The streams on the server of one connection.
 
     Args:
-        connection: over which the server is asked.
-        messaging: by which its answers come.
+        connection: carries the requests.
+        messaging: receives the answers.
     """
 
     def __init__(self, connection: Connection, messaging: Messaging) -> None:
@@ -68,13 +71,13 @@ class JetStream:
         self._messaging = messaging
         self._metrics = messaging.metrics
         self._limits = messaging.limits
-        # name -> how long its entries last, of the buckets known to be there
+        # Name of a bucket that is known to exist -> seconds after which its entries expire.
         self._buckets: dict[str, float] = {}
 
-    # --- streams are there -----------------------------------------------------------------------------------------
+    # --- keeping streams in place ------------------------------------------------------------------------------------
 
     async def restore(self) -> None:
-        """Make the streams on a server that we know nothing of."""
+        """Make the streams on a server of unknown state."""
         await self.check()
         self._buckets.clear()
 
@@ -82,24 +85,24 @@ class JetStream:
         """Make the streams that are missing, and change those that differ.
 
         Raises:
-            BusError: it could not be done; the message says why and what to do.
+            BusError: they cannot be made or changed; the message says why and what to do.
         """
         for wanted in (stream_configs.render_stream(self._limits), stream_configs.audio_stream(self._limits)):
             await self._ensure_stream(wanted)
 
     def streams_missing(self) -> None:
-        """The server lost a stream behind our back: make it again now, not at the next check."""
+        """The server has lost a stream: make it again now and not at the next check."""
         self._buckets.clear()
         self._connection.check_now()
 
     async def ensure_bucket(self, name: str, *, ttl_s: float) -> None:
-        """Make a key-value bucket, unless it is known to be there."""
+        """Make a key-value bucket, unless it is known to exist."""
         if self._buckets.get(name) != ttl_s:
             await self._ensure_stream(stream_configs.bucket(name, ttl_s=ttl_s))
             self._buckets[name] = ttl_s
 
     async def _ensure_stream(self, wanted: Mapping[str, Any]) -> None:
-        """Make a stream, or change it to what is wanted; several processes may do it at once."""
+        """Make a stream, or change its configuration; several processes may do so together."""
         name = wanted["name"]
         try:
             info = await self.api(f"STREAM.INFO.{name}", {})
@@ -113,7 +116,7 @@ class JetStream:
         if not differing:
             return
         if differing == ["max_bytes"] and 0 < found["max_bytes"] < wanted["max_bytes"]:
-            return  # made smaller because the server's memory is; asking again would only fail again
+            return  # a small server got a small stream; asking again would fail again
         try:
             await self.api(f"STREAM.UPDATE.{name}", {**found, **wanted})
         except ApiError as error:
@@ -132,7 +135,7 @@ class JetStream:
                 if error.err_code == _STREAM_NAME_IN_USE:
                     return  # another process was quicker, with other values; the next check settles them
                 smaller = config["max_bytes"] // 2
-                if error.err_code not in NO_ROOM or smaller < MIN_AUDIO_BYTES:
+                if error.err_code not in NO_CAPACITY or smaller < MIN_AUDIO_BYTES:
                     raise
                 config["max_bytes"] = smaller
                 continue
@@ -195,13 +198,13 @@ class JetStream:
         except (nats.errors.TimeoutError, TimeoutError) as error:
             raise BusError(f"no answer from stream {stream} within {ASK_TIMEOUT_S:g} s; try again") from error
         except nats.errors.MaxPayloadError as error:
-            raise BusError(f"message of {len(data)} bytes; the server takes {client.max_payload}") from error
+            raise BusError(f"message of {len(data)} bytes; the server accepts {client.max_payload}") from error
         except (nats.errors.Error, OSError) as error:
             raise BusError(f"not sent: {sentence(error)}") from error
         return _object(message.data)
 
     async def get(self, stream: str, request: Mapping[str, Any], *, count: int = 1) -> list[Msg]:
-        """Read up to `count` kept messages directly, without a consumer; empty where nothing is kept.
+        """Read up to `count` messages of a stream directly, without a consumer; none where none match.
 
         Raises:
             BusError: disconnected, the stream is missing, or no answer in time.
@@ -225,7 +228,7 @@ class JetStream:
             except TimeoutError:
                 raise BusError(f"stream {stream}: no answer within {API_TIMEOUT_S:g} s") from None
         if status == "503":
-            if stream == subjects.AUDIO_STREAM:  # a bucket that is not there yet has simply counted nothing
+            if stream == subjects.AUDIO_STREAM:  # a missing bucket just means that nothing was counted
                 self.streams_missing()
             raise MissingStreamError(stream)
         # 404: nothing there; 204: the end of a batch.

@@ -20,14 +20,15 @@ from services.runtime.metrics import BusMetrics
 SETTLE_S: Final = 0.02
 """How long a fetch waits for the rest of its batch once it has a first job."""
 ANSWER_TIMEOUT_S: Final = 2.0
-"""A pull request whose end the server has not told by then is taken for lost."""
+"""How long after its end a pull request may stay unanswered; then it counts as lost."""
 AWAY_CHECK_S: Final = 0.25
+"""Seconds between two looks at whether the bus is back."""
 
 _NANO: Final = 1_000_000_000
 
 
 class Queue(Protocol):
-    """What a job source needs of the work queue on the server."""
+    """The part of the work queue that a job source needs."""
 
     @property
     def connected(self) -> bool:
@@ -35,7 +36,7 @@ class Queue(Protocol):
         ...
 
     def new_inbox(self) -> str:
-        """The beginning of subjects that nobody else uses."""
+        """A prefix of subjects that is not in use."""
         ...
 
     async def publish(self, subject: str, data: bytes) -> None:
@@ -47,7 +48,7 @@ class Queue(Protocol):
         ...
 
     async def ensure_consumer(self, durable: str, subject_filter: str, ack_wait_s: float) -> bool:
-        """Make the durable consumer where there is none; False where it could not be made now."""
+        """Make the durable consumer if it is missing; False: it cannot be made now."""
         ...
 
     def discard_source(self, source: NatsJobSource) -> None:
@@ -56,16 +57,21 @@ class Queue(Protocol):
 
 
 class Inbox(Protocol):
-    """A subscription of one's own."""
+    """The subscription on which jobs arrive."""
 
     async def finish(self) -> None:
-        """End it after the handler has seen what is under way."""
+        """End it after the handler has seen the messages under way."""
         ...
 
 
 @dataclass(slots=True)
 class _Pull:
-    """A pull request under way at the server."""
+    """A pull request that the server has not completed.
+
+    Attributes:
+        left: jobs that it may still bring.
+        until_s: when it counts as lost, by the loop's clock.
+    """
 
     left: int
     until_s: float
@@ -74,11 +80,11 @@ class _Pull:
 class NatsJobSource:
     """Fetches from one durable consumer.
 
-    A pull request is `no_wait` with `expires`: the server answers at once with what there is, up to the batch; where
-    there is nothing it waits for the first job and then answers with that and what is there by then.
+    A pull request is `no_wait` with `expires`: the server answers at once with the jobs it has, up to the batch. If it
+    has none, it waits for the first and answers with all that it has then.
 
-    A pull outlives the fetch that sent it when that is cancelled. So jobs never belong to a fetch: they go to
-    `_arrived`, from which whichever fetch comes next takes them.
+    A pull outlives the fetch that sent it if the fetch is cancelled. So jobs belong to no fetch: they go to `_arrived`,
+    and the next fetch takes them.
     """
 
     def __init__(
@@ -103,7 +109,7 @@ class NatsJobSource:
         self._arrived: deque[tuple[float, NatsJob]] = deque()
         self._pulls: dict[int, _Pull] = {}
         self._last_pull = 0
-        # what the fetches under way will take
+        # Jobs that the fetches under way may take.
         self._wanted = 0
         self._missing = True
         self._retry_at_s = 0.0
@@ -136,9 +142,9 @@ class NatsJobSource:
             left_s = deadline_s - now_s
             if pulling:
                 if left_s <= 0 and not asked:
-                    # Our own earlier request waits at the server, so there is nothing there to be had.
+                    # An earlier request waits at the server, so the server has no job.
                     return ()
-                # A request that does not wait is answered at once; should the answer be lost, this ends it.
+                # A request that does not wait is answered at once; the timeout is for a lost answer.
                 await self._changed(left_s if left_s > 0 else ANSWER_TIMEOUT_S)
                 if left_s <= 0 and not self._arrived:
                     self._pulls.clear()
@@ -158,7 +164,7 @@ class NatsJobSource:
         return ()
 
     async def close(self) -> None:
-        """Give back what arrived and nobody fetched; idempotent. The durable consumer stays for the other workers."""
+        """Give back jobs that arrived and were not fetched; idempotent. The consumer stays for the other workers."""
         if self._closed:
             return
         self._closed = True
@@ -166,14 +172,14 @@ class NatsJobSource:
         self._wake()
         while self._arrived:
             await self._arrived.popleft()[1].give_back()
-        # Jobs on their way when the server hears that we are gone are given back by on_message.
+        # Jobs still on their way are given back by on_message.
         if self.inbox is not None:
             await self.inbox.finish()
         if self._naks:
             await asyncio.wait(self._naks)
 
     def restart(self) -> None:
-        """The connection is new: what was asked on the old one is void, and the consumer may be gone."""
+        """The connection is new: requests on the old one are void, and the consumer may be gone."""
         self._pulls.clear()
         self._missing = True
         self._retry_at_s = 0.0
@@ -204,7 +210,7 @@ class NatsJobSource:
         return bool(self._pulls)
 
     def on_message(self, message: Msg) -> None:
-        """Take in what arrives on `inbox_subject`."""
+        """Handle a message on `inbox_subject`."""
         status = status_of(message)
         if status:
             self._on_status(status, message)
@@ -219,7 +225,7 @@ class NatsJobSource:
             return
         self._arrived.append((asyncio.get_running_loop().time(), job))
         for number, pull in self._pulls.items():
-            # Which request a job answers is not said; the oldest is answered first.
+            # A job does not name its request; the oldest is answered first.
             pull.left -= 1
             if pull.left <= 0:
                 del self._pulls[number]
@@ -235,12 +241,12 @@ class NatsJobSource:
         if status == "503" or (status == "409" and "Deleted" in description):
             self._missing = True
         elif status not in ("404", "408"):
-            # The server has too many requests waiting, moves its leader, or shuts down.
+            # The server has too many waiting requests, moves its leader, or shuts down.
             self._retry_at_s = asyncio.get_running_loop().time() + random.uniform(0.05, 0.15)  # noqa: S311 - spreads load
         self._wake()
 
     def _forget_stale(self, now_s: float) -> None:
-        # After the ack wait the server has given the job to somebody else.
+        # After the ack wait the server has given the job to another worker.
         while self._arrived and now_s - self._arrived[0][0] > self._ack_wait_s:
             self._arrived.popleft()
             self._metrics.dropped.labels(policy="late_jobs").inc()
@@ -263,7 +269,7 @@ class NatsJobSource:
 
 
 class NatsJob:
-    """A job; its answers are sent without waiting: one that is lost makes the job come back, which is harmless."""
+    """A job. Answers are sent without confirmation: if one is lost, the job comes back, which is harmless."""
 
     __slots__ = ("_queue", "_reply", "data", "deliveries", "subject")
 
@@ -279,11 +285,11 @@ class NatsJob:
         await self._answer(b"+ACK")
 
     async def in_progress(self) -> None:
-        """Still at it: start the ack wait anew."""
+        """Start the ack wait anew: the job is still being worked on."""
         await self._answer(b"+WPI")
 
     async def give_back(self) -> None:
-        """Deliver it to somebody else at once."""
+        """Deliver it to another worker at once."""
         await self._answer(b"-NAK")
 
     async def drop(self) -> None:
@@ -296,7 +302,7 @@ class NatsJob:
 
 
 def _deliveries(ack_subject: str) -> int:
-    """The number of deliveries out of `$JS.ACK.[domain.account.]stream.consumer.<deliveries>.….`."""
+    """The number of deliveries in `$JS.ACK.[domain.account.]stream.consumer.<deliveries>.….`."""
     parts = ack_subject.split(".")
-    place = 4 if len(parts) == 9 else 6
-    return int(parts[place]) if len(parts) > place and parts[place].isdigit() else 1
+    index = 4 if len(parts) == 9 else 6
+    return int(parts[index]) if len(parts) > index and parts[index].isdigit() else 1

@@ -22,21 +22,23 @@ from services.runtime.observability.logging import get_logger
 
 _log = get_logger(__name__)
 
-ROOM_WAIT_S: Final = 0.25
-"""How long a message waits for the network; once one has waited in vain, the next ones do not wait at all."""
-_ROOM_POLL_S: Final = 0.002
+CAPACITY_WAIT_S: Final = 0.25
+"""How long a message waits for the network; after one that waited in vain, the next ones do not wait."""
+_CAPACITY_POLL_S: Final = 0.002
 FENCE_TIMEOUT_S: Final = 2.0
+"""How long the server may take to answer a fence."""
 FINISH_TIMEOUT_S: Final = 1.0
+"""How long a subscription may take to handle its last messages."""
 
 
 class Messaging:
-    """Messages over one connection, whichever client it has at the time.
+    """Messages over a connection, across its changes of client.
 
     Args:
-        connection: over which.
-        inboxes: the beginning of all subjects for answers that this user may listen on.
+        connection: carries them.
+        inboxes: prefix of the subjects on which this user may receive answers.
         metrics: where drops are counted.
-        limits: bounds of what waits.
+        limits: bounds of the messages that wait.
     """
 
     def __init__(self, connection: Connection, *, inboxes: str, metrics: BusMetrics, limits: BusLimits) -> None:
@@ -48,21 +50,21 @@ class Messaging:
         self._tokens = NUID()
         self._inboxes = inboxes
         self._inbox = self.new_inbox()
-        # token -> who waits for answers to it
+        # Token of a reply subject -> receiver of its answers.
         self._waiting: dict[str, Callable[[Msg], None]] = {}
         self._subscriptions.append(NatsSubscription(self, f"{self._inbox}.*", self._answered))
 
     def new_inbox(self) -> str:
-        """The beginning of subjects that nobody else uses."""
+        """A prefix of subjects that is not in use."""
         return f"{self._inboxes}.{self._tokens.next().decode()}"
 
     async def send(self, client: BusClient, subject: str, data: bytes, reply: str = "") -> None:
-        """Send now or lose it: what the network does not take in time is dropped and counted.
+        """Send a message now; if the network does not take it in time, it is dropped and counted.
 
         Raises:
-            BusError: disconnected, or the message is larger than the server takes.
+            BusError: disconnected, or the message is larger than the server accepts.
         """
-        if not await self._has_room(client, len(data)):
+        if not await self._has_capacity(client, len(data)):
             self.metrics.dropped.labels(policy="publish_backlog").inc()
             self._connection.warn(
                 "message dropped", "the network is slower than what is published; late audio is worthless"
@@ -71,33 +73,33 @@ class Messaging:
         try:
             await client.publish(subject, data, reply=reply)
         except nats.errors.MaxPayloadError as error:
-            raise BusError(f"message of {len(data)} bytes; the server takes {client.max_payload}") from error
+            raise BusError(f"message of {len(data)} bytes; the server accepts {client.max_payload}") from error
         except (nats.errors.Error, OSError) as error:
             raise BusError(f"not sent: {sentence(error)}") from error
 
-    async def _has_room(self, client: BusClient, size_bytes: int) -> bool:
-        """Whether so much may be written, after a moment for what was written before.
+    async def _has_capacity(self, client: BusClient, size_bytes: int) -> bool:
+        """Whether the backlog has capacity for `size_bytes`; waits a moment for it.
 
-        Whoever publishes a large batch in one go never lets go of the loop, and nothing is sent before somebody does:
-        without a pause the network would look too slow however fast it is.
+        A publisher of a large batch does not yield to the loop, and nothing is sent until it does. So without a pause
+        any network would seem too slow.
         """
         loop = asyncio.get_running_loop()
-        until_s = loop.time() + (0.0 if self._stalled else ROOM_WAIT_S)
+        until_s = loop.time() + (0.0 if self._stalled else CAPACITY_WAIT_S)
         while client.backlog_bytes + size_bytes > self.limits.publish_backlog_bytes:
             if loop.time() >= until_s:
                 self._stalled = True
                 return False
-            await asyncio.sleep(_ROOM_POLL_S)
+            await asyncio.sleep(_CAPACITY_POLL_S)
         self._stalled = False
         return True
 
     # --- subscriptions ---------------------------------------------------------------------------------------------
 
     async def add(self, subscription: NatsSubscription) -> None:
-        """Make a subscription, over this connection and all later ones; what is sent from now on is heard."""
+        """Subscribe, on this connection and all later ones; messages sent after this returns are received."""
         self._subscriptions.append(subscription)
         if not self._connection.connected:
-            return  # whoever brings the connection back attaches it
+            return  # attached after the reconnection
         client = self._connection.require()
         with contextlib.suppress(nats.errors.Error, OSError, BusError):
             await subscription.attach(client)
@@ -109,14 +111,14 @@ class Messaging:
             self._subscriptions.remove(subscription)
 
     async def attach(self, client: BusClient) -> None:
-        """Make all subscriptions on a fresh client; what was published before this returns may be missed."""
+        """Make all subscriptions on a fresh client; messages sent before this returns may be missed."""
         for subscription in list(self._subscriptions):
             await subscription.attach(client)
-        # What was subscribed is heard from here on, also by those whom `on_reconnect` makes ask.
+        # From here on all subscriptions receive, so callbacks of `on_reconnect` may send requests.
         await self.fence(client)
 
     async def attach_latecomers(self, client: BusClient) -> None:
-        """Make the subscriptions that came while the last of the others were being made."""
+        """Make the subscriptions that were added during `attach`."""
         for subscription in list(self._subscriptions):
             with contextlib.suppress(nats.errors.Error, OSError):
                 await subscription.attach(client)
@@ -125,7 +127,7 @@ class Messaging:
 
     @contextlib.contextmanager
     def reply_subject(self, arrived: Callable[[Msg], None]) -> Iterator[str]:
-        """A subject whose messages go to `arrived`, for as long as the context lasts."""
+        """A subject whose messages go to `arrived` while the context lasts."""
         token = self._tokens.next().decode()
         self._waiting[token] = arrived
         try:
@@ -139,7 +141,7 @@ class Messaging:
             arrived(message)
 
     async def gather(self, subject: str, data: bytes, *, wait_s: float) -> AsyncIterator[Message]:
-        """Ask everybody who listens on `subject`; yields answers as they come, for `wait_s`.
+        """Ask all subscribers of `subject`; yields answers as they arrive, for `wait_s`.
 
         Raises:
             BusError: disconnected.
@@ -163,13 +165,13 @@ class Messaging:
                 except TimeoutError:
                     return
                 if status_of(message):
-                    return  # 503: nobody listens
+                    return  # 503: there is no subscriber
                 yield Message(message.subject, message.data, message.reply)
 
     async def fence(self, client: BusClient) -> None:
-        """Return when the server has done everything sent before, by a message to ourselves.
+        """Return when the server has handled everything sent before: a message to itself comes back.
 
-        nats-py's flush() cannot do that: its ping overtakes what still waits in the client.
+        nats-py's flush() does not do that: its ping overtakes messages that wait in the client.
 
         Raises:
             BusError: no answer.
@@ -185,13 +187,13 @@ class Messaging:
 
 
 class NatsSubscription:
-    """A subscription that outlives connections. Its handler runs to its end for each message, in order.
+    """A subscription that outlives connections; its handler is called for each message, in order.
 
     Args:
-        messaging: whose it is.
-        subject: what it selects.
+        messaging: its owner.
+        subject: a subject or a filter.
         handler: called for each message.
-        drops_oldest: hold the limits of a subscription. Answers to what we asked for need none: we asked for so many.
+        drops_oldest: keep the limits of a subscription. Answers to requests need no limits: the request bounds them.
     """
 
     def __init__(
@@ -215,8 +217,8 @@ class NatsSubscription:
         self._live = await client.subscribe(
             self.subject,
             cb=self._arrived,
-            # Ours are lower and drop the oldest (see _arrived); nats-py's drop the newest. It queues what one read of
-            # the socket holds, at most about 1500 small messages, before a handler runs, so its own are never reached.
+            # nats-py's limits drop the newest. They are never reached: ours are lower and drop the oldest (see
+            # _arrived), and one read of the socket brings at most about 1,500 small messages before a handler runs.
             pending_msgs_limit=8 * self._limits.subscription_messages + 8192,
             pending_bytes_limit=8 * self._limits.subscription_bytes + MIB,
         )
@@ -253,7 +255,7 @@ class NatsSubscription:
                 await live.unsubscribe()
 
     async def finish(self) -> None:
-        """Stop delivery after the handler has seen what is under way."""
+        """Stop delivery after the handler has seen the messages under way."""
         client, live = self._client, self._live
         if live is not None and client is not None and client.is_connected:
             with contextlib.suppress(nats.errors.Error, OSError, TimeoutError, BusError):

@@ -9,12 +9,12 @@ import nats.errors
 
 
 def explain(url: str, error: Exception) -> str:
-    """Why connecting to `url` failed."""
+    """Why connecting to `url` failed, as a sentence."""
     server = without_credentials(url)
     text = sentence(error)
     lower = text.lower()
     if "authorization" in lower or "authentication" in lower:
-        return f"{server} refused to let us in ({text}); check NATS_USER, NATS_PASSWORD, NATS_TOKEN, credentials"
+        return f"{server} refused the sign-in ({text}); check NATS_USER, NATS_PASSWORD, NATS_TOKEN, credentials"
     if isinstance(error, ssl.SSLError):
         return f"{server}: TLS failed ({text}); check NATS_TLS_CA_FILE"
     if isinstance(error, nats.errors.NoServersError | OSError | TimeoutError):
@@ -23,7 +23,7 @@ def explain(url: str, error: Exception) -> str:
 
 
 def sentence(error: BaseException) -> str:
-    """What an error says; its name where it says nothing."""
+    """An error's text; its class name where it has none."""
     return str(error) or type(error).__name__
 
 

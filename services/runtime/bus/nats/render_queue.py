@@ -10,19 +10,19 @@ from typing import Any
 from services.contract import subjects
 from services.runtime.bus.nats import stream_configs
 from services.runtime.bus.nats.connection import Connection
-from services.runtime.bus.nats.jetstream import NO_ROOM, STORE_FAILED, STREAM_NOT_FOUND, ApiError, JetStream
+from services.runtime.bus.nats.jetstream import NO_CAPACITY, STORE_FAILED, STREAM_NOT_FOUND, ApiError, JetStream
 from services.runtime.bus.nats.job_source import NatsJobSource
 from services.runtime.bus.nats.messaging import Messaging, NatsSubscription
 from services.runtime.bus.port import BusError, BusFullError
 
 
 class RenderQueue:
-    """RENDER over one connection, whichever client it has at the time.
+    """RENDER over a connection, across its changes of client.
 
     Args:
-        connection: over which.
-        messaging: by which jobs come.
-        jetstream: which keeps the queue there.
+        connection: carries the requests.
+        messaging: receives the jobs.
+        jetstream: keeps the stream in place.
     """
 
     def __init__(self, connection: Connection, messaging: Messaging, jetstream: JetStream) -> None:
@@ -45,7 +45,7 @@ class RenderQueue:
         description = error.get("description", "")
         if error.get("err_code") == STORE_FAILED and "per subject" in description:
             return False
-        if error.get("err_code") == STORE_FAILED or "exceeded" in description or error.get("err_code") in NO_ROOM:
+        if error.get("err_code") == STORE_FAILED or "exceeded" in description or error.get("err_code") in NO_CAPACITY:
             raise BusFullError(f"stream {subjects.RENDER_STREAM} is full ({description}); ask again in a second")
         raise BusError(f"stream {subjects.RENDER_STREAM} refused the job: {description}")
 
@@ -66,12 +66,12 @@ class RenderQueue:
         return source
 
     def restart(self) -> None:
-        """The connection is new: what was asked on the old one is void."""
+        """The connection is new: requests on the old one are void."""
         for source in self._sources:
             source.restart()
 
     async def close(self) -> None:
-        """Give back the jobs that nobody has begun."""
+        """Give back the jobs that were not fetched."""
         for source in list(self._sources):
             await source.close()
 
@@ -83,7 +83,7 @@ class RenderQueue:
         return self._connection.connected
 
     def new_inbox(self) -> str:
-        """The beginning of subjects that nobody else uses."""
+        """A prefix of subjects that is not in use."""
         return self._messaging.new_inbox()
 
     async def publish(self, subject: str, data: bytes) -> None:
@@ -100,7 +100,7 @@ class RenderQueue:
         return True
 
     async def ensure_consumer(self, durable: str, subject_filter: str, ack_wait_s: float) -> bool:
-        """Make the consumer where there is none; False where it could not be made now."""
+        """Make the consumer if it is missing; False: it cannot be made now."""
         stream = subjects.RENDER_STREAM
         config = stream_configs.consumer(durable, subject_filter, ack_wait_s=ack_wait_s)
         try:

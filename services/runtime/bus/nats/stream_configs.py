@@ -8,20 +8,20 @@ from services.contract import subjects
 from services.runtime.bus.limits import MIB, BusLimits
 
 CONSUMER_INACTIVE_S: Final = 60.0
-"""Consumers of a revision that nobody runs any more vanish."""
+"""Seconds after which the server removes a consumer without workers, as of an old revision."""
 
 _NANO: Final = 1_000_000_000
 
 
 def render_stream(limits: BusLimits) -> dict[str, Any]:
-    """The work queue of blocks to be rendered."""
+    """RENDER: the work queue of blocks to render."""
     return {
         "name": subjects.RENDER_STREAM,
         "subjects": [subjects.RENDER_SUBJECTS],
         "storage": "memory",
         "retention": "workqueue",
         "discard": "new",
-        # One job a block (subjects.render), until it is acked.
+        # One job for each block (see subjects.render), until it is acked.
         "max_msgs_per_subject": 1,
         "discard_new_per_subject": True,
         "max_bytes": limits.render_max_bytes,
@@ -32,7 +32,7 @@ def render_stream(limits: BusLimits) -> dict[str, Any]:
 
 
 def audio_stream(limits: BusLimits) -> dict[str, Any]:
-    """The last blocks of every stream."""
+    """AUDIO: the last blocks of every stream."""
     return {
         "name": subjects.AUDIO_STREAM,
         "subjects": [subjects.AUDIO_SUBJECTS],
@@ -75,7 +75,7 @@ def consumer(durable: str, subject_filter: str, *, ack_wait_s: float) -> dict[st
         "deliver_policy": "all",
         "ack_policy": "explicit",
         "ack_wait": int(ack_wait_s * _NANO),
-        # Not bounded: a job is gone after max_age anyway, and a worker drops a spec that fails again and again.
+        # Unbounded: a job expires after max_age, and a worker drops a spec that keeps failing.
         "max_deliver": -1,
         "max_ack_pending": 10_000,
         "max_waiting": 2_048,

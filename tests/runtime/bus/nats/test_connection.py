@@ -69,7 +69,7 @@ async def test_user_and_password_are_needed_and_never_logged(fleet: Fleet, logge
         await until(lambda: any(entry["event"] == "bus away" for entry in logged))
         connecting.cancel()
         complaint = next(entry for entry in logged if entry["event"] == "bus away")
-        assert "refused to let us in" in complaint["detail"]
+        assert "refused the sign-in" in complaint["detail"]
         assert "NATS_PASSWORD" in complaint["detail"]
         assert "password@" not in repr(logged)
         assert "good-password" not in repr(good._connection._settings)

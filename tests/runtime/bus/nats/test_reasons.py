@@ -16,7 +16,7 @@ URL = "nats://auralis:a-good-password@bus.example:4222"
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (nats.errors.AuthorizationError(), "nats://bus.example:4222 refused to let us in .*NATS_USER, NATS_PASSWORD"),
+        (nats.errors.AuthorizationError(), "nats://bus.example:4222 refused the sign-in .*NATS_USER, NATS_PASSWORD"),
         (ssl.SSLError(1, "bad certificate"), "nats://bus.example:4222: TLS failed .*NATS_TLS_CA_FILE"),
         (ConnectionRefusedError(111, "refused"), "cannot reach nats://bus.example:4222 .*NATS_URL"),
         (nats.errors.NoServersError(), "cannot reach nats://bus.example:4222 .*NATS_URL"),
