@@ -9,16 +9,12 @@ from threading import Lock
 from services.contract.spec import MODES, PRESETS, StreamSpec
 from services.synthesis.score.events import Section, SectionChord
 from services.synthesis.score.harmony import chord_table
-from services.synthesis.score.layers import (
-    air_curve,
-    write_arrival,
-    write_bass,
-    write_drone,
-    write_pad,
-    write_pulse,
-    write_shimmer,
-)
-from services.synthesis.score.melody import write_melody
+from services.synthesis.score.layers.air import air_curve
+from services.synthesis.score.layers.bass import write_bass, write_drone
+from services.synthesis.score.layers.melody import write_melody
+from services.synthesis.score.layers.pad import write_pad
+from services.synthesis.score.layers.pulse import write_pulse
+from services.synthesis.score.layers.shimmer import write_arrival, write_shimmer
 from services.synthesis.score.plan import plan_section
 from services.synthesis.score.writing import Sheet
 

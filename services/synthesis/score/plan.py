@@ -22,7 +22,7 @@ from services.synthesis.score.form import (
 )
 from services.synthesis.score.harmony import chord_table, walk
 from services.synthesis.score.presets import SCORE_PRESETS, ScorePreset
-from services.synthesis.score.theory import chord_intervals, chord_name, semitones
+from services.synthesis.score.theory import TONIC_MIDI, chord_intervals, chord_name, semitones
 
 _USUAL_BPM: Final = 70
 """Tempo for which `Melody.grid_step_s` is given."""
@@ -67,6 +67,10 @@ class PlacedChord:
     breath: bool
     away: bool
     name: str
+
+    def tones(self, low_midi: int, high_midi: int) -> list[int]:
+        """The chord's tones from `low_midi` to `high_midi`, rising."""
+        return [p for p in range(low_midi, high_midi + 1) if (p - TONIC_MIDI) % 12 in self.classes]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ FIRST_SECTION = 7_437_500  # a section of July 2026; nothing depends on which
 
 
 def _sampled_specs(count: int) -> list[StreamSpec]:
-    """Combinations drawn once and for all: every preset and mode, all keys, slow and quick."""
+    """The same combinations in every run: every preset and mode, all keys, slow and fast."""
     chance = random.Random(20260704)
     keys = list(KEYS) * 2
     chance.shuffle(keys)

@@ -11,7 +11,7 @@ from services.contract.spec import MODES, StreamSpec
 from services.synthesis.score.compose import compose_section
 from services.synthesis.score.events import Layer
 from services.synthesis.score.hashing import Dice
-from services.synthesis.score.melody import Motif, answer, head, invent, vary
+from services.synthesis.score.layers.motif import Motif, answer, head, invent, vary
 from services.synthesis.score.plan import plan_section
 from services.synthesis.score.presets import SCORE_PRESETS
 from services.synthesis.score.theory import CHARACTERISTIC, semitones
@@ -19,7 +19,7 @@ from services.synthesis.score.theory import CHARACTERISTIC, semitones
 composed = lru_cache(maxsize=512)(compose_section)
 
 
-def test_a_motif_is_a_line_and_not_a_drone(preset: str) -> None:
+def test_a_motif_moves_within_its_reach(preset: str) -> None:
     style = SCORE_PRESETS[preset].melody
     for number in range(200):
         motif = invent(style, Dice(number))
@@ -41,7 +41,7 @@ def test_a_variation_keeps_part_of_the_motif_and_changes_part() -> None:
     assert len(set(varied)) >= 8
     for variation in varied:
         assert len(variation.lengths) == len(variation.intervals)
-        # Rhythm or line survives, and the length does.
+        # The rhythm or the intervals survive, and the length does.
         assert variation.lengths == motif.lengths or sum(variation.lengths) == sum(motif.lengths)
 
 
@@ -81,7 +81,7 @@ def test_a_melody_note_is_heard_now_and_then_at_intensity_0(preset: str, first_s
 
 
 def test_a_call_comes_back_within_its_section(preset: str, first_section: int) -> None:
-    """Motifs return: some outline of three intervals is heard again somewhere in the hour, in most sections."""
+    """Some outline of three notes is heard again and again within an hour, and there are several of them."""
     outlines: Counter[tuple[int, ...]] = Counter()
     for section in range(first_section, first_section + 15):
         plan = plan_section(StreamSpec(preset=preset, mode="ionian"), section)
@@ -89,9 +89,9 @@ def test_a_call_comes_back_within_its_section(preset: str, first_section: int) -
         melody = notes.layer == Layer.MELODY
         for chord in plan.chords:
             inside = melody & (notes.onset_s >= chord.begin_s - 0.06) & (notes.onset_s < chord.end_s - 0.06)
-            line = notes.pitch_midi[inside & (notes.gain > 0.6 * SCORE_PRESETS[preset].melody.gain)][:3]
-            if len(line) == 3:
-                outlines[tuple(np.sign(np.diff(line)).astype(int))] += 1
+            first = notes.pitch_midi[inside & (notes.gain > 0.6 * SCORE_PRESETS[preset].melody.gain)][:3]
+            if len(first) == 3:
+                outlines[tuple(np.sign(np.diff(first)).astype(int))] += 1
     assert outlines.total() >= 20
     assert len(outlines) >= 4  # surprise
     assert outlines.most_common(1)[0][1] >= 0.15 * outlines.total()  # repetition
