@@ -114,7 +114,7 @@ RUN apt-get update -qq \
 # Only the sources of the kernels: a change elsewhere compiles nothing again.
 COPY services/__init__.py /source/services/
 COPY services/contract/__init__.py services/contract/timebase.py /source/services/contract/
-COPY services/synthesis/__init__.py services/synthesis/source_tree.py /source/services/synthesis/
+COPY services/synthesis/__init__.py /source/services/synthesis/
 COPY services/synthesis/kernels /source/services/synthesis/kernels
 COPY services/synthesis/dsp /source/services/synthesis/dsp
 # First for every x86-64 processor with AVX2, then for this machine's processor; a worker opens the best package that its

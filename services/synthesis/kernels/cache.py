@@ -19,7 +19,7 @@ import torch
 
 from services.synthesis.kernels.instruction_set import LESSER, instruction_set
 from services.synthesis.kernels.kernel import KERNEL_NAMES
-from services.synthesis.source_tree import hash_reached
+from services.synthesis.kernels.source_tree import hash_reached
 
 COMPILED_FROM: Final = "services.synthesis.kernels.compile"
 """The module that makes a package. What it reaches (the graphs, `dsp`, itself) decides a kernel's bits."""

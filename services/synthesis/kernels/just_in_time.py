@@ -1,4 +1,4 @@
-"""Kernels for CUDA and MPS by `torch.compile` (shell: runs compilers)."""
+"""Pure, but for torch's own compilers. Kernels for CUDA and MPS by `torch.compile`."""
 
 from __future__ import annotations
 

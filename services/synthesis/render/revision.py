@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from services.synthesis.kernels.cache import COMPILED_FROM
-from services.synthesis.source_tree import SERVICES, hash_reached
+from services.synthesis.kernels.source_tree import SERVICES, hash_reached
 
 SOUND_VERSION: Final = 2
 """Raise it when the music changes: edges move to the highest (SOUND_VERSION, render_revision)."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from services.synthesis.kernels.cache import COMPILED_FROM
-from services.synthesis.source_tree import SERVICES, hash_reached, reach
+from services.synthesis.kernels.source_tree import SERVICES, hash_reached, reach
 
 REACHED = tuple(reach([COMPILED_FROM]))
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from services.synthesis.kernels.source_tree import SERVICES, data_files, reach
 from services.synthesis.render.revision import SOUND_ROOTS, SOUND_VERSION, render_revision
-from services.synthesis.source_tree import SERVICES, data_files, reach
 
 REACHED = tuple(reach(SOUND_ROOTS))
 

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-SERVICES: Final = Path(__file__).parents[1]
+SERVICES: Final = Path(__file__).parents[2]
 """The `services` package that is running."""
 
 _NOT_DATA: Final = frozenset({".py", ".pyc", ".pyi", ".md", ".typed"})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.synthesis.source_tree import hash_reached, reach
+from services.synthesis.kernels.source_tree import hash_reached, reach
 
 FILES = {
     "__init__.py": "",
