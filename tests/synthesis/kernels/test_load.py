@@ -12,7 +12,8 @@ from services.contract.spec import StreamSpec
 from services.contract.timebase import BLOCKS_PER_SECTION
 from services.synthesis.kernels import cache, just_in_time, load
 from services.synthesis.kernels.cache import default_cache, kernel_key
-from services.synthesis.kernels.instruction_set import instruction_set
+from services.synthesis.kernels.child_builds import build_missing
+from services.synthesis.kernels.instruction_set import has_march, instruction_set
 from services.synthesis.kernels.kernel import KERNEL_NAMES, Kernels
 from services.synthesis.kernels.load import eager_kernels, load_kernels
 from services.synthesis.render import renderer as render
@@ -43,9 +44,28 @@ def test_a_key_follows_torch_the_instruction_set_and_the_source(monkeypatch: pyt
     assert kernel_key() in keys
 
 
+def test_whether_torch_builds_for_other_processors_is_read_from_its_own_configuration() -> None:
+    from torch._inductor import config  # noqa: PLC0415 - takes seconds
+
+    assert has_march() == hasattr(config.cpp, "march")
+
+
+def test_without_that_kernels_are_for_one_kind_of_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setattr("services.synthesis.kernels.instruction_set.has_march", lambda: False)
+    names = []
+    for flags in ({"avx2"}, {"avx2", "fma"}, {"avx2"}):
+        monkeypatch.setattr(
+            "services.synthesis.kernels.instruction_set._cpu_flags", lambda flags=flags: frozenset(flags)
+        )
+        names.append(instruction_set())
+    assert all(name.startswith("native-") for name in names)
+    assert names[0] == names[2] != names[1]
+
+
 def test_the_instruction_set_follows_the_cpus_flags(monkeypatch: pytest.MonkeyPatch) -> None:
-    if not instruction_set().startswith("x86-64"):
-        pytest.skip(f"no x86-64 machine: {instruction_set()}")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setattr("services.synthesis.kernels.instruction_set.has_march", lambda: True)
     avx2 = {"avx2", "fma", "bmi2", "f16c"}
     avx512 = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
     for flags, capability, expected in (
@@ -124,6 +144,27 @@ def test_building_can_be_given_up(tmp_path: Path) -> None:
     assert stages == ["compiling kernels"]
     assert found.mode == "eager"
     assert "stopped" in found.reason
+
+
+def test_a_build_that_was_interrupted_is_taken_up_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / kernel_key()).mkdir(parents=True)
+    built: list[str] = []
+    monkeypatch.setattr("services.synthesis.kernels.child_builds._follow", lambda *_: built.append("all"))
+    monkeypatch.setattr("subprocess.Popen", _Child)
+    build_missing(tmp_path / kernel_key(), "c++", lambda _stage, _fraction: None, None)
+    assert built == ["all"]
+
+
+class _Child:
+    """In place of a process that compiles."""
+
+    stdout = None
+
+    def __init__(self, *_: object, **__: object) -> None:
+        self.returncode = 0
+
+    def kill(self) -> None: ...
+    def wait(self) -> None: ...
 
 
 def test_a_compiler_that_fails_means_eager_and_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
