@@ -18,7 +18,8 @@ from services.runtime.bus import Job
 from services.simulation.event_queue import EventQueue
 from services.simulation.network import Network
 from services.simulation.tally import Tally
-from services.synthesis.batching import IN_PROGRESS_S, MAX_BATCH, Verdict, batch_limit, choose, judge, presses
+from services.synthesis.batching import IN_PROGRESS_S, MAX_BATCH, Verdict, batch_limit, judge
+from services.synthesis.job_lanes import choose, presses
 
 FIXED_S: Final = 0.005
 """Seconds that a batch takes in addition to its blocks."""

@@ -1,52 +1,40 @@
-"""What a worker renders next. Pure: the shell (worker.py) fetches, renders and settles."""
+"""Pure. How large a worker's batches are, and which jobs are worth rendering."""
 
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Callable, Sequence
 from enum import Enum, auto
-from typing import Final, Protocol
+from typing import Final
 
 from services.contract.timebase import due_s, first_tick
 
 BATCH_S: Final = 0.125
-"""A batch is as large as renders in so long: larger ones gain nothing, and an urgent block waits for half of one."""
+"""Rendering time of a batch. Larger batches gain nothing, and an urgent block waits for half of one on average."""
 MAX_BATCH: Final = 256
-PRESSING_S: Final = 3.0
-"""Before a block is due. Asked for five seconds ahead, it has usually been rendered four seconds before."""
+"""Blocks of a batch at most."""
 FIRST_BATCH: Final = 8
-"""Until the speed is known."""
+"""Blocks of a batch before the speed is known."""
+MEASURE_BLOCKS: Final = 4
+"""Batches of this size and more measure the speed; in smaller ones fixed costs hide it."""
+MEMORY_RETRY_S: Final = 60.0
+"""How long after a batch did not fit into the device's memory the limit is doubled, and doubled again."""
 ACK_WAIT_S: Final = 1.0
+"""How long the bus waits for a worker's word about a job before it gives the job to another worker."""
 IN_PROGRESS_S: Final = 0.4
+"""Interval at which a worker reports the jobs in hand as in progress; well within ACK_WAIT_S."""
 MAX_DELIVERIES: Final = 4
-"""A job delivered more often has cost several workers their lives, or none can finish it in time."""
+"""A job that was delivered more often has ended several workers, or no worker can finish it in time."""
 
-
-class Delivered(Protocol):
-    """What is asked of a job's message."""
-
-    @property
-    def deliveries(self) -> int:
-        """How often it has been delivered, this time included."""
-        ...
-
-
-class InHand(Protocol):
-    """A job that a worker holds."""
-
-    @property
-    def job(self) -> Delivered:
-        """Its message."""
-        ...
+_NEW_WEIGHT: Final = 0.1
+"""Weight of a new measurement of the speed against all earlier ones."""
 
 
 def batch_limit(capacity_streams: float, *, fixed: int | None, memory_limit: int) -> int:
     """How many blocks the next batch may have.
 
     Args:
-        capacity_streams: streams in real time, as measured; 0 before anything was.
-        fixed: what the operator has set; None follows the speed.
+        capacity_streams: streams in real time, as measured; 0 before the first measurement.
+        fixed: the operator's setting; None follows the speed.
         memory_limit: what has fitted into the device's memory.
     """
     if fixed is not None:
@@ -55,40 +43,54 @@ def batch_limit(capacity_streams: float, *, fixed: int | None, memory_limit: int
     return max(1, min(wanted, memory_limit, MAX_BATCH))
 
 
-def choose[Held: InHand](
-    lanes: Sequence[deque[Held]], limit: int, *, pressing: Callable[[Held], bool] = lambda _: False
-) -> list[Held]:
-    """Take up to `limit` jobs out of the lanes; one that has come back is alone.
+def follow_speed(capacity_streams: float, blocks: int, render_s: float) -> float:
+    """The capacity after a batch of `blocks` took `render_s`.
 
-    Alone, because what cost one worker its life must not take its neighbours along a second time. It is older than what
-    else its lane holds, but somebody waits for what stands in a lane before its own: that goes first, and by itself.
-
-    What presses comes before all that does not, whatever its lane: whoever begins may wait, before somebody who listens
-    hears a loop.
+    The mean is of logarithms, so that one stall weighs no more than one lucky batch.
     """
-    for number, lane in enumerate(lanes):
-        for held in lane:
-            if held.job.deliveries > 1:
-                lane.remove(held)
-                return [held]
-        back = [held for later in lanes[number + 1 :] for held in later if held.job.deliveries > 1]
-        if lane and back and not any(map(pressing, back)):
-            return [lane.popleft() for _ in range(min(limit, len(lane)))]
-    batch: list[Held] = []
-    for lane in lanes[1:]:
-        taken = [held for held in lane if pressing(held)][: limit - len(batch)]
-        for held in taken:
-            lane.remove(held)
-        batch += taken
-    for lane in lanes:
-        while lane and len(batch) < limit:
-            batch.append(lane.popleft())
-    return batch
+    speed = blocks / max(render_s, 1e-6)
+    return math.exp((1 - _NEW_WEIGHT) * math.log(capacity_streams or speed) + _NEW_WEIGHT * math.log(speed))
 
 
-def presses(block: int, now_s: float) -> bool:
-    """Whether a block that somebody listens for will soon be missed."""
-    return due_s(first_tick(block)) - now_s < PRESSING_S
+class BatchSize:
+    """How many blocks the next batch may have, by the measured speed and the device's memory.
+
+    Args:
+        fixed: the operator's setting, 1 to MAX_BATCH; None follows the speed.
+
+    Attributes:
+        capacity_streams: streams in real time, as measured; 0 before the first measurement.
+    """
+
+    def __init__(self, fixed: int | None = None) -> None:
+        self.capacity_streams = 0.0
+        self._fixed = None if fixed is None else max(1, min(fixed, MAX_BATCH))
+        self._memory_limit = MAX_BATCH
+        self._limited_s = 0.0
+
+    @property
+    def limit(self) -> int:
+        """Blocks of the next batch at most."""
+        return batch_limit(self.capacity_streams, fixed=self._fixed, memory_limit=self._memory_limit)
+
+    def rendered(self, blocks: int, render_s: float) -> bool:
+        """Note a batch of `blocks` that took `render_s`; whether it was large enough to measure the speed."""
+        measures = blocks >= min(MEASURE_BLOCKS, self._fixed or MEASURE_BLOCKS)
+        if measures:
+            self.capacity_streams = follow_speed(self.capacity_streams, blocks, render_s)
+        return measures
+
+    def out_of_memory(self, blocks: int, now_s: float) -> int:
+        """Note a batch of `blocks` that did not fit into the memory; the new limit, half of it."""
+        self._memory_limit = max(1, blocks // 2)
+        self._limited_s = now_s
+        return self._memory_limit
+
+    def retry_memory(self, now_s: float) -> None:
+        """Double the limit by memory if some time has passed: what filled the memory may be gone."""
+        if self._memory_limit < MAX_BATCH and now_s - self._limited_s >= MEMORY_RETRY_S:
+            self._memory_limit = min(MAX_BATCH, 2 * self._memory_limit)
+            self._limited_s = now_s
 
 
 class Verdict(Enum):
@@ -96,22 +98,13 @@ class Verdict(Enum):
 
     RENDER = auto()
     LATE = auto()
-    """Its second is over: nobody can hear it any more."""
+    """Its second is over, so that no listener can hear it."""
     EXHAUSTED = auto()
-    """Delivered too often."""
+    """It was delivered too often."""
 
 
 def judge(block: int, deliveries: int, now_s: float) -> Verdict:
-    """Whether a block is worth rendering at `now_s` (unix seconds)."""
+    """Whether a job is worth rendering at `now_s` (unix seconds)."""
     if due_s(first_tick(block + 1)) <= now_s:
         return Verdict.LATE
     return Verdict.EXHAUSTED if deliveries > MAX_DELIVERIES else Verdict.RENDER
-
-
-def follow_speed(capacity_streams: float, blocks: int, render_s: float) -> float:
-    """The capacity after a batch of `blocks` took `render_s`.
-
-    In the logarithm, so that one stall weighs no more than one lucky batch.
-    """
-    speed = blocks / max(render_s, 1e-6)
-    return math.exp(0.9 * math.log(capacity_streams or speed) + 0.1 * math.log(speed))

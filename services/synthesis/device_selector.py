@@ -1,4 +1,4 @@
-"""Which device renders."""
+"""Pure, but for what torch finds on this machine. Which device renders."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _NAMES: Final = {"mps": "Metal (MPS)", "cuda": "CUDA"}
 
 
 class DeviceError(RuntimeError):
-    """The device that was asked for is not there; the message says what is."""
+    """The device that was asked for does not exist; the message names those that do."""
 
 
 class AutoDeviceSelector:
     """Picks Apple's GPU, then NVIDIA's, then the CPU.
 
     Args:
-        choice: "auto", or the one device that will do (`AURALIS_DEVICE`).
+        choice: "auto", or the only device to accept (`AURALIS_DEVICE`).
     """
 
     def __init__(self, choice: Choice = "auto") -> None:
@@ -38,7 +38,7 @@ class AutoDeviceSelector:
         """The device to render on.
 
         Raises:
-            DeviceError: one was asked for by name and is not there.
+            DeviceError: one was asked for by name and does not exist.
         """
         available = self.available()
         if self._choice == "auto":
@@ -52,7 +52,7 @@ class AutoDeviceSelector:
         return torch.device(self._choice)
 
     def _reason(self) -> str:
-        """Why torch cannot use CUDA, where that was asked for."""
+        """Why torch cannot use CUDA, if that was asked for."""
         if self._choice != "cuda":
             return ""
         built = "it finds no NVIDIA GPU with a driver, see `nvidia-smi`"

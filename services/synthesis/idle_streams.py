@@ -1,4 +1,4 @@
-"""Pure. When the memory of streams that nobody listens to any more is given back."""
+"""Pure. When to look for idle streams, whose memory can be given back."""
 
 from __future__ import annotations
 

@@ -51,23 +51,28 @@ class SynthesisMetrics:
         )
         self.capacity = gauge("auralis_render_capacity_streams", "Streams that this worker can render in real time.")
         self.batch_limit = gauge("auralis_render_batch_limit_blocks", "Blocks that a batch may have now.")
-        self.mode = gauge("auralis_render_mode", "1 for the mode that renders: compiled or eager.", "mode")
+        self.mode = gauge("auralis_render_mode", "1 for the mode in use: compiled or eager.", "mode")
         self.late = counter(
             "auralis_render_late_total", "Jobs dropped because their block had been due before rendering could begin."
         )
-        self.redelivered = counter("auralis_render_redelivered_total", "Jobs that came a second time or more often.")
-        self.returned = counter("auralis_render_returned_total", "Jobs given back unrendered, at a drain.")
+        self.redelivered = counter("auralis_render_redelivered_total", "Jobs that were delivered before.")
+        self.returned = counter("auralis_render_returned_total", "Jobs given back unrendered in a drain.")
         self.failures = counter("auralis_render_failures_total", "Jobs whose rendering raised an error.")
         self.poisoned = counter("auralis_render_poisoned_total", "Jobs dropped because their stream failed repeatedly.")
         self.malformed = counter("auralis_render_malformed_total", "Jobs that could not be read.")
-        self.silenced = counter("auralis_render_silenced_total", "Blocks silenced because their sound was no number.")
-        self.unsent = counter("auralis_render_unsent_total", "Blocks rendered that the bus did not take.")
-        self.out_of_memory = counter("auralis_render_out_of_memory_total", "Batches halved for want of device memory.")
+        self.silenced = counter("auralis_render_silenced_total", "Blocks whose sound was not a number, silenced.")
+        self.unsent = counter("auralis_render_unsent_total", "Rendered blocks that the bus did not take.")
+        self.out_of_memory = counter("auralis_render_out_of_memory_total", "Batches too large for the device's memory.")
         self.history_seconds = counter(
             "auralis_render_history_seconds_total",
-            "Seconds of reverb send rendered again because nobody had kept them.",
+            "Seconds of reverb send rendered again because they were not kept.",
         )
         for lane in LANES:
             self.blocks.labels(lane=lane)
         for mode in MODES:
             self.mode.labels(mode=mode).set(0)
+
+    def show_capacity(self, streams: float) -> None:
+        """Show how many streams the worker renders in real time."""
+        self.capacity.set(streams)
+        self.realtime_factor.set(streams)

@@ -1,7 +1,7 @@
-"""Phrases on demand: chords and a melody in, stereo sound out, on the kernels that the streams use.
+"""Phrases on demand (shell: opens kernels): chords and a melody in, stereo sound out, by the streams' kernels.
 
-A stream's block is one row of a kernel call; here a row is a voice (a few partials of one second), so that a phrase of
-many notes fills the rows of a batch, and a batch of eight makes an eighth of the calls that a batch of one does.
+A stream's block is one row of a kernel call. Here a row is a voice (a few partials of one second), so that a phrase of
+many notes fills the rows of a batch: a batch of eight makes an eighth of the calls that a batch of one makes.
 """
 
 from __future__ import annotations
@@ -64,13 +64,13 @@ MelodyNote = tuple[int, int, float, float]
 
 
 class OptimizedSynthesisEngine:
-    """Renders phrases. Compiles (or opens) and warms up its kernels when it is made.
+    """Renders phrases. Its constructor compiles (or opens) the kernels and warms them up.
 
     Args:
         device: where to render; None is the best of this machine.
         batch_size: voice rows of a kernel call.
         enable_compile: False runs eagerly.
-        preset: whose tones and room are used.
+        preset: whose tones and room it uses.
         kernel_cache: folder of compiled kernels; None is the user's.
     """
 
@@ -91,12 +91,12 @@ class OptimizedSynthesisEngine:
         self.device = AutoDeviceSelector().select_device() if device is None else torch.device(device)
         self.batch_size = batch_size
         self._spec = StreamSpec(preset=preset)
-        # A thread of its own, in which kernels take one core: those that share cores wait for each other, which takes
-        # many times as long as soon as anything else runs. More threads gain nothing: a phrase's calls are too small.
+        # A thread of its own, in which kernels take one core: threads of one kernel wait for each other, many times as
+        # long as soon as other programs run. More threads gain nothing: a phrase's calls are too small.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="phrase", initializer=use_one_core)
         self._kernels = load_kernels(self.device, enable_compile=enable_compile, cache=kernel_cache)
         response = response_spectra(impulse_response(SOUNDS[preset].room))
-        # Two rooms, because one alone would be a special case to a compiler.
+        # Two rooms, because a compiler would make a special case of one.
         with torch.inference_mode():
             self._responses = torch.from_numpy(np.stack((response, response))).to(self.device)
         self.render_phrase([(0, 60, "major")], [(0, 96, 0.5, 0.5)], 1.0)
@@ -120,7 +120,7 @@ class OptimizedSynthesisEngine:
             float32 [frames, 2], within -1 and 1.
 
         Raises:
-            ValueError: something is out of range; the message names it.
+            ValueError: an argument is out of range; the message names it.
         """
         if not 0.0 < duration_sec <= BLOCKS_PER_SECTION:
             raise ValueError(f"duration_sec: got {duration_sec}, expected more than 0 and at most {BLOCKS_PER_SECTION}")
@@ -140,7 +140,7 @@ class OptimizedSynthesisEngine:
         return (samples[:frames].astype(np.float32)) * np.float32(2.0**-15)
 
     def _sum(self, table: Table, blocks: int, kernel: Kernel, shape: tuple[int, ...]) -> Tensor:
-        """What `kernel` makes of every voice row, summed in its block: [blocks, *shape]."""
+        """The voice rows of `table`, rendered by `kernel` and summed in their blocks: [blocks, *shape]."""
         total = torch.zeros((blocks, *shape), device=self.device)
         rows: list[_VoiceRow] = []
         for block in range(blocks):
@@ -153,7 +153,7 @@ class OptimizedSynthesisEngine:
         return total
 
     def _voices(self, table: Table, rows: list[_VoiceRow], kernel: Kernel) -> Tensor:
-        """What `kernel` makes of `rows`, each for itself."""
+        """Each of `rows`, rendered by `kernel`."""
         least = self._kernels.least
         padded = rows if len(rows) >= least else rows * least
         packed = pack_partials(
@@ -199,7 +199,7 @@ class OptimizedSynthesisEngine:
             torch.ones((rows, 1), device=self.device),
             padded(bright),
         )[0]
-        # A frame's two samples are one 32-bit word; its neighbours stand in the other phases' rows.
+        # A frame's two samples are one 32-bit word; the frames of each phase are in a row of their own.
         played = np.ascontiguousarray(samples[:blocks].cpu().numpy().transpose(0, 2, 1))
         return played.reshape(-1).view(np.int16).reshape(-1, CHANNELS)
 

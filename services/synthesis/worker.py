@@ -1,18 +1,17 @@
 """The worker (shell): jobs from the bus, rendered in batches in a thread, blocks back onto the bus.
 
-Two lanes: `now` holds the first blocks of a new listener or a splice, `ahead` the rest. Each lane has one fetch
-outstanding; what it brings while a batch renders waits here, held, for the next batch. Every job in hand is reported
-as in progress, so that nobody else gets it.
+Two lanes: `now` holds the first blocks of new listeners and of splices, `ahead` the rest. Each lane has one fetch
+outstanding. Jobs that it brings while a batch renders wait in `job_lanes` for the next batch. Every job in hand is
+reported as in progress, so that no other worker gets it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -20,52 +19,43 @@ import torch
 from numpy.typing import NDArray
 
 from services.contract import subjects
-from services.contract.block import Block, stream_hash
 from services.contract.errors import ContractError
 from services.contract.job import RenderJob
-from services.contract.presence import INTERVAL_S, Presence
+from services.contract.presence import Presence
 from services.contract.spec import StreamSpec
 from services.contract.subjects import Lane
-from services.contract.timebase import (
-    BLOCK_BYTES,
-    CHANNELS,
-    CHUNK_FRAMES,
-    CHUNKS_PER_BLOCK,
-    due_s,
-    first_tick,
-)
-from services.runtime.audio_pool import AudioChunkPool, PooledChunk
-from services.runtime.bus import Bus, BusError, Job, JobSource, Subscription
+from services.contract.timebase import BLOCK_BYTES, BLOCKS_PER_SECTION, CHANNELS, CHUNK_FRAMES, CHUNKS_PER_BLOCK
+from services.runtime.audio_pool import AudioChunkPool
+from services.runtime.bus import Bus, BusError, JobSource
 from services.runtime.clock import Clock
 from services.runtime.observability import traces
-from services.runtime.observability.logging import RepeatLimiter, get_logger
+from services.runtime.observability.logging import get_logger
+from services.runtime.observability.rate_limited_log import RateLimitedLog
 from services.synthesis.batching import (
     ACK_WAIT_S,
     FIRST_BATCH,
     IN_PROGRESS_S,
     MAX_BATCH,
-    MAX_DELIVERIES,
+    BatchSize,
     Verdict,
-    batch_limit,
-    choose,
-    follow_speed,
     judge,
-    presses,
 )
+from services.synthesis.job_lanes import Held, JobLanes
 from services.synthesis.metrics import MODES, SynthesisMetrics
+from services.synthesis.presence import Announcer
+from services.synthesis.publisher import BlockPublisher
 from services.synthesis.render.renderer import RenderedBatch
 from services.synthesis.render.revision import SOUND_VERSION, render_revision
 from services.synthesis.score.compose import prepare
-
-_log = get_logger(__name__)
+from services.synthesis.settling import Settler
 
 FETCH_WAIT_S: Final = 5.0
-MAX_FAILURES: Final = 3
-FAILURE_TTL_S: Final = 300.0
-MEMORY_RETRY_S: Final = 60.0
-"""So long after a batch did not fit into the device's memory, the next may be twice as large again."""
-MEASURE_BLOCKS: Final = 4
-"""Batches from this size on say how fast the worker is: in smaller ones fixed costs hide it."""
+"""How long a fetch waits for jobs before it returns without any."""
+_MEASURED_SECOND: Final = 60
+"""The speed is measured with music from this second of the present section on: well after its beginning."""
+
+_log = get_logger(__name__)
+_rare = RateLimitedLog(_log)
 
 
 class RendersBlocks(Protocol):
@@ -96,24 +86,13 @@ class RendersBlocks(Protocol):
         ...
 
 
-@dataclass(eq=False, slots=True)
-class _Held:
-    """A job in hand."""
-
-    job: Job
-    lane: Lane
-    request: RenderJob
-    fetched_s: float
-
-
 @dataclass(slots=True)
-class _LaneState:
-    """One lane: its consumer, the fetch outstanding, and what it brought."""
+class _Consumer:
+    """Where a lane's jobs come from, and the fetch that is outstanding."""
 
-    name: Lane
+    lane: Lane
     source: JobSource
     fetch: asyncio.Task[None] | None = None
-    held: deque[_Held] = field(default_factory=deque)
 
 
 class Worker:
@@ -121,13 +100,17 @@ class Worker:
 
     Args:
         bus: connected.
-        renderer: cold; `run` warms it up.
+        renderer: cold; `warm_up` warms it up.
         metrics: where it counts.
         clock: for what is due when.
         instance: its name in the fleet.
         batch_size: blocks of a batch; None follows the measured speed.
         revision: of the music; None is this build's.
         sleep: waits; for tests.
+
+    Attributes:
+        revision: of the music that it makes.
+        state: "warming", "ready" or "draining".
     """
 
     def __init__(
@@ -144,25 +127,23 @@ class Worker:
     ) -> None:
         self.revision = revision or render_revision()
         self.state = "warming"
-        self.capacity_streams = 0.0
         self._bus = bus
         self._renderer = renderer
         self._metrics = metrics
         self._clock = clock
         self._instance = instance
         self._sleep = sleep
-        self._fixed_batch = None if batch_size is None else max(1, min(batch_size, MAX_BATCH))
-        self._memory_limit = MAX_BATCH
-        self._fitted_s = 0.0
-        self._lanes: list[_LaneState] = []
-        self._in_hand: set[_Held] = set()
+        self._batch_size = BatchSize(batch_size)
+        self._lanes = JobLanes()
+        self._settler = Settler(self._lanes, bus, metrics)
+        self._publisher = BlockPublisher(bus, self._settler, revision=self.revision, metrics=metrics, clock=clock)
+        self._announcer = Announcer(bus, self._describe)
+        self._consumers: list[_Consumer] = []
         self._stop = asyncio.Event()
         self._finished = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="render")
+        # Two buffers: one is rendered into while the other is published.
         self._pool = AudioChunkPool(capacity=2, chunk_bytes=(batch_size or MAX_BATCH) * BLOCK_BYTES)
-        self._limiter = RepeatLimiter(10.0)
-        self._publishing: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def mode(self) -> str:
@@ -175,12 +156,26 @@ class Worker:
         return self._renderer.device.type
 
     @property
+    def capacity_streams(self) -> float:
+        """Streams in real time, as measured; 0 before the first measurement."""
+        return self._batch_size.capacity_streams
+
+    @property
     def batch_limit(self) -> int:
         """How many blocks the next batch may have."""
-        return batch_limit(self.capacity_streams, fixed=self._fixed_batch, memory_limit=self._memory_limit)
+        return self._batch_size.limit
+
+    @property
+    def jobs_in_hand(self) -> int:
+        """Jobs that are fetched and not settled."""
+        return len(self._lanes.in_hand)
 
     async def warm_up(self, progress: Callable[[str, float], None]) -> None:
-        """Open or build the kernels, prepare all chords and measure the speed; `progress` may be called in a thread."""
+        """Open or build the kernels, prepare all chords and measure the speed.
+
+        Args:
+            progress: told the stage and how much of it is done (0 to 1), also in other threads.
+        """
         await self._in_thread(self._renderer.warm_up, progress)
         progress("preparing chords", 1.0)
         await self._in_thread(prepare)
@@ -192,63 +187,53 @@ class Worker:
         await self._in_thread(self._measure)
 
     def _measure(self) -> None:
-        block = int(self._clock.now()) // 240 * 240 + 60
+        block = int(self._clock.now()) // BLOCKS_PER_SECTION * BLOCKS_PER_SECTION + _MEASURED_SECOND
         specs = [StreamSpec(seed=seed) for seed in range(FIRST_BATCH)]
-        # The first call composes and fills the reverb's history; the second is what a running stream costs.
+        # The first call composes and fills the reverb's history; the second one costs what a running stream costs.
         self._renderer.render([(spec, block) for spec in specs])
         rendered = self._renderer.render([(spec, block + 1) for spec in specs])
-        self.capacity_streams = len(specs) / max(rendered.render_s, 1e-6)
-        self._metrics.capacity.set(self.capacity_streams)
-        self._metrics.realtime_factor.set(self.capacity_streams)
+        self._batch_size.capacity_streams = len(specs) / max(rendered.render_s, 1e-6)
+        self._metrics.show_capacity(self.capacity_streams)
 
     async def run(self) -> None:
-        """Take jobs until `drain`; raises what the bus raises at its opening."""
+        """Take jobs until `drain`.
+
+        Raises:
+            BusError: the bus cannot open the lanes, or a fetch failed.
+        """
         try:
             async with self._opened():
                 if not self._stop.is_set():
                     self.state = "ready"
-                    await self.announce()
+                    await self._announcer.announce()
                 while batch := await self._next_batch():
                     await self._work(batch)
         finally:
-            # Also where it failed: a drain would wait for ever, and the process with it.
+            # Even after an error: otherwise a drain would wait for ever, and the process with it.
             self._finished.set()
 
     async def drain(self) -> None:
-        """Finish the batch in work, give the rest back, take nothing new; returns when that is done."""
+        """Finish the batch that is being rendered, give the rest back, and take nothing new; returns after that."""
         if self.state != "draining":
             was_running = self.state == "ready"
             self.state = "draining"
             self._stop.set()
-            await self.announce()
+            await self._announcer.announce()
             if not was_running:
                 self._finished.set()
         await self._finished.wait()
 
     def close(self) -> None:
-        """Let the render thread go, and give up a warm-up that is under way."""
+        """Stop the render thread, and a warm-up that is under way."""
         self._renderer.close()
         self._thread.shutdown(wait=False)
 
-    # --- presence -----------------------------------------------------------------------------------------------
-
     async def presence(self) -> None:
-        """Say once a second, and whenever an edge calls the roll, what this worker can do; runs until cancelled."""
-        called = asyncio.Event()
-        roll_call: Subscription = await self._bus.subscribe(subjects.ROLL_CALL, lambda _message: called.set())
-        try:
-            while True:
-                await self.announce()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(INTERVAL_S):
-                        await called.wait()
-                called.clear()
-        finally:
-            await roll_call.close()
+        """Announce this worker to edges, see `Announcer.run`; runs until it is cancelled."""
+        await self._announcer.run()
 
-    async def announce(self) -> None:
-        """Say now what this worker can do."""
-        presence = Presence(
+    def _describe(self) -> Presence:
+        return Presence(
             instance=self._instance,
             revision=self.revision,
             sound_version=SOUND_VERSION,
@@ -257,99 +242,87 @@ class Worker:
             mode=self._renderer.mode,
             device=self._renderer.device.type,
         )
-        # Whoever listens when the bus is back hears the next one.
-        with contextlib.suppress(BusError):
-            await self._bus.publish(subjects.PRESENCE, presence.encode())
 
     # --- fetching -----------------------------------------------------------------------------------------------
 
     @contextlib.asynccontextmanager
     async def _opened(self) -> AsyncIterator[None]:
+        """The lanes, open; at the end the last batch is published, and waiting jobs are given back."""
         for lane in subjects.LANES:
             source = await self._bus.jobs(
                 subjects.render_consumer(self.revision, lane),
                 subjects.render_filter(self.revision, lane),
                 ack_wait_s=ACK_WAIT_S,
             )
-            self._lanes.append(_LaneState(lane, source))
-        heart = asyncio.create_task(self._report_progress(), name="in-progress")
+            self._consumers.append(_Consumer(lane, source))
+        reporting = asyncio.create_task(self._report_progress(), name="in-progress")
         try:
             yield
         finally:
-            await self._published()
-            for lane_state in self._lanes:
-                await lane_state.source.close()
-                if lane_state.fetch is not None:
-                    # A closed source ends its fetch; what it still brought is given back below.
+            await self._publisher.finish()
+            for consumer in self._consumers:
+                await consumer.source.close()
+                if consumer.fetch is not None:
+                    # Closing a source ends its fetch; jobs that it still brought are given back below.
                     with contextlib.suppress(asyncio.CancelledError, BusError):
-                        await lane_state.fetch
-                for held in lane_state.held:
-                    self._metrics.returned.inc()
-                    await self._settle(held, held.job.give_back)
-                lane_state.held.clear()
-            heart.cancel()
+                        await consumer.fetch
+            for held in self._lanes.take_waiting():
+                self._metrics.returned.inc()
+                await self._settler.give_back(held)
+            reporting.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await heart
+                await reporting
 
-    async def _next_batch(self) -> list[_Held]:
-        """Jobs for one batch: those that press, then `now`. Waits while there are none; empty when the worker stops."""
+    async def _next_batch(self) -> list[Held]:
+        """Jobs for one batch. Waits while there are none; empty when the worker stops."""
         limit = self.batch_limit
         while not self._stop.is_set():
-            for lane in self._lanes:
-                if lane.fetch is not None and lane.fetch.done():
-                    ended, lane.fetch = lane.fetch, None
-                    # Raises what the bus raised, where it did.
+            for consumer in self._consumers:
+                if consumer.fetch is not None and consumer.fetch.done():
+                    ended, consumer.fetch = consumer.fetch, None
+                    # Raises what the bus raised.
                     ended.result()
-            batch = choose([lane.held for lane in self._lanes], limit, pressing=self._presses)
-            for lane in self._lanes:
-                # Fetch while the batch renders; but take no more than one batch, others may be idle.
-                if lane.fetch is None and len(lane.held) < limit:
-                    lane.fetch = asyncio.create_task(
-                        self._fetch(lane, limit - len(lane.held)), name=f"fetch-{lane.name}"
-                    )
+            batch = self._lanes.next_batch(limit, self._clock.now())
+            for consumer in self._consumers:
+                # Fetch while the batch renders.
+                capacity = self._lanes.capacity(consumer.lane, limit)
+                if consumer.fetch is None and capacity:
+                    consumer.fetch = asyncio.create_task(self._fetch(consumer, capacity), name=f"fetch-{consumer.lane}")
             if batch:
                 return batch
             stopping = asyncio.create_task(self._stop.wait())
-            fetches = [lane.fetch for lane in self._lanes if lane.fetch is not None]
+            fetches = [consumer.fetch for consumer in self._consumers if consumer.fetch is not None]
             await asyncio.wait([stopping, *fetches], return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
         return []
 
-    def _presses(self, held: _Held) -> bool:
-        return presses(held.request.block, self._clock.now())
-
-    async def _fetch(self, lane: _LaneState, jobs: int) -> None:
-        # Kept at once, so that they are reported as in progress while a batch renders.
-        self._keep(lane, await lane.source.fetch(jobs, FETCH_WAIT_S))
-
-    def _keep(self, lane: _LaneState, jobs: Iterable[Job]) -> None:
-        now = self._clock.now()
-        for job in jobs:
+    async def _fetch(self, consumer: _Consumer, jobs: int) -> None:
+        # Kept here and not by `_next_batch`, so that they are reported as in progress while a batch renders.
+        for job in await consumer.source.fetch(jobs, FETCH_WAIT_S):
             try:
                 request = RenderJob.decode(job.data)
             except ContractError as error:
                 self._metrics.malformed.inc()
-                self._complain("job cannot be read", str(error))
-                self._later(job.drop())
+                _rare.warning("job cannot be read", detail=str(error))
+                self._settler.drop_soon(job)
                 continue
-            held = _Held(job, lane.name, request, now)
-            self._in_hand.add(held)
-            lane.held.append(held)
+            self._lanes.keep(job, consumer.lane, request, self._clock.now())
 
     async def _report_progress(self) -> None:
         while True:
             await self._sleep(IN_PROGRESS_S)
-            for held in list(self._in_hand):
+            for held in self._lanes.in_hand:
                 try:
                     await held.job.in_progress()
                 except BusError:
                     break
-                except Exception as error:  # noqa: BLE001 - without this task all jobs in hand would go to others too
-                    self._complain("progress not reported", f"{type(error).__name__}: {error}")
+                except Exception as error:  # noqa: BLE001 - without this task other workers would get all jobs too
+                    _rare.warning("progress not reported", detail=f"{type(error).__name__}: {error}")
 
     # --- rendering ----------------------------------------------------------------------------------------------
 
-    async def _work(self, batch: list[_Held]) -> None:
+    async def _work(self, batch: list[Held]) -> None:
+        """Render what is wanted of a batch; a batch that fails is split until the job at fault is alone."""
         wanted = [held for held in batch if await self._is_wanted(held)]
         if not wanted:
             return
@@ -357,51 +330,39 @@ class Worker:
             await self._render(wanted)
         except torch.OutOfMemoryError as caught:
             self._metrics.out_of_memory.inc()
-            self._memory_limit = max(1, len(wanted) // 2)
-            self._fitted_s = self._clock.now()
-            _log.warning("out of device memory, batch halved", blocks=self._memory_limit, error=str(caught)[:200])
-            # Its traceback holds what the batch had already taken of the memory that the halves need.
+            blocks = self._batch_size.out_of_memory(len(wanted), self._clock.now())
+            _log.warning("out of device memory, batch halved", blocks=blocks, error=str(caught)[:200])
+            # The traceback refers to memory that the batch has taken and the halves need.
             error: Exception = caught.with_traceback(None)
             parts = [wanted[: len(wanted) // 2], wanted[len(wanted) // 2 :]]
-        except Exception as caught:  # noqa: BLE001 - whatever a stream breaks must not break its neighbours
+        except Exception as caught:  # noqa: BLE001 - a stream that fails must not fail its neighbours
             error = caught
-            # One of them is at fault; alone, the others come through.
             parts = [[held] for held in wanted]
         else:
-            self._give_memory_back()
+            self._batch_size.retry_memory(self._clock.now())
             return
         if len(wanted) == 1:
-            await self._failed(wanted[0], error)
+            await self._settler.fail(wanted[0], error)
             return
         for part in parts:
             await self._work(part)
 
-    def _give_memory_back(self) -> None:
-        """Let batches grow again some time after one did not fit: what filled the memory may be gone."""
-        if self._memory_limit < MAX_BATCH and self._clock.now() - self._fitted_s >= MEMORY_RETRY_S:
-            self._memory_limit = min(MAX_BATCH, 2 * self._memory_limit)
-            self._fitted_s = self._clock.now()
-
-    async def _is_wanted(self, held: _Held) -> bool:
-        """Whether it is worth rendering; settles it when it is not."""
-        request, stream = held.request, held.request.spec.stream_id
-        verdict = judge(request.block, held.job.deliveries, self._clock.now())
+    async def _is_wanted(self, held: Held) -> bool:
+        """Whether a job is worth rendering; settles it if it is not."""
+        verdict = judge(held.request.block, held.job.deliveries, self._clock.now())
         if verdict is Verdict.LATE:
             self._metrics.late.inc()
-            await self._settle(held, held.job.drop)
+            await self._settler.drop(held)
             return False
         if held.job.deliveries == 1:
             return True
         self._metrics.redelivered.inc()
         if verdict is Verdict.EXHAUSTED:
-            await self._failed(held, RuntimeError(f"delivered {held.job.deliveries} times without an end"))
+            await self._settler.fail(held, RuntimeError(f"delivered {held.job.deliveries} times without an end"))
             return False
-        if await self._bus.failures(subjects.POISON_BUCKET, stream) >= MAX_FAILURES:
-            await self._poisoned(held)
-            return False
-        return True
+        return not await self._settler.refuse_if_failed(held)
 
-    async def _render(self, batch: list[_Held]) -> None:
+    async def _render(self, batch: list[Held]) -> None:
         """Render a batch, and begin to publish it; the next one renders meanwhile."""
         jobs = [(held.request.spec, held.request.block) for held in batch]
         chunk = self._pool.acquire()
@@ -418,119 +379,20 @@ class Worker:
                 stream, number = held.request.spec.stream_id, held.request.block
                 traces.active.add("fetch", stream, number, held.fetched_s, began_s, lane=held.lane)
                 traces.active.add("render", stream, number, began_s, ended_s, batch=len(batch))
-        self._measured(len(batch), rendered)
-        # One batch at a time: where the network is slower than the renderer, the renderer waits.
-        await self._published()
-        self._publishing = asyncio.create_task(self._publish_batch(batch, rendered, chunk), name="publish")
+        self._count(len(batch), rendered)
+        await self._publisher.start(batch, rendered, chunk)
 
-    async def _published(self) -> None:
-        """Wait until the batch that is being published has been."""
-        if self._publishing is not None:
-            await self._publishing
-            self._publishing = None
-
-    async def _publish_batch(self, batch: list[_Held], rendered: RenderedBatch, chunk: PooledChunk) -> None:
-        try:
-            for row, held in enumerate(batch):
-                if row in rendered.silenced:
-                    self._metrics.silenced.inc()
-                    _log.error(
-                        "sound is no number, silenced", stream=held.request.spec.stream_id, block=held.request.block
-                    )
-                try:
-                    await self._publish(held, rendered, row)
-                except Exception as error:  # noqa: BLE001 - whatever is wrong with one block, the others are sent
-                    await self._failed(held, error)
-        finally:
-            chunk.release()
-
-    async def _publish(self, held: _Held, rendered: RenderedBatch, row: int) -> None:
-        request = held.request
-        stream = request.spec.stream_id
-        block = Block(
-            stream_hash=stream_hash(stream),
-            revision=self.revision,
-            first_tick=first_tick(request.block),
-            pcm=rendered.pcm[row].astype("<i2", copy=False).tobytes(),
-            peak=float(rendered.peak[row]),
-            rms=float(rendered.rms[row]),
-            render_s=rendered.render_s,
-            chords=rendered.chords[row],
-        )
-        began_s = self._clock.now()
-        try:
-            await self._bus.publish(subjects.audio(stream), block.encode())
-        except BusError as error:
-            # Not acked: it comes back when the bus does, to whoever is there.
-            self._metrics.unsent.inc()
-            self._in_hand.discard(held)
-            self._complain("block not sent", str(error))
-            return
-        now = self._clock.now()
-        if traces.active is not None:
-            traces.active.add("publish", stream, request.block, began_s, now)
-        self._metrics.blocks.labels(lane=held.lane).inc()
-        self._metrics.latency.observe(max(0.0, now - held.fetched_s))
-        self._metrics.lead.observe(max(0.0, due_s(first_tick(request.block)) - now))
-        await self._settle(held, held.job.ack)
-
-    async def _failed(self, held: _Held, error: BaseException) -> None:
-        """Count a failure of the stream and let it be tried again, at most MAX_FAILURES times in all."""
-        stream = held.request.spec.stream_id
-        self._metrics.failures.inc()
-        failures = MAX_FAILURES
-        with contextlib.suppress(BusError):
-            failures = await self._bus.count_failure(subjects.POISON_BUCKET, stream, ttl_s=FAILURE_TTL_S)
-        _log.error(
-            "rendering failed",
-            stream=stream,
-            block=held.request.block,
-            failures=failures,
-            error=f"{type(error).__name__}: {error}"[:500],
-        )
-        if failures >= MAX_FAILURES or held.job.deliveries > MAX_DELIVERIES:
-            await self._poisoned(held)
-        else:
-            await self._settle(held, held.job.give_back)
-
-    async def _poisoned(self, held: _Held) -> None:
-        self._metrics.poisoned.inc()
-        self._complain("stream refused after repeated failures", held.request.spec.stream_id)
-        await self._settle(held, held.job.drop)
-
-    async def _settle(self, held: _Held, how: Callable[[], Awaitable[None]]) -> None:
-        self._in_hand.discard(held)
-        # Lost with the connection: the job comes back, and its block is rendered twice at worst.
-        with contextlib.suppress(BusError):
-            await how()
-
-    def _measured(self, blocks: int, rendered: RenderedBatch) -> None:
+    def _count(self, blocks: int, rendered: RenderedBatch) -> None:
         self._metrics.batch_seconds.observe(rendered.render_s)
         self._metrics.batch_blocks.observe(blocks)
         self._metrics.history_seconds.inc(rendered.history)
-        if blocks >= min(MEASURE_BLOCKS, self._fixed_batch or MEASURE_BLOCKS):
-            self.capacity_streams = follow_speed(self.capacity_streams, blocks, rendered.render_s)
-            self._metrics.capacity.set(self.capacity_streams)
-            self._metrics.realtime_factor.set(self.capacity_streams)
+        if self._batch_size.rendered(blocks, rendered.render_s):
+            self._metrics.show_capacity(self.capacity_streams)
         self._metrics.batch_limit.set(self.batch_limit)
         if self._renderer.device.type == "cuda":
             self._metrics.gpu_memory_mb.set(torch.cuda.memory_allocated(self._renderer.device) / 2**20)
         elif self._renderer.device.type == "mps":
             self._metrics.gpu_memory_mb.set(torch.mps.current_allocated_memory() / 2**20)
-
-    def _complain(self, event: str, detail: str) -> None:
-        held_back = self._limiter.admit(event)
-        if held_back is not None:
-            _log.warning(event, detail=detail, repeats=held_back)
-
-    def _later(self, call: Awaitable[None]) -> None:
-        async def settle() -> None:
-            with contextlib.suppress(BusError):
-                await call
-
-        task = asyncio.create_task(settle())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)

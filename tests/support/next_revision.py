@@ -1,6 +1,6 @@
-"""Runs a renderer of a later build: another revision, and other music that can be told from this build's.
+"""Runs a worker of a later build: the next sound version, and music that differs from this build's.
 
-What it renders for a seed is what this build renders for the seed TRANSPOSED further on.
+For a seed it renders what this build renders for the seed TRANSPOSED higher.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class NextRenderer(render.Renderer):
 
 
 def main() -> None:
-    # Before the worker is imported: what it binds then, binds these.
+    # Before the worker is imported, so that it imports these.
     revision.SOUND_VERSION += 1  # type: ignore[misc]
     render.Renderer = NextRenderer  # type: ignore[misc]
     runpy.run_module("services.synthesis", run_name="__main__", alter_sys=True)

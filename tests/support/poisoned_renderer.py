@@ -1,4 +1,4 @@
-"""Runs a renderer that fails at one stream, and at no other: whatever a bug may make of a spec."""
+"""Runs a worker whose renderer has a bug: it fails at one seed, and at no other."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ POISON = 666_666
 
 
 class PoisonedRenderer(render.Renderer):
-    """The renderer, with one seed that it cannot render."""
+    """The renderer, but for one seed, which it cannot render."""
 
     def render(
         self, jobs: Sequence[tuple[StreamSpec, int]], out: NDArray[np.int16] | None = None
     ) -> render.RenderedBatch:
         if any(spec.seed == POISON for spec, _ in jobs):
-            raise ValueError(f"a bug that seed {POISON} has found")
+            raise ValueError(f"a bug that seed {POISON} triggers")
         return super().render(jobs, out)
 
 
 def main() -> None:
-    # Before the worker is imported: what it binds then, binds this.
+    # Before the worker is imported, so that it imports this one.
     render.Renderer = PoisonedRenderer  # type: ignore[misc]
     runpy.run_module("services.synthesis", run_name="__main__", alter_sys=True)
 

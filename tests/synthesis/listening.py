@@ -1,4 +1,4 @@
-"""Ears for tests: levels, silence, and a float64 reference of the voices. Clicks: tests/support/clicks.py."""
+"""Measurements of sound: levels, silence, and a float64 reference of the voices. Clicks: tests/support/clicks.py."""
 
 from __future__ import annotations
 

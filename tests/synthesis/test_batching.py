@@ -1,84 +1,19 @@
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass
-
 import pytest
 
 from services.synthesis.batching import (
     FIRST_BATCH,
     MAX_BATCH,
     MAX_DELIVERIES,
+    MEASURE_BLOCKS,
+    MEMORY_RETRY_S,
+    BatchSize,
     Verdict,
     batch_limit,
-    choose,
     follow_speed,
     judge,
-    presses,
 )
-
-
-@dataclass(frozen=True)
-class Message:
-    deliveries: int = 1
-
-
-@dataclass(frozen=True)
-class Held:
-    name: str
-    job: Message = Message()
-
-
-def lanes(now: list[Held], ahead: list[Held]) -> list[deque[Held]]:
-    return [deque(now), deque(ahead)]
-
-
-def test_urgent_jobs_come_first_and_the_rest_of_the_batch_is_filled_up() -> None:
-    both = lanes([Held("n1")], [Held("a1"), Held("a2"), Held("a3")])
-    assert [held.name for held in choose(both, 3)] == ["n1", "a1", "a2"]
-    assert [held.name for held in choose(both, 3)] == ["a3"]
-    assert choose(both, 3) == []
-
-
-def test_a_job_that_has_come_back_is_rendered_alone_and_before_its_lane() -> None:
-    both = lanes([], [Held("a1"), Held("back", Message(2)), Held("a2")])
-    assert [held.name for held in choose(both, 8)] == ["back"]
-    assert [held.name for held in choose(both, 8)] == ["a1", "a2"]
-
-
-def test_urgent_jobs_do_not_wait_for_those_that_have_come_back() -> None:
-    # A renderer has died, and all that it held is here at once, each to be rendered alone.
-    back = [Held(f"b{number}", Message(2)) for number in range(30)]
-    both = lanes([Held("n1"), Held("n2"), Held("n3")], [*back, Held("a1")])
-    assert [held.name for held in choose(both, 2)] == ["n1", "n2"]
-    assert [held.name for held in choose(both, 2)] == ["n3"]
-    assert [held.name for held in choose(both, 2)] == ["b0"]
-    both[0].append(Held("n4"))
-    assert [held.name for held in choose(both, 2)] == ["n4"]
-
-
-def test_an_urgent_job_that_has_come_back_is_alone_too() -> None:
-    both = lanes([Held("n1"), Held("back", Message(2))], [Held("a1")])
-    assert [[held.name for held in choose(both, 8)] for _ in range(2)] == [["back"], ["n1", "a1"]]
-
-
-def test_whoever_begins_waits_before_a_listener_hears_a_loop() -> None:
-    both = lanes([Held("n1"), Held("n2")], [Held("a1"), Held("soon"), Held("a2"), Held("sooner")])
-
-    def pressing(held: Held) -> bool:
-        return held.name.startswith("soon")
-
-    assert [held.name for held in choose(both, 3, pressing=pressing)] == ["soon", "sooner", "n1"]
-    assert [held.name for held in choose(both, 3, pressing=pressing)] == ["n2", "a1", "a2"]
-    # More than a batch of them: the rest stay first.
-    both = lanes([Held("n1")], [Held("soon1"), Held("soon2")])
-    assert [held.name for held in choose(both, 1, pressing=pressing)] == ["soon1"]
-    assert [held.name for held in choose(both, 2, pressing=pressing)] == ["soon2", "n1"]
-
-
-def test_a_block_presses_from_three_seconds_before_it_is_due_on() -> None:
-    assert not presses(100, 97.0)
-    assert presses(100, 97.01)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +39,7 @@ def test_a_block_is_rendered_until_its_second_is_over() -> None:
     assert judge(100, 1, 101.0) is Verdict.LATE
     assert judge(100, MAX_DELIVERIES, 99.0) is Verdict.RENDER
     assert judge(100, MAX_DELIVERIES + 1, 99.0) is Verdict.EXHAUSTED
-    # What is late is nobody's fault: it does not count against the stream.
+    # A late job does not count against its stream.
     assert judge(100, MAX_DELIVERIES + 1, 101.0) is Verdict.LATE
 
 
@@ -115,3 +50,29 @@ def test_one_stall_hardly_changes_the_measured_speed() -> None:
     for _ in range(60):
         speed = follow_speed(speed, 10, 1.0)
     assert speed == pytest.approx(10.0, rel=0.01)
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_grows_again_after_a_while() -> None:
+    size = BatchSize()
+    size.capacity_streams = 8.0 * 64
+    assert size.limit == 64
+    assert size.out_of_memory(64, now_s=100.0) == size.limit == 32
+    size.retry_memory(100.0 + MEMORY_RETRY_S - 0.01)
+    assert size.limit == 32
+    size.retry_memory(100.0 + MEMORY_RETRY_S)
+    assert size.limit == 64
+    assert size.out_of_memory(1, now_s=200.0) == size.limit == 1
+
+
+def test_only_large_batches_measure_the_speed() -> None:
+    size = BatchSize()
+    assert not size.rendered(MEASURE_BLOCKS - 1, 1.0)
+    assert size.capacity_streams == 0.0
+    assert size.rendered(MEASURE_BLOCKS, 0.1)
+    assert size.capacity_streams == pytest.approx(10.0 * MEASURE_BLOCKS)
+    # Where the operator allows no larger ones, these have to do.
+    assert BatchSize(fixed=1).rendered(1, 0.1)
+
+
+def test_a_fixed_size_is_kept_within_its_range() -> None:
+    assert [BatchSize(fixed).limit for fixed in (0, 1, MAX_BATCH + 1)] == [1, 1, MAX_BATCH]

@@ -23,12 +23,14 @@ from services.runtime.bus import Bus, BusError, JobSource
 from services.runtime.bus.memory import MemoryBroker, MemoryBus
 from services.runtime.bus.memory.jobs import MemoryJob
 from services.runtime.metrics import PrometheusMetrics
-from services.synthesis.batching import FIRST_BATCH, MAX_BATCH
+from services.synthesis.batching import FIRST_BATCH, MAX_BATCH, MEMORY_RETRY_S
 from services.synthesis.metrics import SynthesisMetrics
 from services.synthesis.render.renderer import RenderedBatch
 from services.synthesis.score.harmony import chord_table
-from services.synthesis.worker import MAX_FAILURES, MEMORY_RETRY_S, Worker
+from services.synthesis.settling import MAX_FAILURES
+from services.synthesis.worker import Worker
 from tests.support.metrics import sample_value
+from tests.support.waiting import until
 
 REVISION = "s1-test"
 NOW_S = 1_700_000_000.0
@@ -38,7 +40,7 @@ SPECS = [StreamSpec(seed=seed) for seed in range(100)]
 
 @dataclass
 class FakeRenderer:
-    """Says what it was asked for in the samples; fails, stalls and runs out of memory on demand."""
+    """Writes what it was asked for into the samples; fails, stalls and runs out of memory on demand."""
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     mode: str = "eager"
@@ -115,13 +117,11 @@ class World:
         self.tasks.append(asyncio.create_task(self.worker.run()))
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(8):
-            while not condition():
-                await asyncio.sleep(0.002)
+        await until(condition, 8.0, every_s=0.002)
 
     async def settled(self, blocks: int) -> None:
-        """Until so many blocks have arrived and every job is settled."""
-        await self.until(lambda: len(self.blocks) >= blocks and not self.worker._in_hand and not self.broker.queue)
+        """Wait until `blocks` blocks have arrived and every job is settled."""
+        await self.until(lambda: len(self.blocks) >= blocks and not self.worker.jobs_in_hand and not self.broker.queue)
 
     def count(self, name: str, **labels: str) -> float:
         return sample_value(getattr(self.metrics, name), **labels)
@@ -218,7 +218,7 @@ async def test_fetching_and_progress_go_on_while_a_batch_renders(world: World) -
     await world.ask(SPECS[0])
     await asyncio.to_thread(world.renderer.entered.wait, 5)
     await world.ask(SPECS[1])
-    # Longer than the ack wait: without word that it is in work, the job would be given to somebody else.
+    # A real pause, longer than the ack wait: without progress reports the bus would redeliver the job.
     await asyncio.sleep(1.3)
     world.renderer.gate.set()
     await world.settled(2)
@@ -234,7 +234,7 @@ async def test_progress_goes_on_being_reported_after_a_surprise(world: World, mo
         nonlocal calls
         calls += 1
         if calls == 1:
-            raise ValueError("nobody has thought of this")
+            raise ValueError("an error of no expected kind")
         await in_progress(job)
 
     monkeypatch.setattr(MemoryJob, "in_progress", fail_once)
@@ -250,15 +250,15 @@ async def test_progress_goes_on_being_reported_after_a_surprise(world: World, mo
 
 
 class _FullBus(MemoryBus):
-    """Takes no block until its network has room."""
+    """Takes no block until its network has capacity."""
 
     def __init__(self, broker: MemoryBroker) -> None:
         super().__init__(broker)
-        self.room = asyncio.Event()
+        self.capacity = asyncio.Event()
 
     async def publish(self, subject: str, data: bytes, reply: str = "") -> None:
         if subject.startswith("auralis.audio."):
-            await self.room.wait()
+            await self.capacity.wait()
         await super().publish(subject, data, reply)
 
 
@@ -270,18 +270,19 @@ async def test_the_next_batch_renders_while_one_is_published_and_no_more_than_th
             await world.ask(SPECS[seed])
         world.start()
         await world.until(lambda: len(world.renderer.batches) == 2)
+        # A real pause, in which a third batch would be rendered if it could be.
         await asyncio.sleep(0.05)
         assert world.blocks == []
-        # What is rendered waits in two buffers: a network that is too slow costs no memory.
+        # Rendered batches wait in two buffers: a network that is too slow costs no memory.
         assert len(world.renderer.batches) == 2
-        bus.room.set()
+        bus.capacity.set()
         await world.settled(8)
         seconds = {np.frombuffer(block.pcm, "<i2")[0] for block in world.blocks}
         assert seconds == {(seed + BLOCK) % 1_000 for seed in range(8)}, "a buffer was used again too soon"
 
 
-class _PickyBus(MemoryBus):
-    """Fails in a way that nobody has thought of at one block."""
+class _FaultyBus(MemoryBus):
+    """Raises an unexpected error at one block."""
 
     async def publish(self, subject: str, data: bytes, reply: str = "") -> None:
         if subject == subjects.audio(SPECS[2].stream_id):
@@ -290,7 +291,7 @@ class _PickyBus(MemoryBus):
 
 
 async def test_a_block_that_cannot_be_published_costs_its_neighbours_nothing() -> None:
-    async with _world(bus_class=_PickyBus) as world:
+    async with _world(bus_class=_FaultyBus) as world:
         for seed in range(5):
             await world.ask(SPECS[seed])
         world.start()
@@ -317,7 +318,7 @@ async def test_a_job_that_came_back_is_rendered_alone(world: World) -> None:
     )
     await world.ask(SPECS[7])
     assert len(await source.fetch(1, 1.0)) == 1
-    # The first worker has died with it.
+    # The first worker has died with it; a real pause, longer than its ack wait.
     await other.close()
     await asyncio.sleep(0.06)
     for seed in (1, 2):
@@ -350,6 +351,7 @@ async def test_a_job_that_kills_workers_is_given_up(world: World) -> None:
     await world.ask(SPECS[9])
     for _ in range(4):
         assert len(await source.fetch(1, 1.0)) == 1
+        # A real pause, longer than the ack wait.
         await asyncio.sleep(0.03)
     await other.close()
     world.start()
@@ -369,7 +371,7 @@ async def test_out_of_memory_halves_the_batch_and_loses_nothing(world: World) ->
     assert world.worker.batch_limit <= 3
 
 
-async def test_what_a_batch_had_taken_of_the_memory_is_free_before_its_halves_are_tried(
+async def test_the_memory_of_a_failed_batch_is_free_before_its_halves_are_tried(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken: list[weakref.ref[FakeRenderer]] = []
@@ -416,14 +418,14 @@ async def test_silenced_blocks_are_sent_counted_and_logged_with_their_stream(
 ) -> None:
     logged: list[tuple[str, dict[str, object]]] = []
     log = SimpleNamespace(error=lambda event, **fields: logged.append((event, fields)))
-    monkeypatch.setattr("services.synthesis.worker._log", log)
+    monkeypatch.setattr("services.synthesis.publisher._log", log)
     world.renderer.silent = {2}
     for seed in (1, 2):
         await world.ask(SPECS[seed])
     world.start()
     await world.settled(2)
     assert world.count("silenced") == 1
-    assert logged == [("sound is no number, silenced", {"stream": SPECS[2].stream_id, "block": BLOCK})]
+    assert logged == [("sound is not a number, silenced", {"stream": SPECS[2].stream_id, "block": BLOCK})]
 
 
 async def test_a_malformed_job_is_dropped_and_counted(world: World) -> None:
@@ -436,8 +438,8 @@ async def test_a_malformed_job_is_dropped_and_counted(world: World) -> None:
     assert world.count("malformed") == 2
 
 
-class _DeafBus(MemoryBus):
-    """Loses the first block."""
+class _LossyBus(MemoryBus):
+    """Fails to publish the first block."""
 
     lost = False
 
@@ -449,7 +451,7 @@ class _DeafBus(MemoryBus):
 
 
 async def test_a_block_that_was_not_sent_is_rendered_again() -> None:
-    async with _world(bus_class=_DeafBus) as world:
+    async with _world(bus_class=_LossyBus) as world:
         world.start()
         await world.ask(SPECS[0])
         await world.settled(1)
@@ -464,8 +466,8 @@ async def test_a_drain_finishes_the_batch_and_gives_the_rest_back() -> None:
             await world.ask(SPECS[seed])
         world.start()
         await asyncio.to_thread(world.renderer.entered.wait, 5)
-        # What was fetched meanwhile is held.
-        await asyncio.sleep(0.05)
+        # Fetched while the batch renders.
+        await until(lambda: world.worker.jobs_in_hand > 2)
         draining = asyncio.create_task(world.worker.drain())
         await asyncio.sleep(0.02)
         assert not draining.done()
@@ -473,7 +475,7 @@ async def test_a_drain_finishes_the_batch_and_gives_the_rest_back() -> None:
         await draining
         assert len(world.blocks) == 2
         assert world.count("returned") >= 1
-        # Somebody else gets them at once, not after the ack wait.
+        # Another worker gets them without waiting for the ack wait.
         other = MemoryBus(world.broker)
         await other.connect()
         source = await other.jobs(
@@ -483,7 +485,7 @@ async def test_a_drain_finishes_the_batch_and_gives_the_rest_back() -> None:
         await other.close()
 
 
-async def test_a_drain_before_the_start_returns_at_once(world: World) -> None:
+async def test_a_drain_before_the_start_does_not_wait(world: World) -> None:
     async with asyncio.timeout(1):
         await world.worker.drain()
     assert world.worker.state == "draining"
@@ -523,7 +525,7 @@ async def test_a_worker_that_drains_while_it_opens_never_says_that_it_is_ready()
         assert heard == ["draining"]
 
 
-async def test_presence_is_said_at_once_at_every_roll_call_and_when_draining(world: World) -> None:
+async def test_presence_is_announced_at_the_start_at_every_roll_call_and_when_draining(world: World) -> None:
     heard: list[Presence] = []
     await world.edge.subscribe(subjects.PRESENCE, lambda message: heard.append(Presence.decode(message.data)))
     presence = asyncio.create_task(world.worker.presence())
@@ -546,7 +548,7 @@ async def test_warming_up_tells_its_progress_and_the_mode(world: World) -> None:
     world.renderer.eager_reason = "no compiler"
     await world.worker.warm_up(lambda stage, fraction: told.append((stage, fraction)))
     assert told == [("opening kernels", 0.5), ("preparing chords", 1.0)]
-    assert chord_table.cache_info().currsize >= len(MODES) * len(PRESETS), "no listener waits for a table of chords"
+    assert chord_table.cache_info().currsize >= len(MODES) * len(PRESETS), "a block would wait for a table of chords"
     assert world.count("mode", mode="eager") == 1
     assert world.count("mode", mode="compiled") == 0
 
@@ -569,6 +571,7 @@ async def test_a_worker_works_through_the_loss_of_the_bus(world: World) -> None:
     await world.ask(SPECS[0])
     await world.settled(1)
     world.broker.go_away()
+    # A real pause, in which the worker's fetches fail.
     await asyncio.sleep(0.05)
     world.broker.come_back()
     await world.ask(SPECS[1])

@@ -21,7 +21,7 @@ from services.synthesis.dsp.grid import GUARD_FRAMES, LOW_FRAMES, QUARTER_BLOCK,
 PARTS: Final = 3
 """Parts of the impulse response, a second each."""
 WINDOW_FRAMES: Final = 23_040
-"""Quarter-rate frames of a spectrum: a second, the second before it and a little more. 2**9 * 45: a quick transform."""
+"""Quarter-rate frames of a spectrum: a second, the second before it and a little more. 2**9 * 45: a fast transform."""
 HISTORY_FRAMES: Final = WINDOW_FRAMES - 2 * QUARTER_BLOCK
 """The part of a window that lies before its last two seconds."""
 BINS: Final = WINDOW_FRAMES // 2 + 1

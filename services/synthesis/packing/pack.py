@@ -19,12 +19,12 @@ from services.synthesis.sound.patches import PRESET_NAMES, SOUNDS
 
 _BLOCK_ENDS_S: Final = np.array([[0.0, 1.0]])
 _GUST_RATIO: Final = 2.618
-"""Rate of a gust's quick movement to its slow one: 1 + golden ratio, so that they never fall into step."""
+"""Rate of a gust's fast movement relative to its slow one: 1 + golden ratio, so that they never fall into step."""
 _GUST_SLOW: Final = 0.6
-_GUST_QUICK: Final = 0.4
+_GUST_FAST: Final = 0.4
 """Shares of the two movements in a gust."""
-_GUST_QUICK_APART: Final = 2.0
-"""Radians by which the quick movement's phase differs between left and right."""
+_GUST_FAST_APART: Final = 2.0
+"""Radians by which the fast movement's phase differs between left and right."""
 _HISS_PEAK: Final = FULL_SCALE * 6.0**0.5
 """Peak of triangular noise, in 16-bit steps, for an RMS of 1."""
 
@@ -104,9 +104,9 @@ def pack_air(rows: Sequence[Placement]) -> PackedAir:
     depth = np.array([[patch.gust_depth] for patch in patches])
     start_s = np.array([[float(row.block)] for row in rows])
     slow = _turn(start_s, rate_hz, seeds[:, 1:2])
-    quick = _turn(start_s, _GUST_RATIO * rate_hz, seeds[:, 2:3])
-    gust_left = 1.0 + depth * (_GUST_SLOW * np.sin(slow) + _GUST_QUICK * np.sin(quick))
-    gust_right = 1.0 + depth * (_GUST_SLOW * np.cos(slow) + _GUST_QUICK * np.sin(quick + _GUST_QUICK_APART))
+    fast = _turn(start_s, _GUST_RATIO * rate_hz, seeds[:, 2:3])
+    gust_left = 1.0 + depth * (_GUST_SLOW * np.sin(slow) + _GUST_FAST * np.sin(fast))
+    gust_right = 1.0 + depth * (_GUST_SLOW * np.cos(slow) + _GUST_FAST * np.sin(fast + _GUST_FAST_APART))
     level = np.stack((air * gain * gust_left, air * gain * gust_right), axis=1)
     first = np.array([[row.block * QUARTER_BLOCK % 2**32] for row in rows], dtype=np.uint32)
     dither = np.array([row.block * BLOCK_FRAMES % 2**32 for row in rows], dtype=np.uint32)

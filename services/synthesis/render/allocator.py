@@ -1,4 +1,4 @@
-"""The C library's allocator, told to keep what a batch has freed for the next one."""
+"""Pure, but for one setting of this process: the C library's allocator keeps memory between batches."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
 
 _KEPT_BYTES: Final = 256 * 2**20
-"""Free memory at the end of an arena that is kept: more than the kernels of one thread need."""
+"""Free memory that is kept at the end of an arena: more than the kernels of one thread need."""
 _MAPPED_BYTES: Final = 32 * 2**20
-"""What is larger is no intermediate result; it has pages of its own, which come when they are written."""
+"""Larger allocations have pages of their own, which the system brings when they are written. Kernels make none."""
 
 
 def keep_freed_memory() -> bool:
     """Stop the allocator from giving memory back to the system between two batches.
 
-    By itself it returns what a batch has freed, and the system brings every page again, zeroed, for the next one: a
-    hundred page faults for each stream and second, a tenth of the time.
+    By default it returns what a batch has freed, and the system brings every page again, zeroed, for the next batch:
+    a hundred page faults for each stream and second, which take a tenth of the time.
 
     Returns:
-        Whether the allocator was told: only glibc's knows these words.
+        Whether it was set: only glibc's allocator has these settings.
     """
     if sys.platform != "linux":
         return False

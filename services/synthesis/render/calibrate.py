@@ -1,8 +1,8 @@
-"""Measure the loudness of every preset and print `sound/loudness.py`: `python -m services.synthesis.render.calibrate`.
+"""`python -m services.synthesis.render.calibrate` (shell): measure all presets, print the table of `sound.loudness`.
 
 Loudness is measured by ITU-R BS.1770 (pyloudnorm, a development dependency) over stretches of 60 s from several
-streams; the gain brings the mean of their power to TARGET_LUFS, because over ten minutes it is the loud passages that
-count. It is applied before the limiter, so it is measured in two rounds.
+streams. The gain brings the mean of their power to TARGET_LUFS, because loud passages decide how loud ten minutes are.
+The gain is applied before the limiter: run it twice, with the first table in place.
 """
 
 from __future__ import annotations

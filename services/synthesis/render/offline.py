@@ -1,4 +1,4 @@
-"""Rendering to a file, as fast as the machine can."""
+"""Rendering to a WAV file, as fast as the machine can (shell: writes a file)."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from services.synthesis.device_selector import AutoDeviceSelector
 from services.synthesis.render.renderer import Renderer
 
 BATCH_BLOCKS: Final = 32
-"""Consecutive blocks rendered together: their reverb shares its history."""
+"""Consecutive blocks that are rendered together, because their reverb shares its history."""
 
 
 @dataclass(frozen=True, slots=True)
 class OfflineResult:
-    """What was written.
+    """A file that was written.
 
     Attributes:
         seconds: of sound.
-        wall_s: that it took, warm-up not counted.
-        peak: of full scale.
+        wall_s: time that it took, without warm-up.
+        peak: of full scale, 0 to 1.
         mode: "compiled" or "eager".
     """
 
@@ -39,7 +39,7 @@ class OfflineResult:
 
     @property
     def times_realtime(self) -> float:
-        """Seconds of sound for a second of waiting."""
+        """Seconds of sound for each second of rendering."""
         return self.seconds / self.wall_s
 
 
@@ -52,14 +52,14 @@ def render_to_wav(
     start_block: int = 0,
     renderer: Renderer | None = None,
 ) -> OfflineResult:
-    """Write `seconds` of a stream as 16-bit stereo WAV: exactly the samples that a listener would get.
+    """Write a part of a stream as 16-bit stereo WAV: exactly the samples that a listener would get.
 
     Args:
         spec: the stream.
-        seconds: length, more than 0.
-        path: the file; replaced when it is there.
+        seconds: length, more than 0 and at most a day.
+        path: the file; replaced if it exists.
         progress: told how much is done, 0 to 1.
-        start_block: the first block; seconds since the epoch for what is played live at that time.
+        start_block: the first block, in seconds since the epoch: the music that is live at that time.
         renderer: warmed up or not; None makes one on the best device of this machine.
 
     Raises:

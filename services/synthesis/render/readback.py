@@ -1,4 +1,4 @@
-"""From the device to the host (shell: CUDA streams); on a GPU, while the next kernels run."""
+"""Pure. From the device to the host; on a GPU, while the next kernels run."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import torch
@@ -48,6 +49,9 @@ from services.synthesis.render.reverb_sends import Key, SendStore
 from services.synthesis.render.upload import upload, upload_index
 from services.synthesis.score.compose import SectionCache
 from services.synthesis.sound.patches import SOUNDS
+
+_FAR_FUTURE: Final = 2**40
+"""A second after all music."""
 
 Job = tuple[StreamSpec, int]
 """A stream, and a block of it (seconds since the epoch)."""
@@ -87,7 +91,7 @@ class _Result:
 
 
 @dataclass(frozen=True, slots=True)
-class _Group:
+class _RenderedGroup:
     """A group, rendered.
 
     Attributes:
@@ -177,7 +181,8 @@ class Renderer:
             )
         # At full intensity, so that the kernel for bright partials runs too.
         self.render([(StreamSpec(intensity_steps=20), 60), (StreamSpec(intensity_steps=20, preset="lantern"), 60)])
-        self._sends.forget({"": 2**40})
+        # As seconds of an idle stream: far behind the newest one.
+        self._sends.forget({"": _FAR_FUTURE})
 
     def close(self) -> None:
         """Stop the threads, and a warm-up that runs in another thread."""
@@ -232,7 +237,7 @@ class Renderer:
             history=sum(group.history for group in rendered),
         )
 
-    def _render_group(self, all_rows: list[Placement], group: list[int], result: _Result) -> _Group:
+    def _render_group(self, all_rows: list[Placement], group: list[int], result: _Result) -> _RenderedGroup:
         """Render the rows of `group` into their places of `result`."""
         rows = [all_rows[index] for index in group]
         collects: list[Callable[[], None]] = []
@@ -256,7 +261,7 @@ class Renderer:
             for collect in collects:
                 collect()
             collects = []
-        return _Group(len(history), collects)
+        return _RenderedGroup(len(history), collects)
 
     def _missing(self, rows: list[Placement]) -> tuple[list[Job], list[Key]]:
         """Seconds of send that are neither kept nor rendered with `rows`, and spectra that are not kept."""

@@ -1,4 +1,4 @@
-"""From the host to the device (shell: CUDA); the host does not wait for running kernels."""
+"""Pure. From the host to the device, without waiting for the kernels that run there."""
 
 from __future__ import annotations
 

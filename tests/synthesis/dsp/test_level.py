@@ -50,7 +50,7 @@ def test_the_limiter_has_no_corner() -> None:
     assert slope.diff().abs().max() < 1e-3
 
 
-def test_a_row_that_is_no_number_is_silent_and_says_so_and_its_neighbours_keep_their_bits() -> None:
+def test_a_row_that_is_not_a_number_is_silent_and_its_neighbours_keep_their_bits() -> None:
     mixed = 0.3 * torch.randn(3, 2, LOW_FRAMES, generator=torch.Generator().manual_seed(1))
     healthy = _finish(mixed)
     broken = mixed.clone()

@@ -37,7 +37,7 @@ def _hashes(renderer: Renderer, jobs: list[Job]) -> dict[Job, bytes]:
 
 
 def _check_composition(make: Renderer, again: Renderer, mixed: list[Job]) -> None:
-    """Rendered together, alone, shuffled, twice, with and without what was kept: always the same bytes."""
+    """Rendered together, alone, shuffled, twice, with and without kept seconds: always the same bytes."""
     together = _hashes(make, mixed)
     assert len(set(together.values())) == len(mixed)
     shuffled = mixed[1::2] + mixed[::2]
@@ -68,7 +68,7 @@ def test_what_is_kept_follows_the_streams_in_use() -> None:
     for second in range(80):
         # Steered each second: another stream each time.
         renderer.render([(heard, BLOCK + second), (StreamSpec(seed=2 + second), BLOCK + second)])
-    # What nobody heard for half a minute is gone: of each stream at most three sections are kept, the next included.
+    # Streams that are idle for half a minute are gone; of each other one at most three sections are kept.
     assert len(renderer.sections) <= 3 * 32
     assert len(renderer._sends) <= SECONDS_NEEDED * 32
 
@@ -85,7 +85,7 @@ def test_rendering_in_one_call_is_rendering_in_pieces(compiled: Renderer) -> Non
     assert np.array_equal(whole[5], cold.render([(spec, blocks[5])]).pcm[0])
 
 
-def test_a_thread_that_is_late_with_a_second_is_not_overheard(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_that_another_thread_is_still_writing_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = StreamSpec(preset="nocturne")
     jobs = [(spec, BLOCK + second) for second in range(12)]
     alone = Renderer(CPU, threads=1, batch_size=4, max_streams=8)
@@ -97,7 +97,7 @@ def test_a_thread_that_is_late_with_a_second_is_not_overheard(monkeypatch: pytes
     def late(store: SendStore, keys: list[tuple[str, int]]) -> list[int]:
         slots = claim(store, keys)
         if (spec.stream_id, BLOCK + 7) in keys:
-            # The third group begins while the second has a slot for its last second, and nothing in it.
+            # A real pause: the third group begins while the second has claimed a slot and not written it.
             time.sleep(1.0)
         return slots
 
@@ -105,23 +105,25 @@ def test_a_thread_that_is_late_with_a_second_is_not_overheard(monkeypatch: pytes
     assert np.array_equal(together.render(jobs).pcm, expected)
 
 
-def test_a_failure_is_told_when_nobody_writes_into_the_buffer_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_is_raised_when_no_thread_writes_into_the_buffer_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
     renderer = Renderer(CPU, enable_compile=False, threads=2, batch_size=1, max_streams=8)
     renderer.warm_up()
     render_group = renderer._render_group
 
-    def fail_or_dawdle(rows: list[Placement], group: list[int], result: object) -> object:
+    def fail_or_take_long(rows: list[Placement], group: list[int], result: object) -> object:
         if rows[group[0]].spec.seed == 1:
-            raise MemoryError("no room for this one")
+            raise MemoryError("no memory for this one")
+        # A real pause: the other group fails meanwhile.
         time.sleep(0.3)
         return render_group(rows, group, result)  # type: ignore[arg-type]  # passed through
 
-    monkeypatch.setattr(renderer, "_render_group", fail_or_dawdle)
+    monkeypatch.setattr(renderer, "_render_group", fail_or_take_long)
     buffer = np.zeros((2, 10, 4_410, 2), dtype=np.int16)
     with pytest.raises(MemoryError):
         renderer.render([(StreamSpec(seed=seed), BLOCK) for seed in (1, 2)], buffer)
     # The caller's next batch goes into the same buffer.
     buffer[:] = 7
+    # Longer than the slow group takes: if it still ran, it would write now.
     time.sleep(0.5)
     renderer.close()
     assert (buffer == 7).all()
@@ -167,7 +169,7 @@ class _Poisoned(SectionStore):
         return placement
 
 
-def _check_no_number_is_silenced(renderer: Renderer) -> None:
+def _check_nan_is_silenced(renderer: Renderer) -> None:
     good = [(StreamSpec(seed=seed), BLOCK) for seed in (1, 2)]
     clean = renderer.render(good).pcm
     renderer.sections.__class__ = _Poisoned
@@ -176,19 +178,19 @@ def _check_no_number_is_silenced(renderer: Renderer) -> None:
     assert np.array_equal(rendered.pcm[[0, 2]], clean)
     assert not rendered.pcm[1].any()
     assert rendered.peak[1] == rendered.rms[1] == 0.0
-    # Nor does it linger: the neighbours' next blocks, and the stream itself once it is well again.
+    # Their next blocks are sound again.
     assert renderer.render([(spec, BLOCK + 1) for spec, _ in good]).silenced == ()
 
 
-def test_a_stream_that_is_no_number_is_silenced_and_its_neighbours_keep_their_bytes(eager: Renderer) -> None:
-    _check_no_number_is_silenced(eager)
+def test_a_stream_that_is_not_a_number_is_silenced_and_its_neighbours_keep_their_bytes(eager: Renderer) -> None:
+    _check_nan_is_silenced(eager)
 
 
 @pytest.mark.timeout(BUILD_TIMEOUT_S)
 @pytest.mark.usefixtures("compiled_kernels")
-def test_compiled_kernels_let_no_number_pass_either() -> None:
+def test_compiled_kernels_silence_it_too() -> None:
     renderer = Renderer(CPU, max_streams=8)
-    _check_no_number_is_silenced(renderer)
+    _check_nan_is_silenced(renderer)
     renderer.close()
 
 

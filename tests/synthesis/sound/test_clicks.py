@@ -41,7 +41,7 @@ def _sound(renderer: Renderer, spec: StreamSpec, first: int, seconds: int) -> Fl
 
 
 def _clicks(sound: FloatArray) -> list[Click]:
-    """Clicks, but for where the limiter begins to bend the highest crests: sharp to a prediction, to nobody else."""
+    """Clicks, but for where the limiter begins to bend the highest crests: sharp to a prediction, and inaudible."""
     return [
         click
         for click in find_clicks(sound)
@@ -74,7 +74,7 @@ def _hole(sound: FloatArray) -> FloatArray:
 
 
 def _late(sound: FloatArray) -> FloatArray:
-    # A chunk comes 3 ms late: the line goes on with what was before.
+    # A chunk comes 3 ms late: the samples before it are held.
     return np.concatenate((sound[:PLACE], sound[PLACE - SAMPLE_RATE_HZ * 3 // 1000 :]))
 
 
@@ -131,5 +131,5 @@ def test_no_click_in_what_a_listener_gets(renderer: Renderer, preset: str) -> No
 def test_minutes_of_every_preset_have_no_click(plain: Renderer, preset: str, steps: int) -> None:
     spec = StreamSpec(key="E", mode="mixolydian", preset=preset, intensity_steps=steps, bpm=71, seed=5)
     for first in range(SECTION_END + 180, SECTION_END + 300, 20):
-        # A second more at the front: its beginning would be judged by nothing.
+        # A second more at the front, because nothing precedes the first one to judge it by.
         assert _clicks(_sound(plain, spec, first - 1, 21)) == []

@@ -1,4 +1,4 @@
-"""What the rendered sound is held to: loudness, peaks, balance, silence, and lines that belong to no partial."""
+"""Limits of the rendered sound: loudness, peaks, balance, silence, and spectral lines that belong to no partial."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_ten_minutes_of_every_preset_keep_their_loudness(renderer: Renderer, pre
     _check(_sound(renderer, spec, list(range(first, first + TEN_MINUTES_S))), tolerance_lu=2.0)
 
 
-def test_the_ear_for_peaks_hears_between_the_samples() -> None:
+def test_the_peak_meter_finds_peaks_between_samples() -> None:
     # A sine of a quarter of the rate that meets its crests halfway between two samples.
     frame = np.arange(SAMPLE_RATE_HZ)
     sound = np.repeat(np.sin(np.pi / 2 * frame + np.pi / 4)[:, None], 2, axis=1)
@@ -104,10 +104,10 @@ def _spectrum_db(samples: FloatArray) -> tuple[FloatArray, FloatArray]:
 def _worst_line(samples: FloatArray, partials_hz: FloatArray, reach_hz: FloatArray) -> tuple[float, float]:
     """Level against the strongest line, and Hz, of the strongest line that is near no partial."""
     hz, level_db = _spectrum_db(samples)
-    nobodys = hz > 20.0
+    apart = hz > 20.0
     for partial, reach in zip(partials_hz, reach_hz, strict=True):
-        nobodys &= np.abs(hz - partial) > reach
-    worst = int(np.argmax(np.where(nobodys, level_db, -400.0)))
+        apart &= np.abs(hz - partial) > reach
+    worst = int(np.argmax(np.where(apart, level_db, -400.0)))
     return float(level_db[worst]), float(hz[worst])
 
 
@@ -126,7 +126,7 @@ def test_a_pure_tone_is_one_line(monkeypatch: pytest.MonkeyPatch, hz: float) -> 
     renderer.close()
     assert -30.0 < db(float(np.abs(samples).max())) < -6.0
     level_db, where_hz = _worst_line(samples, np.array([hz]), np.array([20.0]))
-    assert level_db <= -80.0, f"a line at {where_hz:.0f} Hz that nobody plays"
+    assert level_db <= -80.0, f"a spectral line at {where_hz:.0f} Hz that belongs to no partial"
 
 
 @pytest.mark.timeout(BUILD_TIMEOUT_S)
@@ -146,6 +146,6 @@ def test_a_high_note_of_a_patch_has_no_line_but_its_partials(preset: str, layer:
     heard = _sound(renderer, spec, [start + begin_s, start + begin_s + 1])[SAMPLE_RATE_HZ // 4 :, 0][:SAMPLE_RATE_HZ]
     renderer.close()
     # Vibrato is exact at control points, 175 to a second, and straight in between: what that leaves stands beside a
-    # partial in steps of 175 Hz, 50 dB below it, where nobody hears it. Images and aliases would stand anywhere.
+    # partial in steps of 175 Hz, 50 dB below it, which is inaudible. Images and aliases would stand anywhere.
     level_db, where_hz = _worst_line(heard, partials_hz, np.full(len(partials_hz), 600.0))
-    assert level_db <= -80.0, f"a line at {where_hz:.0f} Hz that nobody plays"
+    assert level_db <= -80.0, f"a spectral line at {where_hz:.0f} Hz that belongs to no partial"
