@@ -1,9 +1,9 @@
 """All listeners of an edge (shell): those that share a write as cohorts, the others one by one.
 
-A tick has eight slots. A small crowd is sent all its chunks in the first slot; a large crowd is spread over them, so
-that no listener waits for thousands of others. Within a slot cohorts come first. Single listeners share, in turn, what
-is left of the slot, and a turn brings a listener all chunks that it lacks. So after a stall that takes thousands of
-listeners out of their cohorts, the edge has less to do with each turn.
+A tick has eight slots. A small crowd is sent all its chunks in the first slot; a large crowd is spread over the slots,
+so that no listener waits for thousands of others. Within a slot cohorts come first. Single listeners share, in turn,
+the rest of the slot, and a turn brings a listener all chunks that it lacks. So after a stall that takes thousands of
+listeners out of their cohorts, the edge has less to do with each turn, and not more.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from services.runtime.observability import traces
 SLOTS: Final = 8
 """Parts of a tick."""
 SLOT_LISTENERS: Final = 640
-"""Listeners per slot before the next slot is used: ten milliseconds of writing. Fewer would wait less and cost more,
-because with each sleep of the edge its clients' processes sleep too."""
+"""Listeners per slot before the next slot is used: ten milliseconds of writing. With fewer per slot each would
+wait less, but the edge and the processes that read from it would sleep and wake more often."""
 CAPACITY_CHUNKS: Final = 64
 """Chunks that a connection without a backlog takes at a time."""
 STARVED_WITHIN_S: Final = 0.02
-"""How long single listeners that wait for a block may be served when it arrives; the others get it at the tick."""
+"""How long single listeners that wait for a block are served when it arrives; the rest get it at the next tick."""
 SINGLES_AT_LEAST_S: Final = 0.005
 """Time that a slot has for single listeners even if it is late."""
 
@@ -41,7 +41,7 @@ class Crowd:
 
     Args:
         clock: the service's clock.
-        streams: have the timelines.
+        streams: the timelines, and what listeners want of them.
         delivery: carries out what single listeners decide.
         payloads: builds the messages.
         metrics: the edge's metrics.
