@@ -21,6 +21,7 @@ from tests.edge.test_edge import hear, hear_audio, hear_event, playing, rendered
 from tests.edge.test_process import edge_process
 from tests.support.fault_proxy import FaultProxy, fault_proxy
 from tests.support.nats import NatsServer
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.long
 
@@ -80,9 +81,9 @@ async def test_a_line_that_shakes_raises_the_tier_and_when_it_is_calm_again_the_
             async def shake() -> None:
                 while True:
                     line.stalled = True
-                    await asyncio.sleep(1.9 + 0.3 * chance.random())
+                    await asyncio.sleep(1.9 + 0.3 * chance.random())  # the stall that is tested
                     line.stalled = False
-                    await asyncio.sleep(0.6 + 0.3 * chance.random())
+                    await asyncio.sleep(0.6 + 0.3 * chance.random())  # the calm between two stalls
 
             await hear_for(2)
             assert set(tiers) == {"normal"}
@@ -112,7 +113,7 @@ async def test_a_cut_of_five_seconds_is_resumed_without_a_gap() -> None:
                 while True:
                     message = await hear(ws)
                     heard += [message] if message["type"] == "audio" else []
-        await asyncio.sleep(5)
+        await asyncio.sleep(5)  # the time away that is tested
         async with through(line, subprotocols=["auralis.json.v1"]) as ws:
             await say(ws, "start", resume=greeting["resume"], chunk_id=heard[-1]["chunk_id"] + 1)
             assert (await hear_event(ws, "hello"))["recovered"] is True
@@ -130,7 +131,7 @@ async def test_a_line_that_stalls_for_seconds_goes_on_at_the_live_tick() -> None
         await say(ws, "start")
         await hear_audio(ws, 30)
         line.stalled = True
-        await asyncio.sleep(6)
+        await asyncio.sleep(6)  # the stall that is tested
         line.stalled = False
         await hear_event(ws, "status", state="skipped")
         heard = await hear_audio(ws, 30)
@@ -174,9 +175,7 @@ async def test_a_crowd_moves_to_a_second_edge_and_nobody_loses_a_chunk(nats_serv
                     url = other.ws
 
             everybody = [asyncio.create_task(listener(number)) for number in range(count)]
-            async with asyncio.timeout(60):
-                while min(len(chunks) for chunks in heard) < 30:
-                    await asyncio.sleep(0.1)
+            await until(lambda: min(len(chunks) for chunks in heard) >= 30, 60)
             one.process.terminate()
             async with asyncio.timeout(90):
                 await asyncio.gather(*everybody)

@@ -29,6 +29,7 @@ from services.contract.websocket import JSON_V1, PCM_V1, AudioFrame
 from services.runtime.bus.memory import MemoryBroker, MemoryBus
 from services.runtime.settings import BufferSettings, Settings
 from tests.edge.support import SPEC, Edge, TinyRenderer, block, pcm_of, presence, running_edge
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -80,12 +81,6 @@ async def fleet() -> AsyncIterator[Fleet]:
     async with playing(secret=SECRET) as (edge, tiny, broker), running_edge(broker, plain=True, secret=SECRET) as plain:
         await until(lambda: plain.service.hub.status()["renderers"] == 1)
         yield Fleet(edge, plain, tiny, broker)
-
-
-async def until(condition: Any, timeout_s: float = 5) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 def connect(edge: Edge, protocol: str | None = None, **options: Any) -> Any:
@@ -300,7 +295,7 @@ async def test_dragging_a_slider_leaves_one_stream_and_the_last_value(fleet: Fle
         await hear_audio(ws, 10)
         for step in range(21):
             await say(ws, "update", intensity=step / 20)
-            await asyncio.sleep(0.03)
+            await asyncio.sleep(0.03)  # the pace of a slider that is dragged
         await hear_event(ws, "splice", stream_id=StreamSpec(intensity_steps=20, seed=13).stream_id)
         heard = [stream["stream"] for stream in hub.now_playing() if stream["stream"]["seed"] == 13]
         assert [stream["intensity"] for stream in heard] == [1.0]

@@ -17,6 +17,7 @@ import httpx
 import websockets
 
 from tests.support.ports import free_port
+from tests.support.waiting import until
 
 
 @dataclass
@@ -77,10 +78,18 @@ async def test_sigterm_drains_and_then_ends_with_0() -> None:
         assert await asyncio.wait_for(edge.process.wait(), 10) == 0
 
 
-async def test_a_second_signal_ends_it_at_once() -> None:
-    async with edge_process(AURALIS_DRAIN_SECONDS="300") as edge, websockets.connect(edge.ws):
+async def test_a_second_signal_ends_the_edge_without_a_drain() -> None:
+    async with (
+        edge_process(AURALIS_DRAIN_SECONDS="300") as edge,
+        websockets.connect(edge.ws),
+        httpx.AsyncClient() as http,
+    ):
+
+        async def draining() -> bool:
+            return bool((await http.get(f"http://127.0.0.1:{edge.ready['port']}/api/status")).json()["draining"])
+
         edge.process.send_signal(signal.SIGTERM)
-        await asyncio.sleep(0.2)
+        await until(draining)
         edge.process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(edge.process.wait(), 5) == 128 + signal.SIGTERM
 

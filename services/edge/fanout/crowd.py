@@ -111,9 +111,9 @@ class Crowd:
             slot: 0 to `SLOTS` - 1.
             live: the live tick.
             due_at_s: when the slot begins (unix seconds).
-            until_s: when looking at single listeners ends. Those that are left out come first at the next tick, and
-                get what they lack then: otherwise a crowd that has left its cohorts would delay the listeners that have
-                found back, and would itself be looked at so late that it lacks more each time.
+            until_s: when the turns of single listeners end (unix seconds). Listeners that are left out come first at
+                the next tick, and get then what they lack. Without this end, a crowd that has left its cohorts would
+                delay the listeners that have returned to theirs, and each pass would find more to do.
         """
         now_s = self._clock.now()
         self._payloads.begin(now_s)

@@ -11,7 +11,7 @@ import pytest
 
 from services.runtime.bus.memory import MemoryBroker
 from tests.edge.support import TinyRenderer, running_edge
-from tests.edge.test_edge import until
+from tests.support.waiting import until
 
 FFMPEG = shutil.which("ffmpeg")
 

@@ -16,7 +16,8 @@ from services.edge.endpoints.record import parse_query
 from services.edge.endpoints.recorder import to_opus, to_wav
 from services.runtime.bus.memory import MemoryBroker
 from tests.edge.support import SPEC, TinyRenderer, pcm_of, pitch_hz, running_edge
-from tests.edge.test_edge import connect, hear_audio, rendered, say, until
+from tests.edge.test_edge import connect, hear_audio, rendered, say
+from tests.support.waiting import until
 
 
 def test_the_query_names_stream_length_and_format() -> None:
