@@ -94,10 +94,6 @@ class Crowd:
         if cohort is not None:
             connection.listener.advance_to(cohort.next)
 
-    def in_cohort(self, connection: Connection) -> bool:
-        """Whether a listener shares its writes with others."""
-        return connection in self._cohort_of
-
     def is_occupied(self, slot: int) -> bool:
         """Whether listeners are sent chunks in this slot."""
         return bool(self._cohorts[slot] or self._singles[slot])

@@ -134,11 +134,6 @@ class Hub:
         """Whether this edge goes away and accepts no new listeners."""
         return self._draining is not None
 
-    @property
-    def overloaded(self) -> bool:
-        """Whether new streams are refused because blocks arrive late."""
-        return self.streams.load.overloaded(self.clock.now())
-
     def admit(self, address: str) -> Refusal | None:
         """Count a listener in before it is answered; None: it is accepted, and `release` must follow."""
         return self._admission.enter(address, draining=self.draining)

@@ -44,7 +44,7 @@ async def test_a_token_is_renewed_for_a_listener_that_stays_in_its_cohort() -> N
         first, renewed = transport.events("hello")
         assert renewed["resume"] != first["resume"]
         assert renewed["chunk_id"] in transport.chunks
-        assert edge.hub.crowd.in_cohort(connection)
+        assert edge.in_cohort(connection)
         assert transport.chunks == list(range(transport.chunks[0], transport.chunks[-1] + 1))
 
 
@@ -93,10 +93,10 @@ async def test_a_cohort_that_waits_for_a_late_block_gets_it_without_waiting_for_
         await settle()
         await edge.render(0, 1)
         await edge.tick(12)
-        assert edge.hub.crowd.in_cohort(connection)
+        assert edge.in_cohort(connection)
         last = transport.chunks[-1]
         # The last chunk before the hole is held back.
         assert last == int(NOW_S) * 10 + 18
         await edge.render(1)
-        assert edge.hub.crowd.in_cohort(connection)
+        assert edge.in_cohort(connection)
         assert transport.chunks == list(range(transport.chunks[0], last + 4))

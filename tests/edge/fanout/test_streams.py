@@ -120,7 +120,7 @@ async def test_missing_blocks_of_ready_renderers_are_an_overload() -> None:
             await edge.announce()
             await edge.tick(10)
         assert edge.metric("auralis_blocks_missing_total") >= 12
-        assert edge.hub.overloaded
+        assert edge.hub.status()["overloaded"]
         assert edge.metric("auralis_overloaded") == 1
         _, refused = edge.listen(StreamSpec(seed=99))
         assert refused.closed is not None
@@ -142,7 +142,7 @@ async def test_missing_blocks_without_a_renderer_are_no_overload() -> None:
         edge.clock.forward(6)
         await edge.tick(60)
         assert edge.metric("auralis_blocks_missing_total") >= 12
-        assert not edge.hub.overloaded
+        assert not edge.hub.status()["overloaded"]
 
 
 # --- opening and forgetting ------------------------------------------------------------------------------------------

@@ -139,6 +139,10 @@ class World:
             self.hub.ticker.tick(live)
         await settle()
 
+    def in_cohort(self, connection: Connection) -> bool:
+        """Whether a listener shares its writes with others."""
+        return connection in self.hub.crowd._cohort_of
+
     def asks(self) -> list[str]:
         """Message ids of all asks so far."""
         return self.broker.queue.message_ids
