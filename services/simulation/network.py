@@ -1,18 +1,19 @@
-"""Pure: the bus and the network, where messages take time or are lost; the work queue is the in-memory bus."""
+"""Pure: the bus and the network, where messages take time or are lost; the work queue is that of the in-memory bus."""
 
 from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 from services.contract import subjects
 from services.contract.block import Block
 from services.contract.subjects import LANES, Lane
 from services.edge.stream.demand import Ask
-from services.runtime.bus import BusError, BusFullError, Job
-from services.runtime.bus.memory import MemoryBroker
+from services.runtime.bus.limits import BusLimits
+from services.runtime.bus.memory.render_queue import RenderQueue, TakenAsk
+from services.runtime.bus.port import BusFullError
 from services.simulation.event_queue import EventQueue
 from services.simulation.plan import Plan
 from services.simulation.tally import Tally
@@ -31,7 +32,7 @@ KEPT_BLOCKS: Final = 20
 class Puller(Protocol):
     """A worker, which pulls jobs."""
 
-    def take(self, lane: Lane, jobs: Sequence[Job]) -> None:
+    def take(self, lane: Lane, jobs: Sequence[TakenAsk]) -> None:
         """Take the jobs that answer a pull."""
         ...
 
@@ -44,21 +45,6 @@ class Subscriber(Protocol):
         ...
 
 
-def run_now[T](call: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine that never waits.
-
-    Raises:
-        RuntimeError: it waits.
-    """
-    try:
-        call.send(None)
-    except StopIteration as done:
-        result: T = done.value
-        return result
-    call.close()
-    raise RuntimeError("a call of the in-memory bus waits, expected one that does not")
-
-
 class Network:
     """Carries asks, jobs and blocks between edges and workers.
 
@@ -68,16 +54,20 @@ class Network:
         tally: counts messages.
         revision: of the workers' renderer.
         rng: decides which messages are lost or late.
+
+    Attributes:
+        up: whether the server answers.
     """
 
     def __init__(self, plan: Plan, events: EventQueue, tally: Tally, revision: str, rng: random.Random) -> None:
-        self._broker = MemoryBroker(monotonic=events.now)
+        self._queue = RenderQueue(BusLimits())
+        self.up = True
         self._plan = plan
         self._events = events
         self._tally = tally
         self._rng = rng
         self._consumers = {
-            lane: self._broker.consumer(
+            lane: self._queue.consumer(
                 subjects.render_consumer(revision, lane), subjects.render_filter(revision, lane), ACK_WAIT_S
             )
             for lane in LANES
@@ -86,11 +76,6 @@ class Network:
         self._subscribers: dict[str, dict[Subscriber, None]] = {}
         self._history: dict[str, deque[Block]] = {}
         events.after(REDELIVERY_CHECK_S, self._redeliver)
-
-    @property
-    def up(self) -> bool:
-        """Whether the server answers."""
-        return self._broker.available
 
     def hop_s(self) -> float:
         """How long the next message travels, seconds."""
@@ -113,16 +98,13 @@ class Network:
         self.send(self._asked, ask)
 
     def _asked(self, ask: Ask) -> None:
-        if not self._broker.available:
+        if not self.up:
             self._tally.lost_asks += 1
             return
         try:
-            accepted = self._broker.ask(ask.subject, ask.job.encode(), ask.message_id)
+            accepted = self._queue.put(ask.subject, ask.job.encode(), ask.message_id, self._events.now_s)
         except BusFullError:
             self._tally.full += 1
-            return
-        except BusError:
-            self._tally.lost_asks += 1
             return
         if accepted:
             self._tally.accepted(self._events.now_s)
@@ -140,9 +122,9 @@ class Network:
 
     def _dispatch(self, lane: Lane) -> None:
         pulls = self._pulls[lane]
-        while pulls and self._broker.available:
+        while pulls and self.up:
             puller, wanted = pulls[0]
-            jobs = self._broker.take(self._consumers[lane], wanted)
+            jobs = self._queue.take(self._consumers[lane], wanted, self._events.now_s)
             if not jobs:
                 return
             pulls.popleft()
@@ -156,19 +138,27 @@ class Network:
         self._tally.waiting(len(self._consumers["ahead"].ready) + len(self._consumers["now"].ready))
         self._events.after(REDELIVERY_CHECK_S, self._redeliver)
 
-    def settle(self, call: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Send a job's acknowledgement or progress to the queue."""
-        self.send(self._settled, call)
+    def finish(self, job: TakenAsk) -> None:
+        """Send a job's acknowledgement to the queue."""
+        self.send(self._finished, job)
 
-    def _settled(self, call: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        if self._broker.available:
-            run_now(call())
+    def _finished(self, job: TakenAsk) -> None:
+        if self.up:
+            job.finish()
+
+    def extend(self, job: TakenAsk) -> None:
+        """Tell the queue that a job is in progress."""
+        self.send(self._extended, job)
+
+    def _extended(self, job: TakenAsk) -> None:
+        if self.up:
+            job.extend(self._events.now_s)
 
     # --- blocks ------------------------------------------------------------------------------------------------------
 
     def publish(self, stream_id: str, block: Block) -> None:
         """Send a worker's block to all subscribers of its stream."""
-        if not self._broker.available:
+        if not self.up:
             return
         kept = self._history.setdefault(stream_id, deque(maxlen=KEPT_BLOCKS))
         kept.append(block)
@@ -191,7 +181,7 @@ class Network:
     def subscribe(self, stream_id: str, subscriber: Subscriber) -> Sequence[Block]:
         """Deliver a stream's blocks from now on; returns the blocks that the bus keeps."""
         self._subscribers.setdefault(stream_id, {})[subscriber] = None
-        return tuple(self._history.get(stream_id, ())) if self._broker.available else ()
+        return tuple(self._history.get(stream_id, ())) if self.up else ()
 
     def unsubscribe(self, stream_id: str, subscriber: Subscriber) -> None:
         """Deliver no more blocks."""
@@ -210,11 +200,12 @@ class Network:
 
     def go_away(self) -> None:
         """The server dies, and with it every block and pull."""
-        self._broker.go_away()
+        self.up = False
+        self._queue.clear()
         self._history.clear()
         for pulls in self._pulls.values():
             pulls.clear()
 
     def come_back(self) -> None:
         """An empty server starts; workers pull again on their own."""
-        self._broker.come_back()
+        self.up = True

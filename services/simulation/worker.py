@@ -14,7 +14,7 @@ from services.contract.presence import INTERVAL_S, Presence
 from services.contract.subjects import LANES, Lane
 from services.contract.timebase import CHUNK_BYTES, first_tick
 from services.edge.stream.renderers import Presences
-from services.runtime.bus import Job
+from services.runtime.bus.memory.render_queue import TakenAsk
 from services.simulation.event_queue import EventQueue
 from services.simulation.network import Network
 from services.simulation.tally import Tally
@@ -49,7 +49,7 @@ _PCM: Final = Silence()
 class HeldJob:
     """A job that a worker has and has not settled yet."""
 
-    job: Job
+    job: TakenAsk
     lane: Lane
     request: RenderJob
 
@@ -139,12 +139,12 @@ class Worker:
     def _report_progress(self, life: int) -> None:
         if life == self._life:
             for held in self._in_hand:
-                self._network.settle(held.job.in_progress)
+                self._network.extend(held.job)
             self._events.after(IN_PROGRESS_S, self._report_progress, life)
 
     # --- jobs --------------------------------------------------------------------------------------------------------
 
-    def take(self, lane: Lane, jobs: Sequence[Job]) -> None:
+    def take(self, lane: Lane, jobs: Sequence[TakenAsk]) -> None:
         """Take the jobs that answer a pull."""
         if not self.alive:
             # Lost with the worker; the queue delivers them again after the ack wait.
@@ -190,7 +190,7 @@ class Worker:
         else:
             self._tally.exhausted += 1
         del self._in_hand[held]
-        self._network.settle(held.job.drop)
+        self._network.finish(held.job)
         return False
 
     def _rendered(self, batch: list[HeldJob], life: int) -> None:
@@ -202,5 +202,5 @@ class Worker:
             self._tally.rendered(self._events.now_s)
             self._network.publish(stream, block)
             del self._in_hand[held]
-            self._network.settle(held.job.ack)
+            self._network.finish(held.job)
         self._next_batch(life)

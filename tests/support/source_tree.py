@@ -30,8 +30,9 @@ IO_NAMES = {
 IO_BUILTINS = frozenset({"breakpoint", "input", "open", "print"})
 IO_METHODS = frozenset(
     {
-        "chmod", "cwd", "exists", "expanduser", "glob", "home", "is_dir", "is_file", "iterdir", "mkdir", "open",
-        "read_bytes", "read_text", "rglob", "rmdir", "stat", "symlink_to", "unlink", "write_bytes", "write_text",
+        "chmod", "cwd", "exists", "expanduser", "glob", "home", "is_dir", "is_file", "iterdir", "mkdir",
+        "read_bytes", "read_text", "rglob", "rmdir", "savefig", "stat",
+        "symlink_to", "unlink", "write_bytes", "write_text",
     }
 )  # fmt: skip
 """Methods of pathlib's paths that look at files; no other class of this project may have a method of such a name."""
@@ -211,6 +212,11 @@ def _io(node: ast.AST) -> Iterator[str]:
             yield f"{name}()"
         case ast.Attribute(value=ast.Name(id=owner), attr=name) if name in IO_NAMES.get(owner, ()):
             yield f"{owner}.{name}"
-        # `av.open` is of a codec in memory.
-        case ast.Call(func=ast.Attribute(value=owner, attr=name)) if name in IO_METHODS and ast.unparse(owner) != "av":
+        case ast.Call(func=ast.Attribute(attr="open", value=owner), args=arguments):
+            # Codecs are opened in memory: `av.open(buffer)`, `codec.open()`.
+            if arguments and ast.unparse(owner) != "av":
+                yield ".open()"
+        case ast.Call(func=ast.Attribute(attr=name)) if name in IO_METHODS:
             yield f".{name}()"
+        case ast.Await():
+            yield "await"

@@ -109,47 +109,6 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     return log
 
 
-class RepeatLimiter:
-    """Lets one of many equal events through per interval, and tells how many it held back.
-
-    ```python
-    held_back = limiter.admit("decode error")
-    if held_back is not None:
-        log.warning("message skipped", repeats=held_back)
-    ```
-
-    Overflow: of more than `max_keys` different keys the one seen least recently is forgotten.
-
-    Args:
-        interval_s: seconds between two events of one key.
-        max_keys: keys that are remembered.
-        monotonic: seconds from anywhere.
-    """
-
-    def __init__(
-        self, interval_s: float = 10.0, *, max_keys: int = 256, monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._interval_s = interval_s
-        self._max_keys = max_keys
-        self._monotonic = monotonic
-        # key -> (when it was let through, how many were held back since)
-        self._seen: OrderedDict[str, tuple[float, int]] = OrderedDict()
-
-    def admit(self, key: str) -> int | None:
-        """How many were held back since the last one if this one may be logged; None if it is held back."""
-        now = self._monotonic()
-        last, held_back = self._seen.get(key, (-float("inf"), 0))
-        if now - last < self._interval_s:
-            self._seen[key] = (last, held_back + 1)
-            self._seen.move_to_end(key)
-            return None
-        self._seen[key] = (now, 0)
-        self._seen.move_to_end(key)
-        if len(self._seen) > self._max_keys:
-            self._seen.popitem(last=False)
-        return held_back
-
-
 class RepeatFilter(logging.Filter):
     """Holds back warnings and errors that repeat too often, so that one fault neither fills a disk nor hides others.
 

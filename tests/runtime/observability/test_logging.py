@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import structlog
 
-from services.runtime.observability.logging import RepeatFilter, RepeatLimiter, configure_logging, get_logger
+from services.runtime.observability.logging import RepeatFilter, configure_logging, get_logger
 from services.runtime.settings import Settings
 
 
@@ -187,28 +187,6 @@ def test_pythons_warnings_are_logged() -> None:
         logging.captureWarnings(capture=True)
         warnings.warn("old stuff", UserWarning, stacklevel=1)
     assert "old stuff" in lines(stream)[0]["event"]
-
-
-def test_repeats_are_held_back_and_counted() -> None:
-    now_s = 0.0
-    limiter = RepeatLimiter(10.0, monotonic=lambda: now_s)
-    assert limiter.admit("a") == 0
-    assert limiter.admit("a") is None
-    assert limiter.admit("a") is None
-    assert limiter.admit("b") == 0
-    now_s = 10.0
-    assert limiter.admit("a") == 2
-    assert limiter.admit("a") is None
-
-
-def test_the_limiter_forgets_the_key_seen_least_recently() -> None:
-    limiter = RepeatLimiter(10.0, max_keys=2, monotonic=lambda: 0.0)
-    assert limiter.admit("a") == 0
-    assert limiter.admit("b") == 0
-    assert limiter.admit("a") is None
-    assert limiter.admit("c") == 0
-    assert limiter.admit("a") is None
-    assert limiter.admit("b") == 0
 
 
 def record(event: str, level: int = logging.WARNING, **fields: Any) -> logging.LogRecord:

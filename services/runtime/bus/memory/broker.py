@@ -121,10 +121,7 @@ class MemoryBroker:
         """Up to `max_jobs` jobs that wait for `consumer`; none while the broker is away."""
         if not self.available:
             return []
-        return [
-            MemoryJob(self.queue, consumer, sequence, self.monotonic, ask.subject, ask.data, ask.deliveries)
-            for sequence, ask in self.queue.take(consumer, max_jobs, self.monotonic())
-        ]
+        return [MemoryJob(taken, self.monotonic) for taken in self.queue.take(consumer, max_jobs, self.monotonic())]
 
     def history(self, subject: str, max_messages: int) -> list[Message]:
         """The newest messages that AUDIO keeps of `subject`, oldest first."""

@@ -4,42 +4,35 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
-from services.runtime.bus.memory.render_queue import Consumer, RenderQueue
+from services.runtime.bus.memory.render_queue import Consumer, TakenAsk
 
 
-@dataclass(slots=True)
 class MemoryJob:
     """See `services.runtime.bus.port.Job`."""
 
-    _queue: RenderQueue
-    _consumer: Consumer
-    _sequence: int
-    _monotonic: Callable[[], float]
-    subject: str
-    data: bytes
-    deliveries: int
+    def __init__(self, taken: TakenAsk, monotonic: Callable[[], float]) -> None:
+        self.subject = taken.subject
+        self.data = taken.data
+        self.deliveries = taken.deliveries
+        self._taken = taken
+        self._monotonic = monotonic
 
     async def ack(self) -> None:
         """Done; do not deliver it again."""
-        self._queue.finish(self._consumer, self._sequence)
+        self._taken.finish()
 
     async def in_progress(self) -> None:
-        """Start the ack wait anew."""
-        # Only while this worker has it: after the ack wait another may.
-        if self._sequence in self._consumer.unacked:
-            self._consumer.unacked[self._sequence] = self._monotonic() + self._consumer.ack_wait_s
+        """Start the ack wait anew: the job is still being worked on."""
+        self._taken.extend(self._monotonic())
 
     async def give_back(self) -> None:
         """Deliver it to another worker at once."""
-        if self._consumer.unacked.pop(self._sequence, None) is not None:
-            self._consumer.ready.appendleft(self._sequence)
-            self._consumer.wake()
+        self._taken.give_back()
 
     async def drop(self) -> None:
         """Never deliver it again, although it was not done."""
-        self._queue.finish(self._consumer, self._sequence)
+        self._taken.finish()
 
 
 class MemoryJobSource:

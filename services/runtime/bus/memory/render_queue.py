@@ -52,6 +52,39 @@ class Consumer:
             call()
 
 
+@dataclass(frozen=True, slots=True)
+class TakenAsk:
+    """An ask that was taken from the queue: it becomes ready again after the ack wait, unless it is finished.
+
+    Attributes:
+        subject, data: the message.
+        deliveries: how often it has been taken, this time included.
+    """
+
+    _queue: RenderQueue
+    _consumer: Consumer
+    _sequence: int
+    subject: str
+    data: bytes
+    deliveries: int
+
+    def finish(self) -> None:
+        """Remove it from the queue."""
+        self._queue.finish(self._consumer, self._sequence)
+
+    def extend(self, now_s: float) -> None:
+        """Start the ack wait anew."""
+        # Only while this worker has it: after the ack wait another may.
+        if self._sequence in self._consumer.unacked:
+            self._consumer.unacked[self._sequence] = now_s + self._consumer.ack_wait_s
+
+    def give_back(self) -> None:
+        """Make it ready now."""
+        if self._consumer.unacked.pop(self._sequence, None) is not None:
+            self._consumer.ready.appendleft(self._sequence)
+            self._consumer.wake()
+
+
 class RenderQueue:
     """Asks by sequence number, and the consumers that share them.
 
@@ -118,13 +151,13 @@ class RenderQueue:
         consumer.ack_wait_s = ack_wait_s
         return consumer
 
-    def take(self, consumer: Consumer, max_jobs: int, now_s: float) -> list[tuple[int, Ask]]:
-        """Up to `max_jobs` asks that wait for `consumer`, with their sequence numbers."""
+    def take(self, consumer: Consumer, max_jobs: int, now_s: float) -> list[TakenAsk]:
+        """Up to `max_jobs` asks that wait for `consumer`."""
         self._expire(now_s)
         for sequence in [sequence for sequence, due_s in consumer.unacked.items() if due_s <= now_s]:
             del consumer.unacked[sequence]
             consumer.ready.appendleft(sequence)
-        taken: list[tuple[int, Ask]] = []
+        taken: list[TakenAsk] = []
         while consumer.ready and len(taken) < max_jobs:
             sequence = consumer.ready.popleft()
             ask = self._asks.get(sequence)
@@ -132,7 +165,7 @@ class RenderQueue:
                 continue
             ask.deliveries += 1
             consumer.unacked[sequence] = now_s + consumer.ack_wait_s
-            taken.append((sequence, ask))
+            taken.append(TakenAsk(self, consumer, sequence, ask.subject, ask.data, ask.deliveries))
         return taken
 
     def finish(self, consumer: Consumer, sequence: int) -> None:
