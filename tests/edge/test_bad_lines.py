@@ -16,8 +16,8 @@ from services.client import Client
 from services.contract.websocket import TIERS
 from services.runtime.bus.nats import NatsBus
 from services.runtime.settings import NatsSettings
+from tests.edge.playing import hear, hear_audio, hear_event, playing, rendered, say, unbroken
 from tests.edge.support import TinyRenderer
-from tests.edge.test_edge import hear, hear_audio, hear_event, playing, rendered, say, unbroken
 from tests.edge.test_process import edge_process
 from tests.support.fault_proxy import FaultProxy, fault_proxy
 from tests.support.nats import NatsServer

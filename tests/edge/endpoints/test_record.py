@@ -15,8 +15,8 @@ from services.edge.endpoints import recorder as module
 from services.edge.endpoints.record import parse_query
 from services.edge.endpoints.recorder import to_opus, to_wav
 from services.runtime.bus.memory import MemoryBroker
+from tests.edge.playing import connect, hear_audio, rendered, say
 from tests.edge.support import SPEC, TinyRenderer, pcm_of, pitch_hz, running_edge
-from tests.edge.test_edge import connect, hear_audio, rendered, say
 from tests.support.waiting import until
 
 

@@ -1,0 +1,70 @@
+"""Listeners that change their stream."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from services.contract.spec import StreamSpec
+from services.contract.websocket import JSON_V1, PCM_V1
+from tests.edge.playing import (
+    Fleet,
+    connect,
+    hear_audio,
+    hear_event,
+    rendered,
+    say,
+    unbroken,
+)
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def test_a_change_is_heard_within_300_ms(fleet: Fleet) -> None:
+    edge = fleet.edge
+    async with connect(edge, PCM_V1) as ws:
+        await say(ws, "start")
+        await hear_audio(ws, 15)
+        changed = time.perf_counter()
+        await say(ws, "update", intensity=0.9)
+        splice = await hear_event(ws, "splice")
+        (first,) = await hear_audio(ws, 1)
+        # Until the chunk is due by the edge's clock, because then it is heard.
+        heard_s = time.perf_counter() - changed + (first["chunk_id"] / 10 - edge.service.hub.clock.now())
+        assert heard_s < 0.3
+        new = StreamSpec(intensity_steps=18)
+        assert splice["stream_id"] == new.stream_id
+        assert first["chunk_id"] == splice["chunk_id"]
+        messages = [first, *await hear_audio(ws, 15)]
+        assert unbroken(messages)
+        assert all(message["pcm"] == rendered(message["chunk_id"], new) for message in messages)
+
+
+async def test_a_client_without_subprotocol_hears_a_change_without_a_gap(fleet: Fleet) -> None:
+    async with connect(fleet.edge) as ws:
+        await say(ws, "start")
+        before = await hear_audio(ws, 15)
+        await say(ws, "update", key="F#")
+        after = await hear_audio(ws, 10)
+        assert unbroken([*before, *after])
+        new = StreamSpec(key="F#")
+        kinds = [
+            "old" if m["pcm"] == rendered(m["chunk_id"]) else "new" if m["pcm"] == rendered(m["chunk_id"], new) else "x"
+            for m in after
+        ]
+        assert "".join(kind[0] for kind in kinds).lstrip("o").startswith("xnnn")
+
+
+async def test_dragging_a_slider_leaves_one_stream_and_the_last_value(fleet: Fleet) -> None:
+    hub = fleet.edge.service.hub
+    async with connect(fleet.edge, JSON_V1) as ws:
+        await say(ws, "start", seed=13)
+        await hear_audio(ws, 10)
+        for step in range(21):
+            await say(ws, "update", intensity=step / 20)
+            await asyncio.sleep(0.03)  # the pace of a drag
+        await hear_event(ws, "splice", stream_id=StreamSpec(intensity_steps=20, seed=13).stream_id)
+        heard = [stream["stream"] for stream in hub.now_playing() if stream["stream"]["seed"] == 13]
+        assert [stream["intensity"] for stream in heard] == [1.0]
