@@ -1,7 +1,7 @@
-"""Fail where a pinned dependency has a known vulnerability (pip-audit).
+"""Fail if a pinned dependency has a known vulnerability (pip-audit).
 
-Where the database cannot be reached this says so in one line and fails nothing; with AURALIS_AUDIT_REQUIRED set it
-fails there too. A vulnerability that does not concern Auralis is named in ACCEPTED, with the reason.
+If the database cannot be reached, one line says so, and the check passes; with AURALIS_AUDIT_REQUIRED set it fails. A
+vulnerability that does not concern Auralis is listed in ACCEPTED, with the reason.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ from typing import Any, Final
 
 REPO: Final = Path(__file__).parents[1]
 LIMIT_S: Final = 120.0
-MOST_UNKNOWN: Final = 0.5
-"""Largest share of unknown packages, 0 to 1. A larger one means that the database did not answer."""
+"""How long the database may take."""
+MAX_UNKNOWN: Final = 0.5
+"""Largest share of unknown packages: pip-audit reports a package as unknown if the database does not answer."""
 ACCEPTED: Final[Mapping[str, str]] = {}
-"""Id of a vulnerability -> why it does not concern us."""
+"""Id of a vulnerability -> why it does not concern Auralis."""
 
 
 def verdict(report: Mapping[str, Any]) -> tuple[list[str], int, int]:
     """Read pip-audit's JSON.
 
     Returns:
-        A line for each vulnerability, how many packages were looked up, and how many the database did not know.
+        A line for each vulnerability, the number of packages, and how many of them the database does not know.
     """
     lines: list[str] = []
     unknown = 0
@@ -40,20 +41,20 @@ def verdict(report: Mapping[str, Any]) -> tuple[list[str], int, int]:
             names = {found["id"], *found.get("aliases", ())}
             if names & set(ACCEPTED):
                 continue
-            mended = ", ".join(found["fix_versions"]) or "no version yet"
-            lines.append(f"{dependency['name']} {dependency['version']}: {found['id']}; mended in {mended}")
+            fixed = ", ".join(found["fix_versions"]) or "no version yet"
+            lines.append(f"{dependency['name']} {dependency['version']}: {found['id']}; fixed in {fixed}")
     return lines, len(dependencies), unknown
 
 
 def not_done(why: str) -> int:
-    """Say that nothing was looked up."""
+    """Say that nothing was checked; returns the exit status."""
     required = bool(os.environ.get("AURALIS_AUDIT_REQUIRED"))
     print(f"audit: not done: {why}" + ("" if required else " (dependencies were not checked for vulnerabilities)"))
     return 1 if required else 0
 
 
 def main() -> int:
-    """Run it; the exit status."""
+    """Run the check; returns the exit status."""
     command = [sys.executable, "-m", "pip_audit", "--requirement", str(REPO / "constraints.txt")]
     options = ["--no-deps", "--disable-pip", "--format", "json", "--progress-spinner", "off", "--timeout", "10"]
     try:
@@ -66,15 +67,15 @@ def main() -> int:
         lines, looked_up, unknown = verdict(json.loads(done.stdout))
     except (ValueError, KeyError):
         reason = done.stderr.strip().splitlines()
-        said = textwrap.shorten(reason[-1], 200, placeholder=" …") if reason else "it said nothing"
-        return not_done(f"pip-audit ended with {done.returncode}: {said}")
+        message = textwrap.shorten(reason[-1], 200, placeholder=" …") if reason else "without a message"
+        return not_done(f"pip-audit ended with {done.returncode}: {message}")
     if lines:
         print("\n".join(lines))
         print(
-            f"audit: {len(lines)} known vulnerabilities; raise the version in constraints.txt, or name it in ACCEPTED"
+            f"audit: {len(lines)} known vulnerabilities; raise the version in constraints.txt, or list it in ACCEPTED"
         )
         return 1
-    if unknown > MOST_UNKNOWN * looked_up:
+    if unknown > MAX_UNKNOWN * looked_up:
         return not_done(
             f"the database does not know {unknown} of {looked_up} packages, so it cannot be reached from here"
         )

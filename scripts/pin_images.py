@@ -1,4 +1,4 @@
-"""Marks versions with the images that have the package: NAME==VERSION lines in, the same lines with comments out."""
+"""Adds a comment to each NAME==VERSION line: the images that contain the package. Reads stdin, writes stdout."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ IMAGES = ("edge", "synthesis", "telemetry")
 
 
 def closure(wanted: list[str]) -> set[str]:
-    """Names of what is installed with `wanted`, as the packages that are installed here say."""
+    """Names of all packages that `wanted` requires, by the metadata of the packages installed here."""
     found: set[str] = set()
     waiting = [Requirement(each) for each in wanted]
     seen: set[tuple[str, frozenset[str]]] = set()
@@ -30,7 +30,7 @@ def closure(wanted: list[str]) -> set[str]:
         try:
             needed = requires(name) or []
         except PackageNotFoundError:
-            continue  # for another system
+            continue  # required on another system only
         for text in needed:
             inner = Requirement(text)
             environments = [{"extra": extra} for extra in each.extras] or [{"extra": ""}]
@@ -40,7 +40,7 @@ def closure(wanted: list[str]) -> set[str]:
 
 
 def images() -> dict[str, set[str]]:
-    """Package -> the images that have it."""
+    """Package -> the images that contain it."""
     project = tomllib.loads(PROJECT.read_text())["project"]
     found: dict[str, set[str]] = {}
     for image in IMAGES:

@@ -30,7 +30,7 @@ def skipped(name: str) -> dict[str, Any]:
     return {"name": name, "skip_reason": "Dependency not found on PyPI and could not be audited"}
 
 
-HOLE = {
+VULNERABLE = {
     "name": "leaky",
     "version": "1.0",
     "vulns": [{"id": "PYSEC-2026-1", "aliases": ["CVE-2026-1"], "fix_versions": ["1.1"], "description": "…"}],
@@ -40,7 +40,7 @@ HOLE = {
 def answer(
     audit: ModuleType, monkeypatch: pytest.MonkeyPatch, dependencies: list[dict[str, Any]] | None, code: int = 0
 ) -> int:
-    """The exit status where pip-audit answers so; None: where it breaks."""
+    """The exit status for these dependencies in pip-audit's answer; None: pip-audit fails."""
     out = "" if dependencies is None else json.dumps({"dependencies": dependencies, "fixes": []})
     done = subprocess.CompletedProcess([], code, out, "Traceback\nConnectionError: no such host")
     monkeypatch.setattr(audit.subprocess, "run", lambda *_args, **_options: done)
@@ -51,21 +51,21 @@ def answer(
 def test_a_known_vulnerability_fails_and_says_what_to_do(
     audit: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert answer(audit, monkeypatch, [clean("a"), HOLE], 1) == 1
-    said = capsys.readouterr().out
-    assert "leaky 1.0: PYSEC-2026-1; mended in 1.1" in said
-    assert "constraints.txt" in said
-    # Also where most of the database is out of reach.
-    assert answer(audit, monkeypatch, [skipped("a"), skipped("b"), HOLE], 1) == 1
+    assert answer(audit, monkeypatch, [clean("a"), VULNERABLE], 1) == 1
+    text = capsys.readouterr().out
+    assert "leaky 1.0: PYSEC-2026-1; fixed in 1.1" in text
+    assert "constraints.txt" in text
+    # The same if the database does not know most packages.
+    assert answer(audit, monkeypatch, [skipped("a"), skipped("b"), VULNERABLE], 1) == 1
 
 
 def test_an_accepted_vulnerability_does_not_fail(audit: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit, "ACCEPTED", {"CVE-2026-1": "we never call it"})
-    assert answer(audit, monkeypatch, [clean("a"), HOLE], 1) == 0
+    assert answer(audit, monkeypatch, [clean("a"), VULNERABLE], 1) == 0
 
 
 @pytest.mark.parametrize("dependencies", [None, [skipped("a"), skipped("b"), clean("c")]])
-def test_a_database_out_of_reach_is_one_line_and_fails_only_where_it_is_required(
+def test_a_database_out_of_reach_is_one_line_and_fails_only_if_it_is_required(
     audit: ModuleType,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -73,9 +73,9 @@ def test_a_database_out_of_reach_is_one_line_and_fails_only_where_it_is_required
 ) -> None:
     monkeypatch.delenv("AURALIS_AUDIT_REQUIRED", raising=False)
     assert answer(audit, monkeypatch, dependencies) == 0
-    said = capsys.readouterr().out
-    assert said.count("\n") == 1
-    assert "not done" in said
+    text = capsys.readouterr().out
+    assert text.count("\n") == 1
+    assert "not done" in text
     monkeypatch.setenv("AURALIS_AUDIT_REQUIRED", "1")
     assert answer(audit, monkeypatch, dependencies) == 1
 

@@ -63,7 +63,7 @@ def test_a_missing_tool_is_named(tmp_path: Path) -> None:
     assert "kubectl is neither on PATH nor" in done.stderr
 
 
-def test_ci_without_a_kit_prints_one_line_and_goes_on(tmp_path: Path) -> None:
+def test_ci_without_a_kit_prints_one_line_and_passes(tmp_path: Path) -> None:
     done = run("ci-cluster", AURALIS_CLUSTER_KIT=str(tmp_path))
     assert done.returncode == 0
     assert len(done.stdout.splitlines()) == 1
@@ -71,28 +71,28 @@ def test_ci_without_a_kit_prints_one_line_and_goes_on(tmp_path: Path) -> None:
     assert (done.stderr, run("ci-cluster", "tools", AURALIS_CLUSTER_KIT=str(tmp_path)).stdout) == ("", "")
 
 
-def test_the_kit_s_tools_can_be_had_without_a_cluster(kit: Path) -> None:
+def test_the_kits_tools_are_available_without_a_cluster(kit: Path) -> None:
     done = run("ci-cluster", "tools", AURALIS_CLUSTER_KIT=str(kit / "kit"))
     assert done.stdout == f"{kit / 'tools'}\n"
     assert calls(kit) == ["tools"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the kit needs root, and so the script asks for it")
-def test_the_cluster_is_stopped_also_when_the_tests_fail(kit: Path) -> None:
+def test_the_cluster_is_stopped_even_if_tests_fail(kit: Path) -> None:
     done = run("ci-cluster", AURALIS_CLUSTER_KIT=str(kit / "kit"), PATH=f"{kit / 'bin'}:/usr/bin:/bin")
     assert done.returncode == 2, done.stdout + done.stderr
     assert "the cluster of /state/kc/admin.kubeconfig does not answer" in done.stderr
-    said = calls(kit)
-    assert said.count("start") == said.count("stop") == 1
+    called = calls(kit)
+    assert called.count("start") == called.count("stop") == 1
     # Nothing is done to it afterwards but to tidy what building has left.
-    assert {line.split()[0] for line in said[said.index("stop") + 1 :]} <= {"buildah"}
+    assert {line.split()[0] for line in called[called.index("stop") + 1 :]} <= {"buildah"}
     # Images are built before there is a cluster, and loaded into it.
-    assert said.index("buildah build") < said.index("start")
-    assert [line for line in said if line.startswith("load-image")]
+    assert called.index("buildah build") < called.index("start")
+    assert [line for line in called if line.startswith("load-image")]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the kit needs root, and so the script asks for it")
-def test_what_there_is_no_time_for_is_named(kit: Path) -> None:
+def test_tests_without_time_are_named(kit: Path) -> None:
     path = f"{kit / 'bin'}:/usr/bin:/bin"
     quick = run("ci-cluster", AURALIS_CLUSTER_KIT=str(kit / "kit"), PATH=path, AURALIS_CI_CLUSTER_SECONDS="600")
     assert "tests of upgrades, kills and scaling are left out" in quick.stdout
@@ -111,7 +111,7 @@ def test_images_that_cannot_be_built_start_no_cluster(kit: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the kit needs root, and so the script asks for it")
 @pytest.mark.parametrize("program", ["base-image", "start"])
-def test_what_the_kit_cannot_do_is_said_and_fails_nothing(kit: Path, program: str) -> None:
+def test_a_failure_of_the_kit_is_printed_and_does_not_fail_ci(kit: Path, program: str) -> None:
     script(kit / "kit" / program, f"echo {program} >>{kit / 'calls'}\necho no mirror >&2\nexit 1")
     done = run("ci-cluster", AURALIS_CLUSTER_KIT=str(kit / "kit"), PATH=f"{kit / 'bin'}:/usr/bin:/bin")
     assert done.returncode == 0
@@ -121,7 +121,7 @@ def test_what_the_kit_cannot_do_is_said_and_fails_nothing(kit: Path, program: st
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the kit needs root, and so the script asks for it")
-def test_images_that_take_all_the_time_start_no_cluster_and_are_said(kit: Path) -> None:
+def test_images_that_take_all_the_time_start_no_cluster_and_one_line_says_so(kit: Path) -> None:
     with (kit / "bin" / "buildah").open("a") as file:
         file.write('\n[ "$1" != build ] || sleep 30\n')
     path = f"{kit / 'bin'}:/usr/bin:/bin"

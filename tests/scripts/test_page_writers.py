@@ -29,7 +29,7 @@ def test_a_page_is_compared_with_the_code_from_anywhere(tmp_path: Path, name: st
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_run_of_the_fault_suite_that_is_not_there_is_asked_for(tmp_path: Path) -> None:
+def test_missing_figures_of_the_fault_suite_are_requested(tmp_path: Path) -> None:
     done = run(tmp_path, "reliability", str(tmp_path / "faults.json"))
     assert done.returncode == 1
     assert "make test-faults" in done.stderr

@@ -124,7 +124,7 @@ async def _supervise(
         if observer.stopping:
             screen.say("Killing the processes that are left.", mark="!", mark_style="yellow")
         else:
-            screen.say(f"{why}: stopping everything. A second one kills it.", mark="·", mark_style="dim")
+            screen.say(f"{why}: stopping everything. A second signal kills the processes.", mark="·", mark_style="dim")
         observer.stop()
         supervisor.stop()
 
