@@ -73,8 +73,10 @@ def test_a_machine_is_named_by_its_processor(model: str, expected: str) -> None:
 
 def test_ratios_are_relative_to_the_named_row_of_the_same_group() -> None:
     rows = results()["parts"][1]["rows"]
-    told = report.with_ratios(rows, "cpu_us_per_message", against="writev", name_key="server", groups=("listeners",))
-    assert [row["ratio"] for row in told] == [1.0, 2.0, 1.0, 2.0]
+    rows_with_ratios = report.with_ratios(
+        rows, "cpu_us_per_message", against="writev", name_key="server", groups=("listeners",)
+    )
+    assert [row["ratio"] for row in rows_with_ratios] == [1.0, 2.0, 1.0, 2.0]
     assert "ratio" not in rows[0]
 
 
@@ -84,10 +86,11 @@ def test_ratios_are_relative_to_the_first_row_with_the_prefix() -> None:
 
 
 def test_a_part_of_an_earlier_commit_names_it() -> None:
-    told = results()
-    told["parts"][0]["rows"][0]["commit"] = told["about"]["commit"]
-    told["parts"][1]["rows"][0]["commit"] = "0ldc0de"
-    assert report.page(told).count("at commit 0ldc0de") == report.page(told).count("at commit") == 1
+    changed = results()
+    changed["parts"][0]["rows"][0]["commit"] = changed["about"]["commit"]
+    changed["parts"][1]["rows"][0]["commit"] = "0ldc0de"
+    page = report.page(changed)
+    assert page.count("at commit 0ldc0de") == page.count("at commit") == 1
 
 
 def test_a_ratio_without_a_divisor_is_empty() -> None:

@@ -129,11 +129,11 @@ def test_the_tables_have_a_row_for_each_pod_and_the_verdict() -> None:
     text = io.StringIO()
     found = report(read_output(lines(0, tally(5, missing=2)), 0), PodOutput(1))
     show(found, Console(file=text, width=200))
-    said = text.getvalue()
+    output = text.getvalue()
     assert all(len(row) == len(HEADINGS) for row in found.rows())
-    assert "5/5" in said
-    assert "no result" in said
-    assert "NOT kept" in said
+    assert "5/5" in output
+    assert "no result" in output
+    assert "NOT kept" in output
 
 
 def test_a_pod_that_was_stopped_early_shows_its_last_counts() -> None:

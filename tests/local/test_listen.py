@@ -98,7 +98,7 @@ async def test_moments_are_reported_and_the_chord_is_fetched() -> None:
 def test_the_chord_of_the_stream_is_found_and_any_other_answer_gives_none() -> None:
     body = json.dumps({"streams": [{"stream_id": "other", "chord": "C"}, {"stream_id": "mine", "chord": "Am9"}]})
     assert chord_of(body.encode(), "mine") == "Am9"
-    assert chord_of(body.encode(), "nobody's") == ""
+    assert chord_of(body.encode(), "missing") == ""
     for odd in (b"", b"[]", b'{"streams": [{}]}', b'{"streams": [{"stream_id": "mine", "chord": null}]}'):
         assert chord_of(odd, "mine") == ""
 

@@ -6,18 +6,23 @@ import importlib.util
 import math
 import sys
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from services.contract.spec import StreamSpec
 from services.local.doctor import machine
+from services.runtime.settings import SynthesisSettings
+
+if TYPE_CHECKING:
+    from services.synthesis.render.renderer import Renderer
 
 EXIT_FAILED: Final = 1
 EXIT_SETTINGS: Final = 2
 PICTURE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".svg", ".pdf", ".webp")
 """Formats that matplotlib writes and common programs open."""
+_BAR_STEPS: Final = 1000
 
 
 def run_render(spec: StreamSpec, path: Path, *, seconds: float, start_block: int, plot: Path | None = None) -> int:
@@ -37,79 +42,101 @@ def run_render(spec: StreamSpec, path: Path, *, seconds: float, start_block: int
     if settings is None:
         sys.stderr.write(f"{finding.sentence}\n")
         return EXIT_SETTINGS
+    console = Console(stderr=True, highlight=False)
+    try:
+        _check_files(path, plot)
+        _render(spec, path, settings.synthesis, console, seconds=seconds, start_block=start_block)
+        if plot:
+            _draw(spec, path, plot, console, start_block=start_block)
+    except _RenderError as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_FAILED
+    return 0
+
+
+class _RenderError(Exception):
+    """Rendering or drawing failed; the message is a sentence."""
+
+
+def _check_files(path: Path, plot: Path | None) -> None:
+    """Check what would fail after minutes of rendering."""
     for file in (path, plot) if plot else (path,):
         if not file.parent.is_dir():
-            sys.stderr.write(f"{file}: the folder {file.parent} does not exist.\n")
-            return EXIT_FAILED
-    if plot:
-        # Checked before minutes of rendering.
-        problem = plot_problem(plot)
-        if problem:
-            sys.stderr.write(f"{problem}\n")
-            return EXIT_FAILED
-    console = Console(stderr=True, highlight=False)
+            raise _RenderError(f"{file}: the folder {file.parent} does not exist.")
+    if plot and (problem := plot_problem(plot)):
+        raise _RenderError(problem)
+
+
+def _render(
+    spec: StreamSpec, path: Path, synthesis: SynthesisSettings, console: Console, *, seconds: float, start_block: int
+) -> None:
+    """Render to a WAV file with progress bars, and print the result."""
     bars = Progress(
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn(),
         console=console, transient=True, disable=not console.is_terminal,
     )  # fmt: skip
     with bars:
-        warming = bars.add_task("loading torch", total=1000)
-        from services.synthesis.device_selector import AutoDeviceSelector, DeviceError  # noqa: PLC0415 - torch: seconds
-        from services.synthesis.render.offline import render_to_wav  # noqa: PLC0415 - as above
-        from services.synthesis.render.renderer import Renderer  # noqa: PLC0415 - as above
+        renderer = _warm_renderer(synthesis, bars, console)
+        from services.synthesis.render.offline import render_to_wav  # noqa: PLC0415 - torch: seconds
 
-        synthesis = settings.synthesis
-        try:
-            device = AutoDeviceSelector(synthesis.device).select_device()
-        except DeviceError as error:
-            sys.stderr.write(f"{error}\n")
-            return EXIT_FAILED
-        renderer = Renderer(
-            device,
-            enable_compile=synthesis.enable_compile,
-            kernel_cache=Path(synthesis.kernel_cache).expanduser() if synthesis.kernel_cache else None,
-        )
-        shown_stage = ""
-
-        def show_progress(stage: str, fraction: float) -> None:
-            nonlocal shown_stage
-            bars.update(warming, description=stage, completed=round(1000 * fraction))
-            if stage != shown_stage and not console.is_terminal:
-                # Compiling takes a minute or two: silence would look like a fault.
-                console.print(f"{stage} …")
-            shown_stage = stage
-
-        renderer.warm_up(show_progress)
-        bars.update(warming, visible=False)
-        rendering = bars.add_task(f"rendering {spec.stream_id}", total=1000)
+        rendering = bars.add_task(f"rendering {spec.stream_id}", total=_BAR_STEPS)
         try:
             result = render_to_wav(
                 spec,
                 seconds,
                 path,
-                lambda fraction: bars.update(rendering, completed=round(1000 * fraction)),
+                lambda fraction: bars.update(rendering, completed=round(_BAR_STEPS * fraction)),
                 start_block=start_block,
                 renderer=renderer,
             )
         except OSError as error:
-            sys.stderr.write(f"{path}: {error.strerror or error}.\n")
-            return EXIT_FAILED
+            raise _RenderError(f"{path}: {error.strerror or error}.") from error
         finally:
             renderer.close()
     sys.stdout.write(f"{describe(path, result.seconds, result.wall_s, result.peak, result.mode)}\n")
     if renderer.eager_reason:
         sys.stderr.write(f"Rendered eagerly, which is several times slower than compiled: {renderer.eager_reason}.\n")
-    if plot:
-        from services.local.render.plot import draw  # noqa: PLC0415 - matplotlib: an extra, and a second
 
-        with console.status(f"drawing {plot}"):
-            try:
-                draw(spec, path, plot, start_block=start_block)
-            except OSError as error:
-                sys.stderr.write(f"{plot}: {error.strerror or error}.\n")
-                return EXIT_FAILED
-        sys.stdout.write(f"{plot}: score, waveform, spectrogram and loudness.\n")
-    return 0
+
+def _warm_renderer(synthesis: SynthesisSettings, bars: Progress, console: Console) -> Renderer:
+    """A renderer with loaded kernels; they may have to be compiled first."""
+    warming = bars.add_task("loading torch", total=_BAR_STEPS)
+    from services.synthesis.device_selector import AutoDeviceSelector, DeviceError  # noqa: PLC0415 - torch: seconds
+    from services.synthesis.render.renderer import Renderer  # noqa: PLC0415 - as above
+
+    try:
+        device = AutoDeviceSelector(synthesis.device).select_device()
+    except DeviceError as error:
+        raise _RenderError(str(error)) from error
+    renderer = Renderer(
+        device,
+        enable_compile=synthesis.enable_compile,
+        kernel_cache=Path(synthesis.kernel_cache).expanduser() if synthesis.kernel_cache else None,
+    )
+    shown_stage = ""
+
+    def show_progress(stage: str, fraction: float) -> None:
+        nonlocal shown_stage
+        bars.update(warming, description=stage, completed=round(_BAR_STEPS * fraction))
+        if stage != shown_stage and not console.is_terminal:
+            # Compiling takes a minute or two: silence would look like a fault.
+            console.print(f"{stage} …")
+        shown_stage = stage
+
+    renderer.warm_up(show_progress)
+    bars.update(warming, visible=False)
+    return renderer
+
+
+def _draw(spec: StreamSpec, path: Path, plot: Path, console: Console, *, start_block: int) -> None:
+    from services.local.render.plot import draw  # noqa: PLC0415 - matplotlib: an extra, and a second
+
+    with console.status(f"drawing {plot}"):
+        try:
+            draw(spec, path, plot, start_block=start_block)
+        except OSError as error:
+            raise _RenderError(f"{plot}: {error.strerror or error}.") from error
+    sys.stdout.write(f"{plot}: score, waveform, spectrogram and loudness.\n")
 
 
 def plot_problem(plot: Path) -> str:

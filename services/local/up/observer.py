@@ -53,7 +53,7 @@ class ScreenObserver:
         self._raw_json = raw_json
         self._clock = clock
         self._readiness = Readiness(SERVICES, now_s=clock())
-        # Lines that were not printed, by child: printed when it dies. Its thread writes, its end reads.
+        # Lines that were not printed, by child; `ended` prints them. The thread of the child appends.
         self._hidden: dict[str, deque[str]] = {}
         self._bars: set[str] = set()
         self._playing = False

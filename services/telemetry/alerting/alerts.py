@@ -107,7 +107,9 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class BurnRate:
-    """Too high a rate of late chunks: in a short window and in a long one, so that neither a moment nor the past fires.
+    """A rate of late chunks that is too high if two windows exceed it.
+
+    The long window keeps a short disturbance from firing; the short one ends the alert soon after the problem.
 
     Attributes:
         short_s, long_s: the windows.

@@ -40,8 +40,8 @@ def test_grafana_gets_the_data_source_and_the_charts_dashboards(tmp_path: Path) 
 
 @pytest.mark.skipif(prometheus_server.find_program("prometheus") is None, reason="prometheus is not installed")
 def test_a_real_prometheus_accepts_the_configuration_and_loads_every_rule(tmp_path: Path) -> None:
-    (port, nobody) = free_ports(2)
-    with prometheus_server.running(tmp_path, f"http://127.0.0.1:{nobody}", port=port, every_s=1) as server:
+    (port, unused) = free_ports(2)
+    with prometheus_server.running(tmp_path, f"http://127.0.0.1:{unused}", port=port, every_s=1) as server:
         names = {rule["name"] for group in server.get("rules")["groups"] for rule in group["rules"]}
         assert {"SynthesisLatencyHigh", "auralis:chunks_late:ratio_rate5m"} <= names
 
