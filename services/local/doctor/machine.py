@@ -42,12 +42,8 @@ def given(name: str) -> str:
 
 
 def find_compiler() -> str | None:
-    """The C++ compiler that torch would use."""
-    names = [os.environ["CXX"]] if os.environ.get("CXX") else ["clang++"] if sys.platform == "darwin" else ["g++"]
-    for name in names:
-        if path := shutil.which(name):
-            return path
-    return None
+    """The C++ compiler that torch would use; None if it is not installed."""
+    return shutil.which(os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++"))
 
 
 def memory_limit_bytes() -> int:
