@@ -1,4 +1,4 @@
-"""How many streams this machine renders in real time, and what others need for the same work.
+"""How many streams this machine renders in real time, and how many its peers do.
 
     make bench-synthesis                                   (DEVICE=cuda for a GPU; about five minutes on two cores)
     .venv/bin/python benchmarks/synthesis.py --only streams,peers
@@ -62,7 +62,7 @@ def first_block() -> int:
 
 
 def percentile(values: list[float], share: float) -> float:
-    """The value that `share` of `values` do not pass."""
+    """The value that a `share` of `values` do not exceed."""
     return sorted(values)[min(len(values) - 1, math.ceil(share * len(values)) - 1)]
 
 
@@ -105,7 +105,7 @@ def streams(renderer: Renderer, batch: int, intensity: float, blocks: int) -> Ro
 
 
 def score(count: int, stream_ms: float) -> Row:
-    """What composing and preparing sections costs, spread over the 240 seconds that each of them lasts."""
+    """Cost of composing and preparing sections, spread over the 240 seconds that each of them lasts."""
     renderer = Renderer(torch.device("cpu"), enable_compile=False, max_streams=count)
     specs, number = specs_of(count, 0.5), first_block() // 240
     began = time.process_time()
@@ -121,7 +121,7 @@ def score(count: int, stream_ms: float) -> Row:
 
 
 def half_load(renderer: Renderer, capacity: float, seconds: float) -> Row:
-    """As many streams as half of `capacity`, asked for evenly over each second; from the ask to the samples."""
+    """Time from ask to samples at half of `capacity`, with blocks asked for evenly over each second."""
     specs = specs_of(max(1, int(capacity / 2)), 0.5)
     start = first_block()
     limit = max(1, int(capacity * 0.125))
@@ -164,7 +164,7 @@ def phrases(device: torch.device, rounds: int) -> list[Row]:
     }
     made = {name: make() for name, make in engines.items()}
     times: dict[str, list[float]] = {name: [] for name in made}
-    # In turns, so that whatever else the machine does disturbs all of them alike.
+    # In turns, so that other programs on the machine disturb all engines alike.
     for round_ in range(rounds):
         for name, engine in made.items():
             if "eager" in name and round_ >= max(3, rounds // 10):
@@ -189,8 +189,8 @@ def phrases(device: torch.device, rounds: int) -> list[Row]:
 def memory(renderer: Renderer, blocks: int, count: int = 64) -> Row:
     """Resident memory of each stream beyond the first `count`, and its growth over `blocks` blocks.
 
-    The first ones fill buffers that all batches share; what three times as many more add is theirs. Growth is told of
-    both halves: what is composed ahead comes in the first, a leak in both.
+    The first streams fill buffers that all batches share; what three times as many more add is their own. Growth is
+    measured in both halves of the run: composing ahead shows in the first, a leak in both.
     """
     process = psutil.Process()
     specs = specs_of(4 * count, 0.5)
@@ -252,7 +252,7 @@ def main() -> None:
     garbage = RealTimeGCConfig()
     garbage.configure()
     renderer.warm_up(lambda stage, fraction: print(f"{stage} {fraction:4.0%}", flush=True))
-    # As the worker does it: the collector's default settings cost three streams in a hundred.
+    # As the worker does: the collector's default settings cost three streams in a hundred.
     garbage.freeze()
     warm_s = time.perf_counter() - began
     if renderer.eager_reason and not options.eager:
@@ -264,7 +264,7 @@ def main() -> None:
         table(title, rows)
 
     if "memory" in parts:
-        # Before anything else has filled what the renderer keeps.
+        # First, because the other parts fill the renderer's stores.
         show("memory", "Memory", [memory(renderer, options.memory_blocks)])
     batches = [int(text) for text in options.batches.split(",") if text]
     batches = batches or [*BATCHES, *(GPU_BATCHES if device.type != "cpu" else ())]

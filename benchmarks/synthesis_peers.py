@@ -1,4 +1,4 @@
-"""Others at the same work as Auralis' renderer: plain numpy, a batch of torch voices, Csound."""
+"""Peers of Auralis' renderer at the same work: plain numpy, a batch of torch voices, Csound."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _SECONDS = 4.0
 
 @dataclass(frozen=True)
 class Peer:
-    """What a peer reached.
+    """What a peer renders on this machine.
 
     Attributes:
         name: what it is.
-        streams_in_real_time: seconds of music per second of one core; None where it does not render our music.
+        streams_in_real_time: seconds of music per second of one core; None if it does not render our music.
         voice_samples_per_s: samples of single sine partials per second of one core.
-        remark: what was run, or why it was not.
+        remark: what was run, or why it could not be.
     """
 
     name: str

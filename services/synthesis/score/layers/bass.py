@@ -43,7 +43,11 @@ _SECOND_BASS_GAIN: Final = 0.8
 
 
 def write_drone(sheet: Sheet, plan: Plan, home_mode: str) -> None:
-    """Long tones that never all end together. Those struck late in a section sound into the next one."""
+    """Write long tones that never all end together. Those struck late in a section sound into the next one.
+
+    Args:
+        home_mode: the stream's mode; the drone follows no colour.
+    """
     dice = plan.form.own.at(Draw.DRONE)
     pitches = _drone_pitches(plan, home_mode)
     for number, voice in enumerate(plan.preset.drone):
@@ -64,7 +68,7 @@ def write_drone(sheet: Sheet, plan: Plan, home_mode: str) -> None:
 
 
 def write_bass(sheet: Sheet, plan: Plan, home_mode: str) -> None:
-    """The chord's foundation, in the octave where it rubs least against the drone."""
+    """Write the lowest notes of the chords, in the octave where they rub least against the drone."""
     style = plan.preset.bass
     drone = _drone_pitches(plan, home_mode)
     dice = plan.form.own.at(Draw.BASS)
@@ -148,7 +152,7 @@ def _upper_tone(chord: PlacedChord) -> int:
 
 
 def _step_towards(chord: PlacedChord, pitch: int, goal: int) -> int:
-    """The degree next to the next bass note, on the side of this one; this pitch again if both are equal."""
+    """The note of the scale next to `goal`, on the side of `pitch`; `pitch` if the two are equal."""
     scale = [36 + semitones(chord.mode, degree) for degree in range(-7, 15)]
     below = [p for p in scale if p < goal]
     above = [p for p in scale if p > goal]

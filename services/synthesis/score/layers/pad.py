@@ -19,7 +19,11 @@ _PAD_STAGGER: Final = 0.25
 _FIRM_VOICE_STAGGER: Final = 0.3
 """Share of that spread for voices that always sound, so that no chord begins with a hole."""
 _PAD_WIDTH: Final = 0.6
-"""Pan of the pad's outermost voices; they change sides from chord to chord."""
+_LEAST_SPREAD: Final = 0.6
+_SPREAD_RANGE: Final = 0.4
+"""Pan of the pad's outermost voices, of which chance takes 0.6 to 1; they change sides from chord to chord."""
+_THRESHOLD_RANGE: Final = 0.06
+"""Width of what chance adds to a voice's threshold, half of it up and half down."""
 _DOUBLE_FROM: Final = 0.2
 _DOUBLE_HOLD: Final = 0.7
 """A voice's octave begins and lasts for these shares of its note: a light on the chord, not a voice of its own."""
@@ -27,7 +31,7 @@ _DOUBLE_GAIN: Final = 0.45
 
 
 def write_pad(sheet: Sheet, plan: Plan) -> None:
-    """The chords, voice by voice: a voice that stays may be held over, a voice that moves steps to its next note."""
+    """Write the chords, voice by voice: a voice that stays on its note may be held over the next chord."""
     pad = plan.preset.pad
     dice = plan.form.own.at(Draw.PAD)
     count = len(plan.chords)
@@ -47,11 +51,17 @@ def write_pad(sheet: Sheet, plan: Plan) -> None:
             level = plan.form.arc.level(chord.position)
             delay_s = min(pad.stagger_s, _PAD_STAGGER * length_s) * dice.unit(voice, index, 1)
             delay_s *= _FIRM_VOICE_STAGGER if base_threshold <= 0 else 1
-            threshold = (
-                base_threshold - 0.15 * level + 0.06 * (dice.unit(voice, index, 2) - 0.5) if base_threshold else 0.0
-            )
+            threshold = 0.0
+            if base_threshold:
+                threshold = base_threshold - 0.15 * level
+                threshold += _THRESHOLD_RANGE * (dice.unit(voice, index, 2) - 0.5)
             spread = 2 * voice / (len(pad.thresholds) - 1) - 1
-            pan = _PAD_WIDTH * spread * (1 if index % 2 else -1) * (0.6 + 0.4 * dice.unit(voice, index, 4))
+            pan = (
+                _PAD_WIDTH
+                * spread
+                * (1 if index % 2 else -1)
+                * (_LEAST_SPREAD + _SPREAD_RANGE * dice.unit(voice, index, 4))
+            )
             gain = pad.gain * (_LEAST_GAIN + _GAIN_RANGE * dice.unit(voice, index, 3)) * (1 + 0.7 * level)
             brightness = plan.preset.brightness + 0.35 * level + 0.06 * spread
             sheet.add(

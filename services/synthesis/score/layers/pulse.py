@@ -34,7 +34,7 @@ _LEAST_PULSE: Final = 0.08
 
 
 def write_pulse(sheet: Sheet, plan: Plan) -> None:
-    """A beat in chord tones. Its pattern is steady, single steps take other tones."""
+    """Write a beat in chord tones. Its pattern is steady, single steps take other tones."""
     style = plan.preset.pulse
     dice = plan.form.own.at(Draw.PULSE)
     # At a quick bpm the pattern takes twice as many bars: a hurried pulse is no longer soft.

@@ -11,7 +11,16 @@ from services.synthesis.score.form import Draw
 from services.synthesis.score.plan import Plan
 from services.synthesis.score.writing import Sheet
 
+_FIRST_MOMENT: Final = 0.1
+_MOMENT_RANGE: Final = 0.8
+"""Each note lies at 0.1 to 0.9 of its own stretch of time: irregular, yet without clusters and holes."""
+_LEAST_GAIN: Final = 0.7
+_GAIN_RANGE: Final = 0.5
+"""Notes are 0.7 to 1.2 times as loud as the preset says."""
+_BRIGHTER: Final = 0.2
+"""Added to the preset's brightness."""
 _SHIMMER_WIDTH: Final = 0.85
+"""Pan of the outermost notes."""
 _HALF_SHIMMER: Final = 0.4
 """Added to the threshold, times how much of the shimmer a part lacks."""
 _BREATH_SHIMMER: Final = 0.2
@@ -31,7 +40,14 @@ _ARRIVAL_NOTES: Final = 6
 
 @dataclass(frozen=True, slots=True)
 class _ShimmerNote:
-    """A note of a group, relative to the group: seconds after its start, factor of its gain, added to its threshold."""
+    """A note of a group.
+
+    Attributes:
+        after_s: onset, from the group's start.
+        pitch_midi: in the key of C.
+        gain: factor of the group's gain.
+        threshold: added to the group's.
+    """
 
     after_s: float
     pitch_midi: int
@@ -40,7 +56,7 @@ class _ShimmerNote:
 
 
 def write_shimmer(sheet: Sheet, plan: Plan) -> None:
-    """High chord tones at irregular moments, more of them where the arc is high."""
+    """Write high chord tones at irregular moments, more of them where the arc is high."""
     style = plan.preset.shimmer
     dice = plan.form.own.at(Draw.SHIMMER)
     low_s, high_s = style.ring_s
@@ -48,8 +64,7 @@ def write_shimmer(sheet: Sheet, plan: Plan) -> None:
     order = dice.order(total, Draw.THRESHOLD)
     spacing_s = SECTION_S / total
     for number, rank in enumerate(order):
-        # One in each stretch of time: irregular, yet without clusters and holes.
-        onset_s = (number + 0.1 + 0.8 * dice.unit(number, 0)) * spacing_s
+        onset_s = (number + _FIRST_MOMENT + _MOMENT_RANGE * dice.unit(number, 0)) * spacing_s
         chord = plan.chord_at(onset_s)
         level = plan.level(onset_s)
         presence = plan.form.presence[chord.part].shimmer
@@ -60,16 +75,16 @@ def write_shimmer(sheet: Sheet, plan: Plan) -> None:
         threshold = style.threshold + style.spread * (rank + 0.5) / total - 0.25 * level
         threshold += _HALF_SHIMMER * (1 - presence)
         threshold += _BREATH_SHIMMER if chord.breath else 0.0
-        gain = style.gain * (0.7 + 0.5 * dice.unit(number, 2)) * (1 + 0.6 * level)
+        gain = style.gain * (_LEAST_GAIN + _GAIN_RANGE * dice.unit(number, 2)) * (1 + 0.6 * level)
         pan = 2 * _SHIMMER_WIDTH * dice.unit(number, 3) - _SHIMMER_WIDTH
-        brightness = plan.preset.brightness + 0.2 + 0.3 * level
+        brightness = plan.preset.brightness + _BRIGHTER + 0.3 * level
         ring_s = low_s + (high_s - low_s) * dice.unit(number, 4)
         first = _ShimmerNote(0.0, tones[place], 1.0, 0.0)
         if style.style == "sparkle":
             group = [first]
         elif style.style == "halo":
-            third_above = tones[(place + 2) % len(tones)]
-            group = [first, _ShimmerNote(ring_s * _HALO_AFTER, third_above, _HALO_GAIN, _HALO_THRESHOLD)]
+            other = tones[(place + 2) % len(tones)]
+            group = [first, _ShimmerNote(ring_s * _HALO_AFTER, other, _HALO_GAIN, _HALO_THRESHOLD)]
         else:
             size = 2 + dice.below(3, number, 5)
             step_s = plan.grid_step_s * (0.5 if plan.grid_step_s > _FAST_GRID_STEP_S else 1.0)
@@ -98,7 +113,7 @@ def write_shimmer(sheet: Sheet, plan: Plan) -> None:
 
 
 def write_arrival(sheet: Sheet, plan: Plan) -> None:
-    """One figure where the section culminates: the chord's tones in a row."""
+    """Write one figure where the section culminates: the chord's tones in a row."""
     style = plan.preset.shimmer
     dice = plan.form.own.at(Draw.ARRIVAL)
     awake = [chord for chord in plan.chords if not chord.breath and plan.form.presence[chord.part].shimmer > 0]
@@ -106,7 +121,7 @@ def write_arrival(sheet: Sheet, plan: Plan) -> None:
         return
     chord = min(awake, key=lambda candidate: abs(candidate.position - plan.form.arc.peak))
     tones = chord.tones(style.low_midi, style.high_midi)
-    # Rain falls, everything else rises.
+    # Drops fall, the other styles rise.
     run = (tones[::-1] if style.style == "drops" else tones)[:_ARRIVAL_NOTES]
     step_s = plan.grid_step_s * (2.0 if style.style == "halo" else 1.0)
     level = plan.form.arc.level(chord.position)
@@ -122,6 +137,6 @@ def write_arrival(sheet: Sheet, plan: Plan) -> None:
                 pitch,
                 gain=style.gain * (0.7 + 0.4 * place) * (1 + 0.5 * level),
                 pan=side * (1.2 * place - 0.6),
-                brightness=plan.preset.brightness + 0.2 + 0.3 * level,
+                brightness=plan.preset.brightness + _BRIGHTER + 0.3 * level,
                 threshold=style.threshold + 0.15 + 0.05 * number,
             )
