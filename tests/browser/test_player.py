@@ -16,6 +16,7 @@ from services.edge.listener import waiting
 from services.runtime.bus.memory import MemoryBroker
 from services.runtime.settings import BufferSettings, Settings
 from tests.edge.support import SPEC, Edge, TinyRenderer, pitch_hz, running_edge
+from tests.support.waiting import until as holds
 
 CHROMIUM = os.environ.get("AURALIS_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 ARGS = [
@@ -38,7 +39,7 @@ pytestmark = [
 async def opened(
     edge: Edge, query: str = "", *, without: str = "", script: str = "", **context: object
 ) -> AsyncIterator[tuple[Page, list[str]]]:
-    """The page, and what its console complains of.
+    """The page, and the warnings and errors of its console.
 
     Args:
         without: a global that this browser does not have.
@@ -76,10 +77,8 @@ async def playing_edge(**settings: object) -> AsyncIterator[tuple[Edge, MemoryBr
 
 
 async def until(page: Page, expression: str, timeout_s: float = 10) -> None:
-    # wait_for_function evaluates text inside the page, which the page's content security policy rightly forbids.
-    async with asyncio.timeout(timeout_s):
-        while not await page.evaluate(expression):
-            await asyncio.sleep(0.05)
+    # Playwright's wait_for_function evaluates text inside the page, which its content security policy forbids.
+    await holds(lambda: page.evaluate(expression), timeout_s, every_s=0.05)
 
 
 async def state(page: Page, name: str) -> str:
@@ -90,17 +89,13 @@ async def test_play_makes_sound_and_stop_ends_it() -> None:
     async with playing_edge() as (edge, _), opened(edge) as (page, complaints):
         await page.click("#play")
         await until(page, "document.body.dataset.state === 'playing' && Number(document.body.dataset.level) > 0.02")
-        await asyncio.sleep(3)
+        await asyncio.sleep(3)  # the time in which nothing may be missing
         assert int(await state(page, "underruns")) == 0
         assert 300 < int(await state(page, "bufferMs")) < 1500
         await until(page, "['Am9', 'Fmaj7'].includes(document.getElementById('chord').textContent)")
         await page.click("#play")
         await until(page, "document.body.dataset.state === 'idle'")
-        for _ in range(40):
-            if edge.metric("auralis_listeners") == 0:
-                break
-            await asyncio.sleep(0.05)
-        assert edge.metric("auralis_listeners") == 0
+        await listeners(edge, 0)
         assert complaints == []
 
 
@@ -114,9 +109,9 @@ async def test_dragging_intensity_changes_the_stream_without_a_break() -> None:
                 " slider.dispatchEvent(new Event('input', {bubbles: true})); }",
                 step / 20,
             )
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # the pace of a drag
         await until(page, "Number(document.body.dataset.splices) >= 1")
-        await asyncio.sleep(2)
+        await asyncio.sleep(2)  # the time in which nothing may be missing
         heard = [stream["stream"]["intensity"] for stream in edge.service.hub.now_playing()]
         assert heard == [0.9]
         assert "intensity=0.9" in page.url
@@ -136,12 +131,13 @@ async def test_a_lost_connection_comes_back_without_a_gap() -> None:
     async with playing_edge() as (edge, _), opened(edge) as (page, _):
         await page.click("#play")
         await until(page, "Number(document.body.dataset.level) > 0.02")
-        await asyncio.sleep(1)
+        chunks = int(await state(page, "chunks"))
+        await until(page, f"Number(document.body.dataset.chunks) > {chunks + 10}")
         for connection in list(edge.service.hub.connections):
             connection.transport.close(1012, "test")  # type: ignore[attr-defined] # the hub's own connections
         await until(page, "document.body.dataset.state === 'reconnecting'")
         await until(page, "document.body.dataset.state === 'playing'")
-        await asyncio.sleep(2)
+        await asyncio.sleep(2)  # the time in which nothing may be missing
         assert int(await state(page, "underruns")) == 0
         assert edge.metric("auralis_resumes_total", recovered="true") == 1
 
@@ -175,12 +171,12 @@ async def test_the_page_fits_a_phone_and_can_be_used_by_keyboard() -> None:
 
 
 async def hears(page: Page, stream_id: str) -> None:
-    """Wait until the stream's tone is the loudest thing in the page."""
+    """Wait until the stream's tone is the loudest frequency of the page."""
     await until(page, f"Math.abs(Number(document.body.dataset.pitch) - {pitch_hz(stream_id)}) < 30")
 
 
 @pytest.mark.parametrize(("without", "encoding"), [("", "opus"), ("AudioDecoder", "s16le")])
-async def test_a_slider_is_heard_in_opus_and_where_there_is_no_decoder_in_pcm(without: str, encoding: str) -> None:
+async def test_a_slider_is_heard_in_opus_and_without_a_decoder_in_pcm(without: str, encoding: str) -> None:
     new = SPEC.updated({"bpm": 90})
     assert abs(pitch_hz(new.stream_id) - pitch_hz(SPEC.stream_id)) > 80
     async with playing_edge() as (edge, _), opened(edge, without=without) as (page, complaints):
@@ -204,26 +200,22 @@ async def test_without_an_audio_worklet_the_same_controls_drive_the_plain_stream
         )
         assert [stream["stream_id"] for stream in edge.service.hub.now_playing()] == [SPEC.stream_id]
         assert await page.is_visible("#record")
-        # Of these the browser tells nothing.
+        # The browser does not report these.
         assert not any([await page.is_visible(f"#{name}") for name in ("meter", "buffer", "tier")])
         await page.select_option("#key", "F#")
-        async with asyncio.timeout(10):
-            while [s["stream_id"] for s in edge.service.hub.now_playing()] != [SPEC.updated({"key": "F#"}).stream_id]:
-                await asyncio.sleep(0.1)
+        await plays(edge, SPEC.updated({"key": "F#"}).stream_id, 10)
         await page.click("#play")
-        async with asyncio.timeout(5):
-            while edge.metric("auralis_listeners"):
-                await asyncio.sleep(0.05)
+        await listeners(edge, 0)
 
 
-async def test_a_full_server_is_a_message_and_its_first_free_place_is_taken() -> None:
+async def test_a_full_server_is_reported_and_its_first_free_place_taken() -> None:
     async with playing_edge(max_connections=1) as (edge, _), opened(edge) as (page, _):
-        assert edge.service.hub.admit("somebody") is None
+        assert edge.service.hub.admit("192.0.2.1") is None
         await page.click("#play")
         await until(page, "document.getElementById('status').textContent.startsWith('All 1 places are taken')")
-        # There is nothing to keep.
+        # Nothing has been heard that could be kept.
         assert not await page.is_visible("#record")
-        edge.service.hub.release("somebody")
+        edge.service.hub.release("192.0.2.1")
         await until(page, "document.body.dataset.state === 'playing'", 15)
 
 
@@ -249,7 +241,7 @@ async def test_the_music_survives_a_restart_of_the_server() -> None:
         await renderer.stop()
 
 
-async def test_the_sleep_timer_counts_and_a_stop_forgets_it() -> None:
+async def test_the_sleep_timer_counts_down_and_is_reset_by_a_stop() -> None:
     async with playing_edge() as (edge, _), opened(edge) as (page, _):
         await page.click("#play")
         await until(page, "document.body.dataset.state === 'playing'")
@@ -261,7 +253,7 @@ async def test_the_sleep_timer_counts_and_a_stop_forgets_it() -> None:
         assert await page.input_value("#sleep") == "0"
 
 
-async def test_what_was_heard_can_be_kept() -> None:
+async def test_the_last_seconds_can_be_downloaded() -> None:
     async with playing_edge() as (edge, _), opened(edge, "?key=D", accept_downloads=True) as (page, _):
         await page.click("#play")
         await until(page, "Number(document.body.dataset.level) > 0.02")
@@ -273,12 +265,16 @@ async def test_what_was_heard_can_be_kept() -> None:
 
 
 async def listeners(edge: Edge, count: int) -> None:
-    async with asyncio.timeout(5):
-        while edge.metric("auralis_listeners") != count:
-            await asyncio.sleep(0.05)
+    """Wait until the edge has `count` listeners."""
+    await holds(lambda: edge.metric("auralis_listeners") == count)
 
 
-async def test_a_stop_is_a_stop_although_the_sound_is_still_being_opened() -> None:
+async def plays(edge: Edge, stream_id: str, within_s: float = 5) -> None:
+    """Wait until this stream is the only one with listeners."""
+    await holds(lambda: [stream["stream_id"] for stream in edge.service.hub.now_playing()] == [stream_id], within_s)
+
+
+async def test_a_stop_counts_although_the_sound_is_still_being_opened() -> None:
     script = """
       const add = AudioWorklet.prototype.addModule;
       AudioWorklet.prototype.addModule = async function (url) {
@@ -288,18 +284,18 @@ async def test_a_stop_is_a_stop_although_the_sound_is_still_being_opened() -> No
     async with playing_edge() as (edge, _), opened(edge, script=script) as (page, _):
         await page.click("#play")
         await page.click("#play")
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(1.5)  # longer than the opening takes
         assert await state(page, "state") == "idle"
         assert edge.metric("auralis_listeners") == 0
         await page.click("#play")
         await until(page, "Number(document.body.dataset.level) > 0.02")
 
 
-async def test_stop_and_play_in_quick_succession_are_one_connection() -> None:
+async def test_play_stop_play_in_quick_succession_opens_one_connection() -> None:
     async with playing_edge() as (edge, _), opened(edge) as (page, _):
 
         async def slow(route: Route) -> None:
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.5)  # a slow server
             await route.continue_()
 
         await page.route("**/api/status", slow)
@@ -307,29 +303,25 @@ async def test_stop_and_play_in_quick_succession_are_one_connection() -> None:
         page.on("websocket", lambda socket: opened_sockets.append(socket))  # noqa: PLW0108 - it marks what it is given
         for _ in range(3):
             await page.click("#play")
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.1)  # the pace of the presses
         await until(page, "document.body.dataset.state === 'playing'")
-        await asyncio.sleep(1)
+        await asyncio.sleep(1)  # the time in which another could be opened
         assert len(opened_sockets) == 1
         assert edge.metric("auralis_listeners") == 1
 
 
-async def test_a_change_that_comes_before_the_greeting_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_change_before_the_greeting_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting, "WARMING_AFTER_S", 60.0)
     broker = MemoryBroker()
     async with running_edge(broker) as edge, opened(edge) as (page, _):
         await page.click("#play")
         await listeners(edge, 1)
-        async with asyncio.timeout(5):
-            while not edge.service.hub.now_playing():
-                await asyncio.sleep(0.01)
+        await plays(edge, SPEC.stream_id)
         await page.select_option("#key", "F#")
-        async with asyncio.timeout(5):
-            while [s["stream_id"] for s in edge.service.hub.now_playing()] != [SPEC.updated({"key": "F#"}).stream_id]:
-                await asyncio.sleep(0.05)
+        await plays(edge, SPEC.updated({"key": "F#"}).stream_id)
 
 
-async def test_a_stream_that_is_refused_is_told_of_and_another_can_be_chosen_at_once() -> None:
+async def test_a_refused_stream_is_reported_and_another_can_be_chosen_immediately() -> None:
     async with (
         playing_edge(max_streams=1) as (edge, _),
         opened(edge, "?key=D") as (page, _),
@@ -341,11 +333,11 @@ async def test_a_stream_that_is_refused_is_told_of_and_another_can_be_chosen_at_
         await until(page, "document.getElementById('status').textContent.includes('1 streams are playing already')")
         assert await state(page, "state") == "full"
         await page.select_option("#key", "C")
-        # Long before the next try of its own.
+        # Long before the page would try again by itself.
         await until(page, "document.body.dataset.state === 'playing'", 3)
 
 
-async def test_a_decoder_that_fails_is_replaced_and_nothing_is_missing() -> None:
+async def test_a_failed_decoder_is_replaced_and_nothing_is_missing() -> None:
     script = """
       const Real = AudioDecoder;
       let broken = false;
@@ -365,7 +357,7 @@ async def test_a_decoder_that_fails_is_replaced_and_nothing_is_missing() -> None
         await page.click("#play")
         await until(page, "document.body.dataset.state === 'reconnecting'")
         await until(page, "document.body.dataset.state === 'playing'")
-        await asyncio.sleep(2)
+        await asyncio.sleep(2)  # the time in which nothing may be missing
         await hears(page, SPEC.stream_id)
         assert int(await state(page, "underruns")) == 0
         assert edge.metric("auralis_resumes_total", recovered="true") == 1
@@ -383,7 +375,7 @@ async def test_the_plain_stream_comes_back_after_a_restart_of_the_server() -> No
                 await page.click("#play")
                 await until(page, "Number(document.body.dataset.seconds) > 0.5", 20)
                 port = first.port
-                # The stream is brought to its end: nothing that a browser would try again by itself.
+                # The drain ends the stream, which a browser does not open again by itself.
                 await first.service.drain()
             await until(page, "document.body.dataset.state === 'connecting'")
             async with running_edge(broker, port=port) as second:
@@ -393,19 +385,19 @@ async def test_the_plain_stream_comes_back_after_a_restart_of_the_server() -> No
         await renderer.stop()
 
 
-async def test_a_full_server_is_a_message_where_the_plain_stream_plays_too() -> None:
+async def test_a_full_server_is_reported_with_the_plain_stream_too() -> None:
     async with (
         playing_edge(max_connections=1) as (edge, _),
         opened(edge, without="AudioWorkletNode") as (page, _),
     ):
-        assert edge.service.hub.admit("somebody") is None
+        assert edge.service.hub.admit("192.0.2.1") is None
         await page.click("#play")
         await until(page, "document.getElementById('status').textContent.startsWith('All 1 places are taken')")
-        edge.service.hub.release("somebody")
+        edge.service.hub.release("192.0.2.1")
         await until(page, "document.body.dataset.state === 'playing'", 15)
 
 
-async def test_a_listeners_token_goes_with_what_he_fetches_and_not_with_what_he_shares() -> None:
+async def test_a_token_is_in_what_the_listener_fetches_and_not_in_what_it_shares() -> None:
     script = "navigator.clipboard.writeText = async (text) => { document.body.dataset.copied = text; };"
     async with playing_edge() as (edge, _), opened(edge, "?token=mine&key=D", script=script) as (page, _):
         assert "token=mine" in str(await page.get_attribute("#record", "href"))
@@ -414,7 +406,7 @@ async def test_a_listeners_token_goes_with_what_he_fetches_and_not_with_what_he_
         assert await state(page, "copied") == f"{edge.http}/?key=D"
 
 
-async def test_a_browser_that_keeps_nothing_plays_all_the_same() -> None:
+async def test_a_browser_that_stores_nothing_plays() -> None:
     script = "Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('no'); } });"
     async with playing_edge() as (edge, _), opened(edge, script=script) as (page, complaints):
         await page.click("#play")
@@ -422,17 +414,17 @@ async def test_a_browser_that_keeps_nothing_plays_all_the_same() -> None:
         assert complaints == []
 
 
-async def test_a_screen_reader_is_told_what_changes_once_and_in_words() -> None:
+async def test_a_screen_reader_reads_each_change_once_and_in_words() -> None:
     async with playing_edge() as (edge, _), opened(edge) as (page, _):
         values = {
             slider: await page.get_attribute(f"#{slider}", "aria-valuetext")
             for slider in ("intensity", "bpm", "volume")
         }
         assert values == {"intensity": "50 %", "bpm": "70 bpm", "volume": "80 %"}
-        # An <output> is a live region unless it says otherwise: the sleep timer's would count seconds aloud.
+        # An <output> is a live region by default, and the sleep timer's would be read aloud each second.
         live = "[...document.querySelectorAll('output, [role=status], [aria-live]')].filter(e => e.ariaLive !== 'off')"
         assert await page.evaluate(f"{live}.map(e => e.id)") == ["status"]
-        # A name that changes tells the state already; "Stop, pressed" would be its opposite.
+        # The changing name tells the state; with a pressed state it would read "Stop, pressed".
         assert await page.get_attribute("#play", "aria-label") == "Play"
         await page.click("#play")
         await until(page, "document.body.dataset.state === 'playing'")
@@ -443,9 +435,9 @@ async def test_a_screen_reader_is_told_what_changes_once_and_in_words() -> None:
         assert await page.title() == "Auralis"
 
 
-async def test_in_colours_of_the_listeners_own_what_is_chosen_can_still_be_told() -> None:
+async def test_in_forced_colours_the_chosen_preset_is_visible() -> None:
     async with playing_edge() as (edge, _), opened(edge, forced_colors="active") as (page, _):
-        # A colour that shines through is the same for all: their text is drawn on the page's own.
+        # Translucent colours are forced to one colour for all; only opaque ones differ.
         chosen, other, filled = await page.evaluate(
             "[...[...document.querySelectorAll('#presets label')].slice(0, 2).map(label => getComputedStyle(label)),"
             " getComputedStyle(document.getElementById('meter'), '::before')].map(style => style.backgroundColor)"
