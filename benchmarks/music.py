@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,41 +32,51 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.music_report.areas import AREAS, PEERS, QUICK, Plan, Session
 from benchmarks.music_report.page import page, summary
-from benchmarks.music_report.results import ALL, ROWS
+from benchmarks.music_report.results import ALL, ROWS, Results
 from benchmarks.music_report.studio import START, NotMeasuredError, Studio
 from services.contract.spec import PRESETS
 from services.synthesis.render.revision import render_revision
 
 OUT: Final = Path(__file__).parent / "results" / "music"
-_ROWS_OF: Final = {"keys": ("low.key_step",)}
-"""Rows of an area whose name is not their prefix."""
+_PREFIXES: Final = {"tone": ("tone.", "low.beat", "low.correlation"), "keys": ("low.key_step",)}
+"""How the rows of an area begin, where that is not its name."""
 
 
 def main() -> int:
     """Parse the command line, measure, write; returns the exit status."""
-    options = _options()
+    options = read_options(sys.argv[1:])
     began = time.perf_counter()
     options.out.mkdir(parents=True, exist_ok=True)
     failed = 0
+    text = ""
     with tempfile.TemporaryDirectory() as scratch:
         studio = Studio(eager=options.eager)
         try:
             folder = options.out / "wav" if options.keep_wav else Path(scratch)
             session = Session(studio, QUICK if options.quick else Plan(), options.presets, folder, options.jury)
+            about = _about(studio, quick=options.quick)
             for area in options.areas:
                 failed += not _measure(session, area)
-            pictures = [] if options.no_pictures else _draw(session, options.out)
+                # After each area, so that a long run that is ended early leaves what it measured.
+                text = _write(options.out, session.results, about | {"seconds": round(time.perf_counter() - began)})
+            if not options.no_pictures:
+                pictures = _draw(session, options.out)
+                seconds = round(time.perf_counter() - began)
+                text = _write(options.out, session.results, about | {"seconds": seconds}, pictures)
         finally:
             studio.close()
-        about = _about(studio, quick=options.quick, seconds=time.perf_counter() - began)
-        results = session.results
-    text = page(results, about, pictures)
-    (options.out / "report.md").write_text(text, encoding="utf-8")
-    lines = [json.dumps({**figure.as_json(), **about}, ensure_ascii=False) for figure in results.figures]
-    (options.out / "report.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print(text)
-    print(f"{summary(results)} Written to {options.out}.")
+    print(f"{summary(session.results)} Written to {options.out}.")
     return 1 if failed else 0
+
+
+def _write(out: Path, results: Results, about: Mapping[str, Any], pictures: Sequence[str] = ()) -> str:
+    """Write both files of the report; returns the page."""
+    text = page(results, about, pictures)
+    (out / "report.md").write_text(text, encoding="utf-8")
+    lines = [json.dumps({**figure.as_json(), **about}, ensure_ascii=False) for figure in results.figures]
+    (out / "report.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return text
 
 
 def _measure(session: Session, area: str) -> bool:
@@ -81,11 +92,15 @@ def _measure(session: Session, area: str) -> bool:
         traceback.print_exc()
         reason, worked = f"failed: {type(error).__name__}: {error}", False
     if reason:
-        for row in ROWS:
-            if row.key in _ROWS_OF.get(area, ()) or (area not in _ROWS_OF and row.key.startswith(f"{area}.")):
-                session.results.add(row.key, ALL, "", None, reason)
+        for key in rows_of(area):
+            session.results.add(key, ALL, "", None, reason)
     print(f"{area}: {reason or 'measured'} ({time.perf_counter() - began:.0f} s)", file=sys.stderr, flush=True)
     return worked
+
+
+def rows_of(area: str) -> list[str]:
+    """Keys of the rows that an area measures."""
+    return [row.key for row in ROWS if row.key.startswith(_PREFIXES.get(area, (f"{area}.",)))]
 
 
 def _draw(session: Session, out: Path) -> list[str]:
@@ -110,7 +125,7 @@ def _draw(session: Session, out: Path) -> list[str]:
     return drawn
 
 
-def _about(studio: Studio, *, quick: bool, seconds: float) -> dict[str, Any]:
+def _about(studio: Studio, *, quick: bool) -> dict[str, Any]:
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"],  # noqa: S607 - git from PATH, for a label
         capture_output=True,
@@ -123,11 +138,11 @@ def _about(studio: Studio, *, quick: bool, seconds: float) -> dict[str, Any]:
         "start": START,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {studio.device}, {studio.mode}",
         "quick": quick,
-        "seconds": round(seconds),
     }
 
 
-def _options() -> argparse.Namespace:
+def read_options(arguments: Sequence[str]) -> argparse.Namespace:
+    """What the command line asks for; ends the process, with a sentence, where it asks for what does not exist."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a minute in place of four: whether everything runs")
     parser.add_argument("--presets", default=",".join(PRESETS), help="some of the presets; by default all")
@@ -137,7 +152,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--keep-wav", action="store_true", help="keep what was rendered, in --out")
     parser.add_argument("--no-pictures", action="store_true")
     parser.add_argument("--eager", action="store_true", help="without compiled kernels")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     for name, known in (("presets", PRESETS), ("areas", tuple(AREAS))):
         chosen = [text for text in getattr(options, name).split(",") if text]
         if not chosen or set(chosen) - set(known):

@@ -6,13 +6,15 @@ from typing import Final
 
 import numpy as np
 
-from benchmarks.music_report.sound import Sound, band, level_db
+from benchmarks.music_report.sound import Sound, band, level_db, spectral_level_db
 
 OCTAVE_500_HZ: Final = (354.0, 707.0)
 HIGH_HZ: Final = (4_000.0, 10_000.0)
 _HIGH_LEAST_HZ: Final = 9_000.0
 """A response that ends below this has no 4 to 10 kHz to be measured."""
 WET_ABOVE_HZ: Final = 4_100.0
+LIMITER_KNEE: Final = 0.5
+"""Of full scale: below it the renderer's limiter does nothing."""
 _FIT_DB: Final = (-5.0, -35.0)
 _NOTE_S: Final = 0.5
 _TAIL_S: Final = 0.3
@@ -38,10 +40,19 @@ def t30_s(response: Sound, low_hz: float, high_hz: float) -> float:
 
 
 def wet_db(full: Sound, dry: Sound) -> float:
-    """Level of the room above 4.1 kHz against everything else there, in dB: (full - dry) against dry."""
-    wet = band(full.samples - dry.samples, full.rate_hz, WET_ABOVE_HZ, np.inf)
-    rest = band(dry.samples, dry.rate_hz, WET_ABOVE_HZ, np.inf)
-    return level_db(wet) - level_db(rest)
+    """Level of the room above 4.1 kHz against everything else there, in dB: (full - dry) against dry.
+
+    Only seconds whose peaks stay below half of full scale in both count: above, the limiter bends each of them in
+    another way, and its harmonics would be taken for the room. NaN where there are none.
+    """
+    wet_power = dry_power = 0.0
+    for heard, rest in zip(full.cut(1.0), dry.cut(1.0), strict=True):
+        if max(np.abs(heard.samples).max(), np.abs(rest.samples).max()) >= LIMITER_KNEE:
+            continue
+        wet = Sound(heard.samples - rest.samples, full.rate_hz)
+        wet_power += 10.0 ** (spectral_level_db(wet, WET_ABOVE_HZ) / 10.0)
+        dry_power += 10.0 ** (spectral_level_db(rest, WET_ABOVE_HZ) / 10.0)
+    return float(10.0 * np.log10(wet_power / dry_power)) if dry_power else float("nan")
 
 
 def tail_db(note: Sound, release_s: float, after_s: float) -> float:

@@ -130,8 +130,16 @@ def test_a_room_that_ends_below_9_khz_has_no_decay_up_there() -> None:
 
 def test_wet_is_told_against_dry() -> None:
     dry, wet = sine(6_000.0, 2.0), sine(7_000.0, 2.0, 0.1 * 10.0 ** (-20.0 / 20.0))
-    low = sine(200.0, 2.0, 0.5)
+    low = sine(200.0, 2.0, 0.2)
     assert space.wet_db(sound(dry + wet + low), sound(dry)) == pytest.approx(-20.0, abs=0.3)
+
+
+def test_seconds_that_the_limiter_bends_do_not_count_for_the_room() -> None:
+    dry, wet = sine(6_000.0, 2.0), sine(7_000.0, 2.0, 0.01)
+    loud = np.where(at(2.0) < 1.0, 1.0, 8.0)
+    bent = np.where(at(2.0) < 1.0, 1.0, 300.0)
+    assert space.wet_db(sound(dry * loud + wet * bent), sound(dry * loud)) == pytest.approx(-20.0, abs=0.3)
+    assert np.isnan(space.wet_db(sound(8.0 * dry), sound(8.0 * dry)))
 
 
 def test_a_tail_is_told_against_the_note() -> None:
@@ -145,7 +153,7 @@ def test_air_is_heard_above_5_khz_alone() -> None:
     levels_db = np.linspace(-6.0, 6.0, 41)
     loud = [sound(sine(200.0, 0.5, 0.5 * (i % 2)) + 10.0 ** (db / 20.0) * sine(9_000.0, 0.5, 0.01))
             for i, db in enumerate(levels_db)]  # fmt: skip
-    assert air.movement_db(loud) == pytest.approx(0.9 * 12.0, abs=0.4)
+    assert air.movement_db(loud) == pytest.approx(12.0 / 12.0**0.5, abs=0.2)
 
 
 def test_loudness_of_a_full_sine_is_that_of_the_standard() -> None:
@@ -171,7 +179,7 @@ def test_a_sudden_change_is_found_and_a_slow_one_is_none() -> None:
 
 def test_sounds_that_differ_are_recognised_and_those_that_do_not_are_guessed() -> None:
     def heard(hz: float, seed: int) -> list[recognition.Features]:
-        return [recognition.features(sound(sine(hz * (1 + 0.02 * i), 2.0) + white(2.0, seed + i))) for i in range(12)]
+        return [recognition.features(sound(sine(hz * (1 + 0.02 * i), 2.0) + white(2.0, seed + i))) for i in range(8)]
 
     known = {"low": heard(300.0, 100), "high": heard(2_000.0, 200)}
     unseen = {"low": heard(310.0, 300), "high": heard(2_100.0, 400)}

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks import music
 from benchmarks.music_report import ear, limits
+from benchmarks.music_report.areas import AREAS
 from benchmarks.music_report.limits import LIVELIEST, MEDIAN, OK, SHORT, UNKNOWN, Limit
 from benchmarks.music_report.page import missing, page, summary
 from benchmarks.music_report.results import ALL, PEER, PRESET, ROWS, Results
 from benchmarks.music_report.sound import Sound, read_wav, write_wav
 from benchmarks.music_report.studio import NotMeasuredError
+from services.contract.spec import PRESETS
 
-PROGRAM = Path(__file__).parents[3] / "benchmarks" / "music.py"
 SAID = """a piece by a person, from the other people's: median 395 (311 to 558); sine organ 1404; pink noise 1461
                               people   organ         nearest person   rms  step
 presets/drift                    714     261           ocean    404   8.3   7.3
@@ -128,11 +128,20 @@ def test_a_wav_file_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert np.abs(read.samples - samples).max() < 2.0 / 32_768.0
 
 
-def test_an_unknown_preset_or_area_is_refused_by_name() -> None:
+def test_an_unknown_preset_or_area_is_refused_by_name(capsys: pytest.CaptureFixture[str]) -> None:
     for option, known in (("--presets", "drift"), ("--areas", "tone")):
-        done = subprocess.run(
-            [sys.executable, str(PROGRAM), option, "nothing"], capture_output=True, text=True, timeout=60, check=False
-        )
-        assert done.returncode == 2
-        assert f"{option}: got 'nothing', expected some of" in done.stderr
-        assert known in done.stderr
+        with pytest.raises(SystemExit, match="2"):
+            music.read_options([option, "drift,nothing"])
+        said = capsys.readouterr().err
+        assert f"{option}: got 'drift,nothing', expected some of" in said
+        assert known in said
+
+
+def test_every_preset_and_area_is_measured_unless_some_are_chosen() -> None:
+    assert music.read_options([]).presets == list(PRESETS)
+    assert music.read_options(["--areas", "tone,air"]).areas == ["tone", "air"]
+
+
+def test_each_row_belongs_to_an_area() -> None:
+    keys = {key for area in AREAS for key in music.rows_of(area)}
+    assert keys == {row.key for row in ROWS}
