@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +11,7 @@ from services.runtime.metrics import PrometheusMetrics
 from services.runtime.observability.logging import configure_logging
 from services.runtime.settings import Settings
 from tests.support.metrics import sample_value
+from tests.support.waiting import wait_until
 
 
 class Memory:
@@ -35,10 +35,7 @@ def test_memory_is_sampled_in_a_thread_between_start_and_stop() -> None:
     threads = [thread for thread in threading.enumerate() if thread.name == "memory-monitor"]
     assert len(threads) == 1
     assert threads[0].daemon
-    deadline_s = time.monotonic() + 10
-    while monitor.get_memory_growth_report()["samples"] < 4:
-        assert time.monotonic() < deadline_s
-        time.sleep(0.005)
+    wait_until(lambda: monitor.get_memory_growth_report()["samples"] >= 4, 10)
     monitor.stop()
     monitor.stop()
     assert not [thread for thread in threading.enumerate() if thread.name == "memory-monitor"]

@@ -13,11 +13,14 @@ from services.contract import subjects
 from services.runtime.bus import Bus, JobSource
 from services.runtime.bus.limits import BusLimits
 from services.runtime.bus.memory import MemoryBroker, MemoryBus
+from services.runtime.bus.memory.jobs import MemoryJobSource
 from services.runtime.bus.nats import NatsBus
+from services.runtime.bus.nats.job_source import NatsJobSource
 from services.runtime.metrics import BusMetrics, PrometheusMetrics
 from services.runtime.settings import NatsSettings
 from tests.support.metrics import sample_value
 from tests.support.nats import NatsServer
+from tests.support.waiting import until
 
 # Small, so that a test reaches a bound quickly; both adapters get the same.
 LIMITS = BusLimits(
@@ -66,18 +69,22 @@ async def jobs_of(bus: Bus, lane: subjects.Lane = "now", *, revision: str, ack_w
     )
 
 
-async def until(condition: Callable[[], bool], timeout_s: float = 5.0) -> None:
-    """Wait for something that another connection brings about."""
-    async with asyncio.timeout(timeout_s):
-        while not condition():
-            await asyncio.sleep(0.002)
-
-
 async def stored(bus: Bus, subject: str, newest: bytes) -> None:
     """Wait until AUDIO keeps what was published last: it is stored beside delivery, not before."""
-    async with asyncio.timeout(5.0):
-        while [message.data for message in await bus.history(subject, max_messages=1)] != [newest]:
-            await asyncio.sleep(0.002)
+
+    async def is_stored() -> bool:
+        return [message.data for message in await bus.history(subject, max_messages=1)] == [newest]
+
+    await until(is_stored)
+
+
+async def fetching(source: JobSource) -> None:
+    """Wait until a fetch of `source` waits for jobs, at the server where there is one."""
+    match source:
+        case NatsJobSource():
+            await until(lambda: source._pulls)
+        case MemoryJobSource():
+            await until(lambda: source._consumer.on_ready)
 
 
 @pytest.fixture(params=["memory", "nats"])

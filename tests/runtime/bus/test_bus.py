@@ -9,7 +9,8 @@ import pytest
 
 from services.contract import subjects
 from services.runtime.bus import Bus, BusError, Message
-from tests.runtime.bus.conftest import World, fresh, jobs_of, stored, until
+from tests.runtime.bus.conftest import World, fresh, jobs_of, stored
+from tests.support.waiting import until
 
 # --- publish and subscribe -------------------------------------------------------------------------------------------
 
@@ -161,7 +162,7 @@ async def test_more_answers_than_gather_holds_are_dropped_and_counted(world: Wor
     async for _ in asking.gather("who", b"", wait_s=0.3):
         received += 1
         if received == 1:
-            # A reader that is slow once; the loop goes on and the answers pile up.
+            # The pause is what the test is about: a reader that is slow once, while answers pile up.
             await asyncio.sleep(0.1)
     lost = world.dropped("gather_newest" if world.adapter == "nats" else "subscription_oldest")
     assert received < many
@@ -241,6 +242,7 @@ async def test_failures_counted_at_the_same_time_are_all_counted(world: World) -
 
 async def test_a_counter_is_forgotten_some_time_after_its_last_change(world: World) -> None:
     bus = await world.bus()
+    # The server has a clock of its own, so the pauses are real.
     assert await bus.count_failure("auralis-short", "k", ttl_s=0.6) == 1
     await asyncio.sleep(0.4)
     assert await bus.count_failure("auralis-short", "k", ttl_s=0.6) == 2

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 
 import pytest
 
 from services.contract import subjects
 from services.runtime.bus import BusError, BusFullError
-from tests.runtime.bus.conftest import LIMITS, World, fresh, jobs_of
+from tests.runtime.bus.conftest import LIMITS, World, fetching, fresh, jobs_of
+from tests.support.waiting import until
 
 
 async def test_an_ask_is_taken_once_however_many_edges_ask(world: World) -> None:
@@ -34,10 +36,8 @@ async def test_a_job_that_waits_or_is_being_done_cannot_be_asked_for_again(world
     assert await edge.ask(subjects.render(revision, "now", "s", 8), b"job", message_id=f"{revision}.next")
     assert await edge.ask(subjects.render(revision, "ahead", "s", 7), b"job", message_id=f"{revision}.ahead")
     await job.ack()
-    async with asyncio.timeout(5):
-        # Its block was rendered, and lost on its way: a refused ask has not used up its id.
-        while not await edge.ask(subject, b"job", message_id=f"{revision}.1"):
-            await asyncio.sleep(0.01)
+    # Its block was rendered and lost on its way: a refused ask has not used up its id.
+    await until(lambda: edge.ask(subject, b"job", message_id=f"{revision}.1"))
 
 
 async def test_a_burst_of_asks_pipelines_and_every_job_is_delivered_once(world: World) -> None:
@@ -82,12 +82,14 @@ async def test_a_full_queue_refuses_the_newest_ask_and_takes_asks_again_when_it_
     source = await jobs_of(bus, revision=revision)
     for job in await source.fetch(5, 1.0):
         await job.ack()
-    for attempt in range(100):
+    numbers = itertools.count(2000)
+
+    async def is_taken() -> bool:
         with contextlib.suppress(BusFullError):
-            assert await ask(2000 + attempt)
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail("the queue took nothing although jobs were done")
+            return await ask(next(numbers))
+        return False
+
+    await until(is_taken)
 
 
 async def test_an_ask_outside_the_render_subjects_is_refused(world: World) -> None:
@@ -128,7 +130,7 @@ async def test_a_waiting_fetch_returns_with_the_first_job_and_does_not_wait_for_
     revision = fresh("r")
     source = await jobs_of(worker, revision=revision)
     fetch = asyncio.create_task(source.fetch(64, 10.0))
-    await asyncio.sleep(0.05)
+    await fetching(source)
     assert not fetch.done()
     began_s = asyncio.get_running_loop().time()
     await edge.ask(subjects.render(revision, "now", "s", 7), b"job", message_id=revision)
@@ -247,6 +249,7 @@ async def test_a_job_that_nobody_takes_expires(world: World) -> None:
     bus = await world.bus()
     revision = fresh("r")
     await bus.ask(subjects.render(revision, "now", "s", 7), b"late", message_id=revision)
+    # The server has a clock of its own, so the pause is real.
     await asyncio.sleep(LIMITS.render_max_age_s + 0.3)
     source = await jobs_of(bus, revision=revision)
     assert not await source.fetch(8, 0.05)
@@ -261,7 +264,7 @@ async def test_a_cancelled_fetch_swallows_no_job(world: World) -> None:
     seen: list[int] = []
     for number in range(30):
         fetch = asyncio.create_task(source.fetch(4, 5.0))
-        # From "before the request left" to "just as the job arrives".
+        # The pauses are what the test is about: from "before the request leaves" to "as the job arrives".
         await asyncio.sleep(0.0005 * (number % 6))
         ask = asyncio.create_task(
             bus.ask(subjects.render(revision, "now", "s", number), b"%d" % number, message_id=f"{revision}.{number}")
@@ -288,7 +291,8 @@ async def test_a_worker_can_wait_for_two_lanes_at_once(world: World) -> None:
     revision = fresh("r")
     sources = {lane: await jobs_of(bus, lane, revision=revision) for lane in subjects.LANES}
     pending = {asyncio.create_task(source.fetch(8, 10.0)): lane for lane, source in sources.items()}
-    await asyncio.sleep(0.02)
+    for source in sources.values():
+        await fetching(source)
     await bus.ask(subjects.render(revision, "now", "s", 7), b"quick", message_id=f"{revision}.1")
     done, _ = await asyncio.wait(pending, timeout=2.0, return_when=asyncio.FIRST_COMPLETED)
     (first,) = done
@@ -305,7 +309,7 @@ async def test_closing_a_source_ends_its_fetch_and_leaves_the_jobs_to_others(wor
     revision = fresh("r")
     source = await jobs_of(leaving, revision=revision, ack_wait_s=30.0)
     fetch = asyncio.create_task(source.fetch(8, 30.0))
-    await asyncio.sleep(0.02)
+    await fetching(source)
     await source.close()
     await source.close()
     assert not await asyncio.wait_for(fetch, 2.0)

@@ -10,6 +10,7 @@ import pytest
 from services.runtime.health import Health
 from services.runtime.http.internal import InternalApp, InternalServer, PortInUseError
 from services.runtime.metrics import PrometheusMetrics
+from tests.support.waiting import until
 
 
 class Service:
@@ -88,8 +89,7 @@ async def test_a_page_from_elsewhere_cannot_drain(
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_drain_answers_when_the_drain_is_done(service: Service, client: httpx.AsyncClient, method: str) -> None:
     request = asyncio.create_task(client.request(method, "/drain"))
-    while not service.drains:
-        await asyncio.sleep(0.001)
+    await until(lambda: service.drains)
     assert (await client.get("/readyz")).status_code == 503
     assert not request.done()
     service.drained.set()

@@ -16,6 +16,7 @@ import pytest
 from services.runtime.errors import ServiceError
 from services.runtime.http.server import PortInUseError
 from services.runtime.process.lifecycle import Lifecycle, run_until_stopped
+from tests.support.waiting import until
 
 REPO = Path(__file__).parents[3]
 
@@ -60,7 +61,7 @@ async def test_a_drain_callback_that_fails_does_not_stop_the_others_nor_the_end(
         raise RuntimeError("it would not")
 
     async def good() -> None:
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0)
         drained.set()
 
     lifecycle.on_drain(broken)
@@ -76,8 +77,7 @@ async def test_stopping_comes_after_the_drain() -> None:
     lifecycle.on_drain(release.wait)  # type: ignore[arg-type]
     lifecycle.stop("test")
     lifecycle.stop("again")
-    await asyncio.sleep(0.01)
-    assert lifecycle.draining
+    await until(lambda: lifecycle.draining)
     assert not lifecycle.stopping.is_set()
     release.set()
     await asyncio.wait_for(lifecycle.stopping.wait(), 5)

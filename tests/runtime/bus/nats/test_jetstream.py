@@ -11,9 +11,10 @@ from nats.aio.client import Client
 from services.contract import subjects
 from services.runtime.bus import BusError
 from services.runtime.bus.limits import MIB
-from tests.runtime.bus.conftest import stored, until
+from tests.runtime.bus.conftest import stored
 from tests.runtime.bus.nats.conftest import BLOCK, Fleet, api
 from tests.support.nats import NatsServer
+from tests.support.waiting import until
 
 
 async def test_processes_that_start_together_make_each_stream_once(
@@ -120,12 +121,13 @@ async def test_streams_that_vanish_behind_a_live_connection_are_made_again(
         assert (await api(admin, f"STREAM.DELETE.{name}"))["success"]
     with pytest.raises(BusError, match="RENDER is missing"):
         await bus.ask(subjects.render("r", "now", "s", 7), b"job", message_id="1")
-    async with asyncio.timeout(5):
-        while True:
-            try:
-                assert await bus.ask(subjects.render("r", "now", "s", 7), b"job", message_id="1")
-                break
-            except BusError:
-                await asyncio.sleep(0.02)
+
+    async def is_taken() -> bool:
+        try:
+            return await bus.ask(subjects.render("r", "now", "s", 7), b"job", message_id="1")
+        except BusError:
+            return False
+
+    await until(is_taken)
     assert [job.data for job in await source.fetch(8, 5.0)] == [b"job"]
     assert (await api(admin, "STREAM.INFO.AUDIO"))["config"]["max_msgs_per_subject"] == 20

@@ -8,9 +8,11 @@ from nats.aio.client import Client
 
 from services.contract import subjects
 from services.runtime.bus.limits import BusLimits
-from tests.runtime.bus.conftest import fresh, until
+from tests.runtime.bus.conftest import fetching, fresh
 from tests.runtime.bus.nats.conftest import BLOCK, Fleet, api
+from tests.support.metrics import sample_value
 from tests.support.nats import NatsServer
+from tests.support.waiting import until
 
 
 async def test_a_consumer_that_vanishes_under_a_waiting_fetch_is_made_again(
@@ -20,9 +22,8 @@ async def test_a_consumer_that_vanishes_under_a_waiting_fetch_is_made_again(
     await bus.connect()
     source = await bus.jobs("now-r", subjects.render_filter("r", "now"))
     waiting = asyncio.create_task(source.fetch(8, 10.0))
-    await asyncio.sleep(0.1)
+    await fetching(source)
     assert (await api(admin, "CONSUMER.DELETE.RENDER.now-r"))["success"]
-    await asyncio.sleep(0.1)
     assert await bus.ask(subjects.render("r", "now", "s", 7), b"job", message_id="1")
     assert [job.data for job in await asyncio.wait_for(waiting, 5)] == [b"job"]
 
@@ -49,7 +50,7 @@ async def test_a_job_that_arrived_and_was_not_fetched_is_given_back_when_the_wor
     await staying.connect()
     source = await leaving.jobs("now-r", subjects.render_filter("r", "now"), ack_wait_s=30.0)
     fetch = asyncio.create_task(source.fetch(8, 30.0))
-    await asyncio.sleep(0.05)
+    await fetching(source)
     fetch.cancel()
     await asyncio.wait({fetch})
     # The pull request is still at the server, so the job comes to us although nobody waits for it.
@@ -66,7 +67,7 @@ async def test_late_jobs_beyond_the_bound_are_given_back_and_counted(nats_server
     await bus.connect()
     source = await bus.jobs("now-r", subjects.render_filter("r", "now"), ack_wait_s=30.0)
     fetch = asyncio.create_task(source.fetch(64, 30.0))
-    await asyncio.sleep(0.05)
+    await fetching(source)
     fetch.cancel()
     await asyncio.wait({fetch})
     # One pull request for 64 jobs waits at the server; 6 jobs are there before anybody fetches again.
@@ -76,7 +77,8 @@ async def test_late_jobs_beyond_the_bound_are_given_back_and_counted(nats_server
             for number in range(6)
         )
     )
-    await asyncio.sleep(0.1)
+    # Each job that the source has no capacity for is given back at once, and delivered again and again.
+    await until(lambda: sample_value(bus._messaging.metrics.dropped, policy="late_jobs") >= 4)
     assert len(source._arrived) <= 2  # type: ignore[attr-defined]
     seen: set[bytes] = set()
     async with asyncio.timeout(5):
@@ -94,11 +96,12 @@ async def test_a_job_that_waited_longer_than_its_ack_wait_is_not_handed_out_twic
     await bus.connect()
     source = await bus.jobs("now-r", subjects.render_filter("r", "now"), ack_wait_s=0.2)
     fetch = asyncio.create_task(source.fetch(8, 30.0))
-    await asyncio.sleep(0.05)
+    await fetching(source)
     fetch.cancel()
     await asyncio.wait({fetch})
     await bus.ask(subjects.render("r", "now", "s", 7), b"job", message_id="1")
     await until(lambda: bool(source._arrived))  # type: ignore[attr-defined]
+    # Longer than the ack wait, by the server's own clock.
     await asyncio.sleep(0.3)
     jobs = await source.fetch(8, 2.0)
     assert [(job.data, job.deliveries) for job in jobs] == [(b"job", 2)]
