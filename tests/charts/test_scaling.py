@@ -160,7 +160,7 @@ def test_load_is_rendered_or_demanded_streams_over_capacity(tmp_path: Path) -> N
     ]
     # A warming worker has not measured itself and must not lower the average.
     warming = [*running, {"series": f"auralis_render_capacity_streams{{{worker.format('c')}}}", "values": "0x40"}]
-    nobody = [running[0]]
+    no_worker = [running[0]]
     other = [{"series": each["series"].replace("music", "elsewhere"), "values": each["values"]} for each in running]
 
     def case(name: str, series: list[dict[str, str]], query: str, value: float | None) -> dict[str, Any]:
@@ -175,7 +175,7 @@ def test_load_is_rendered_or_demanded_streams_over_capacity(tmp_path: Path) -> N
     cases = [
         case("running", running, load_query(), 1.2),
         case("warming", warming, load_query(), 1.2),
-        case("no worker yet", nobody, load_query(), 0.9),
+        case("no worker yet", no_worker, load_query(), 0.9),
         case("another release", other, load_query(), None),
         case("running, by the adapter", running, adapter_query(), 1.2),
         case("warming, by the adapter", warming, adapter_query(), 1.2),

@@ -102,12 +102,12 @@ def test_a_gap_longer_than_a_file_is_parted_too(tmp_path: Path) -> None:
 
 
 def test_a_next_file_overwrites_nothing(tmp_path: Path) -> None:
-    (tmp_path / "out-2.wav").write_bytes(b"of somebody else")
+    (tmp_path / "out-2.wav").write_bytes(b"of another program")
     with WavRecorder(tmp_path / "out.wav", max_bytes=CHUNK_BYTES) as recorder:
         for n in range(3):
             recorder.write(n, PCM)
     assert [path.name for path in recorder.paths] == ["out.wav", "out-3.wav", "out-4.wav"]
-    assert (tmp_path / "out-2.wav").read_bytes() == b"of somebody else"
+    assert (tmp_path / "out-2.wav").read_bytes() == b"of another program"
 
 
 def declare(data_bytes: int) -> bytes:
@@ -130,7 +130,7 @@ def test_the_longest_file_is_the_longest_that_a_header_can_tell() -> None:
 
 
 class Stopped(io.BytesIO):
-    """A pipe that nobody reads until it is released."""
+    """A pipe without a reader until it is released."""
 
     def __init__(self) -> None:
         super().__init__()

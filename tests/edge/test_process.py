@@ -32,7 +32,7 @@ class Process:
 
 def environ(**changes: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AURALIS_", "WS_", "NATS_"))}
-    # Nobody listens on the discard port of this machine.
+    # No program listens on the discard port of this machine.
     ours = {"AURALIS_LOG_FORMAT": "json", "METRICS_PORT": "0", "NATS_URL": "nats://127.0.0.1:9"}
     return {**kept, **ours, **changes}
 

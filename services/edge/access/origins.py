@@ -8,8 +8,8 @@ from collections.abc import Sequence
 def origin_allowed(origin: str | None, allowed: Sequence[str], host: str | None = None) -> bool:
     """Whether a page from `origin` may open a WebSocket.
 
-    A request without `Origin` does not come from a browser, so the check would protect nobody. A page that this host
-    has served is always allowed.
+    A request without `Origin` does not come from a browser, so the check would protect no listener. A page of this host
+    is always allowed.
 
     Args:
         origin: value of the `Origin` header.

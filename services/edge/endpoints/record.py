@@ -42,7 +42,7 @@ class RecordEndpoint(GetEndpoint):
         try:
             data = await self._recorder.record(spec, seconds, format_)
         except NotPlayingError as error:
-            text = "nobody hears this stream here, so there is nothing to record; listen to it first"
+            text = "this stream has no listener here, so there is nothing to record; listen to it first"
             raise HttpError(404, text) from error
         except BusyError as error:
             refusal = Refusal(503, "overload", "other recordings are being made; try again", 1)

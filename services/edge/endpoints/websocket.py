@@ -131,7 +131,7 @@ class WebSocketEndpoint:
 
 async def _refuse(scope: Scope, send: Send, refusal: Refusal) -> None:
     """Answer with HTTP instead of upgrading; servers that cannot do that close instead."""
-    with contextlib.suppress(Exception):  # the client may have disconnected; then nobody needs an answer
+    with contextlib.suppress(Exception):  # the client may have disconnected and needs no answer
         if "websocket.http.response" in scope.get("extensions", {}):
             await send_error(send, HttpError.from_refusal(refusal), message_type="websocket.http.response")
         else:

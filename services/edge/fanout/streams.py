@@ -183,7 +183,7 @@ class Streams[S: Subscriber]:
                 return Obstacle.STREAMS
             stream = self._open(spec, now_s)
         elif not stream.subscribers:
-            # Nobody hears it, so there is nothing to join; and blocks may have been missed since its last listener.
+            # It has no listener, so there is nothing to join; and blocks may have been missed since its last listener.
             stream.ring.restart()
         self._subscribe(subscriber, stream, now_s)
         stream.demand.hurry(block_of(max(tick_at(now_s), tick)))

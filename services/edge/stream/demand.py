@@ -112,7 +112,7 @@ class StreamDemand:
                 continue
             urgent = block in self._urgent
             if self._urgent and not self._begun and block > max(self._urgent) + 1:
-                # A stream that nobody hears yet gets only its first blocks: its listener may steer on to another one.
+                # A stream without a sound so far gets only its first blocks: its listener may steer on to another one.
                 break
             # Time since this edge may ask for the block; all edges repeat their asks at the same intervals.
             waited_s = now_s - (block - lead_s) - (0.0 if urgent else self.delay_s)

@@ -222,7 +222,7 @@ class Ring:
         self._forget(live)
 
     def restart(self) -> None:
-        """Forget the timeline and keep the blocks: nobody listens, so nothing needs to be joined."""
+        """Forget the timeline and keep the blocks: without listeners nothing needs to be joined."""
         self._timeline.clear()
         self._origin = None
         self._loop = None

@@ -80,7 +80,7 @@ class ServiceProcess:
 
     def exposition(self) -> bytes:
         """This process's metrics as Prometheus text."""
-        # A clock that nobody reads does not know its offset.
+        # The clock updates its offset only when it is read.
         self.clock.now()
         return self.metrics.exposition()
 

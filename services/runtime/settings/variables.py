@@ -195,7 +195,7 @@ VARIABLES: Final = (
     ),
     Variable(
         "AURALIS_JWT_KEY", "edge.jwt_key", secret, "at least 16 characters",
-        "Listeners must show a JWT signed with this key; empty: everybody may listen.", secret=True,
+        "Listeners must show a JWT signed with this key; empty: anyone may listen.", secret=True,
     ),
     Variable(
         "AURALIS_JWT_AUDIENCE", "edge.jwt_audience", _ANY, "a text", "The audience that a JWT must be for.",

@@ -359,7 +359,7 @@ def _reach(table: ChordTable, away: _Away, count: int, goal: int) -> list[NDArra
 def _race(noise: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
     """Arrival times of a race: each state arrives first with a chance in proportion to its weight.
 
-    If other states may be chosen, the winner changes only if it was taken out or a newcomer is faster. A returning
+    If other states may be chosen, the winner changes only if it was taken out or a new one is faster. A returning
     section that must lead to another anchor therefore keeps most of its chords.
     """
     times: NDArray[np.float64] = -np.log1p(-noise) / weight

@@ -108,7 +108,7 @@ def test_a_dotenv_line_that_cannot_be_read_is_named_and_not_shown(tmp_path: Path
 
 def test_a_dotenv_value_is_taken_as_written_and_not_expanded(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("NATS_USER=u\nNATS_PASSWORD='pa$HOME${HOME}word'\n")
-    assert load_settings({"HOME": "/home/somebody"}, tmp_path / ".env").nats.password == "pa$HOME${HOME}word"  # noqa: S105 - a test's own
+    assert load_settings({"HOME": "/home/user"}, tmp_path / ".env").nats.password == "pa$HOME${HOME}word"  # noqa: S105 - a test's own
 
 
 def test_every_variable_reaches_its_field(tmp_path: Path) -> None:

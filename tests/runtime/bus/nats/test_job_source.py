@@ -1,4 +1,4 @@
-"""Jobs from a real server: late ones, ones that nobody fetched, and a consumer that is gone."""
+"""Jobs from a real server: late ones, unfetched ones, and a consumer that is gone."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def test_a_job_that_arrived_and_was_not_fetched_is_given_back_when_the_wor
     await fetching(source)
     fetch.cancel()
     await asyncio.wait({fetch})
-    # The pull request is still at the server, so the job comes to us although nobody waits for it.
+    # The pull request is still at the server, so the job comes to us although no caller waits for it.
     await staying.ask(subjects.render("r", "now", "s", 7), b"job", message_id="1")
     await until(lambda: bool(source._arrived))  # type: ignore[attr-defined]
     await leaving.close()
@@ -70,7 +70,7 @@ async def test_late_jobs_beyond_the_bound_are_given_back_and_counted(nats_server
     await fetching(source)
     fetch.cancel()
     await asyncio.wait({fetch})
-    # One pull request for 64 jobs waits at the server; 6 jobs are there before anybody fetches again.
+    # One pull request for 64 jobs waits at the server; 6 jobs are there before the next fetch.
     await asyncio.gather(
         *(
             bus.ask(subjects.render("r", "now", "s", number), b"%d" % number, message_id=str(number))
