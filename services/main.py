@@ -1,8 +1,8 @@
 """`uvicorn services.main:app`: the edge under any ASGI server, configured by the environment (shell).
 
-With `--workers N` every worker is a whole edge. Without NATS it starts all the same: `/readyz` says what is missing,
-and listeners get their music as soon as it comes back. `python -m services.edge` is the better way where you can
-choose: it knows its server, so it sends to thousands of listeners for less and drains before it ends.
+With `--workers N` each worker process is a whole edge. It starts without NATS too: `/readyz` says what is missing, and
+listeners receive music as soon as NATS is back. Prefer `python -m services.edge`: it controls its server, so it sends
+to thousands of listeners at a lower cost and drains before it ends.
 """
 
 from __future__ import annotations
