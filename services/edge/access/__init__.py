@@ -1,1 +1,1 @@
-"""Which connections an edge accepts: limits, origins, proxies, tokens."""
+"""Access to an edge: limits, origins, proxies, tokens."""

@@ -1,4 +1,4 @@
-"""Which listeners an edge accepts (shell: Prometheus): a limit on all of them, and one per address."""
+"""The admission of listeners (shell: Prometheus): one limit for the edge, one for each address."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from services.edge.metrics import EdgeMetrics
 from services.runtime.settings import EdgeSettings
 
 _DRAINING_RETRY_S = 1
+"""Soon, because a load balancer sends the next try to another edge."""
 _FULL_RETRY_S = 5
+"""Later, because a place becomes free only when a listener leaves."""
 
 
 class Admission:
-    """Counts listeners from before they are connected until after they are disconnected.
+    """Counts listeners, those that are still connecting included.
 
     Args:
         settings: the limits.

@@ -18,8 +18,9 @@ _PUBLIC_KEY: Final = ("RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdD
 STREAMS_CLAIM: Final = "streams"
 """Claim with the stream ids that a token allows; `*` matches anything: ["c-dorian-*"]. Without it: every stream."""
 MAX_PATTERNS: Final = 100
-"""Patterns of a token that count; further ones allow nothing."""
+"""Patterns of a token that count; further ones allow nothing. All of them may be compared at each change of stream."""
 FORBIDDEN: Final = "the token does not allow this stream; choose another"
+"""Error text for a listener whose token is accepted and names other streams."""
 
 
 class TokenError(ValueError):
@@ -28,7 +29,7 @@ class TokenError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """What a listener may hear.
+    """The streams that a listener may hear.
 
     Attributes:
         patterns: stream ids, in which `*` matches anything; None: every stream.
@@ -56,7 +57,7 @@ class TokenChecker:
         self._algorithms = _PUBLIC_KEY if key.lstrip().startswith("-----BEGIN") else _SHARED_SECRET
 
     def read(self, token: str | None) -> Permit:
-        """What the token allows.
+        """The streams that the token allows.
 
         Raises:
             TokenError: the token is not accepted; the message tells the listener why.
@@ -84,7 +85,7 @@ class TokenChecker:
         return Permit(tuple(patterns[:MAX_PATTERNS]))
 
     def refusal(self, token: str | None, spec: StreamSpec) -> str | None:
-        """Why the token does not allow its bearer to hear `spec`; None if it does."""
+        """An error text if the token does not allow its bearer to hear `spec`; None if it does."""
         try:
             permit = self.read(token)
         except TokenError as error:

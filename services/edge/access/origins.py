@@ -1,4 +1,4 @@
-"""Pure: which web pages may connect."""
+"""Pure: the check of the web page that a connection comes from."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def _plain_address(hop: str) -> str | None:
 
 
 def _unmapped(address: str) -> str:
-    """An IPv4 address in its own form; a socket for both versions reports it as `::ffff:192.0.2.1`."""
+    """An IPv4 address without the prefix `::ffff:`, which a socket for both versions adds."""
     try:
         mapped = ipaddress.IPv6Address(address).ipv4_mapped
     except ValueError:

@@ -1,4 +1,4 @@
-"""Pure: why a connection is not accepted."""
+"""Pure: the refusal of a connection."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a connection is not accepted, as an HTTP answer.
+    """The reason for which a connection is not accepted, as an HTTP answer.
 
     Attributes:
         status: HTTP status.

@@ -1,4 +1,4 @@
-"""Pure: chunks of PCM into a byte stream that any player reads, Ogg Opus or MP3, by PyAV.
+"""Pure: encodes chunks of PCM as Ogg Opus or MP3, which any player reads.
 
 One encoder serves all listeners of a stream in one format: a new listener gets `head` and then everything from the next
 chunk on. No Ogg page and no MP3 frame is divided between two results of `encode`, so a player can start at each result.
@@ -14,13 +14,12 @@ import numpy as np
 from av.audio.stream import AudioStream
 
 from services.contract.timebase import CHUNK_BYTES, CHUNK_FRAMES, CHUNK_MS, SAMPLE_RATE_HZ
-from services.edge.codecs.opus_encoder import EXPECTED_LOSS
+from services.contract.websocket import OPUS_RATE_HZ
+from services.edge.codecs.opus_encoder import EXPECTED_LOSS, OPUS_BITRATE
 
 MountFormat = Literal["opus", "mp3"]
 MEDIA_TYPES: Final[dict[MountFormat, str]] = {"opus": "audio/ogg", "mp3": "audio/mpeg"}
 
-OPUS_RATE_HZ: Final = 48_000
-OPUS_BITRATE: Final = 128_000
 MP3_BITRATE: Final = 192_000
 """Bits a second, for both channels together."""
 
@@ -86,7 +85,7 @@ class MountEncoder:
         self.head = self._sink.take()
 
     def encode(self, pcm: bytes | memoryview) -> bytes:
-        """Encode the next 100 ms; the result may be empty for the first chunks, while the codec looks ahead.
+        """Encode the next 100 ms; empty for the first chunks, while the codec looks ahead.
 
         Args:
             pcm: 17,640 bytes of s16le stereo at 44.1 kHz.

@@ -1,4 +1,4 @@
-"""Pure: chunks as Opus packets, five of 20 ms for each chunk, at 48 kHz."""
+"""Pure: encodes chunks as Opus packets: five of 20 ms for each chunk, at 48 kHz."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ EXPECTED_LOSS: Final = "20"
 """Percent of lost packets that the encoder prepares for. TCP loses none, but the setting makes packets depend only on a
 short past: a decoder that starts 80 ms early is exact from then on. It costs 1 % of the bytes."""
 _PACKET_FRAMES: Final = OPUS_RATE_HZ * OPUS_PACKET_MS // 1000
-_FULL_SCALE: Final = np.float32(1 / 32768)
+_INT16_STEP: Final = np.float32(1 / 32768)
+"""One step of s16le as a share of full scale."""
 
 
 class OpusChunk:
@@ -77,7 +78,7 @@ class OpusEncoder:
         """
         if len(pcm) != CHUNK_BYTES:
             raise ValueError(f"pcm: got {len(pcm)} bytes, expected {CHUNK_BYTES}: 100 ms of stereo s16le")
-        sound = np.frombuffer(pcm, "<i2").reshape(-1, CHANNELS).astype(np.float32) * _FULL_SCALE
+        sound = np.frombuffer(pcm, "<i2").reshape(-1, CHANNELS).astype(np.float32) * _INT16_STEP
         resampled = self._resampler.process(sound).reshape(OPUS_PACKETS, 1, -1)
         packets: list[bytes] = []
         for part in resampled:

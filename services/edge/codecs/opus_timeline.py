@@ -1,9 +1,9 @@
-"""The timeline of a stream for its Opus listeners (shell): each chunk is encoded once, in a thread, before it is due.
+"""A stream's timeline in Opus (shell): threads encode each chunk once, before it is due.
 
 Listeners read it like the ring, but a chunk exists only when it is encoded. A chunk that a listener asks for too early
-is remembered, and `work` has it encoded: usually by the main run, which continues from its last chunk; for a listener
-that resumes further back by a second run. Where the second run meets the main run, the main run's chunk carries
-pre-roll for every listener.
+is remembered, and `work` has it encoded. The main run encodes chunk after chunk. If a listener resumes before the main
+run's first chunk, a second run encodes the chunks in between. A decoder that goes over from the second run's packets to
+the main run's needs pre-roll, so the main run's first chunk carries pre-roll for every listener.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ class OpusTimeline:
         return chunks
 
     def _choose_run(self) -> _Run | None:
-        """The run that encodes next: first the one that a listener waits for."""
+        """The run that encodes next; the second run comes first, because a listener waits for it."""
         if self._main is not None and not self._continues(self._main):
             self._main = self._back = None
         missing, self._missing = self._missing, None
@@ -166,7 +166,7 @@ class OpusTimeline:
         return self._main
 
     def _continues(self, run: _Run) -> bool:
-        """Whether the ring still has the chunk that `run` encoded last; it has not after a restart."""
+        """Whether the ring still has the chunk that `run` encoded last; after a restart it does not."""
         return run.last is None or self._ring.chunk(run.next - 1) is run.last
 
     def _cover(self, missing: int, main: _Run) -> None:

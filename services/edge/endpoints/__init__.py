@@ -1,1 +1,1 @@
-"""What the edge serves: `/ws`, mounts (`/stream.opus`, `/stream.mp3`), playlists and recordings."""
+"""The edge's paths: `/ws`, `/stream.opus` and `/stream.mp3` (mounts), `/listen.m3u`, `/record`."""

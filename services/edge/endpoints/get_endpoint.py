@@ -1,4 +1,4 @@
-"""What the HTTP endpoints have in common (shell): GET and HEAD, a query, a token, and errors as answers."""
+"""The common base of HTTP endpoints (shell): methods, query, token, errors as answers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class GetEndpoint(ABC):
 
 
 def parsed[T](parse: Callable[[str], T], request: Request) -> T:
-    """What `parse` makes of the request's query.
+    """The request's query, read by `parse`.
 
     Raises:
         HttpError: 400; the text names the field.
@@ -51,7 +51,7 @@ def parsed[T](parse: Callable[[str], T], request: Request) -> T:
 def check_token(
     tokens: TokenChecker | None, request: Request, spec: StreamSpec, count_refusal: Callable[[str], None]
 ) -> None:
-    """Let only listeners pass whose token allows them to hear `spec`.
+    """Refuse a listener whose token does not allow it to hear `spec`.
 
     Args:
         tokens: None: no token is needed.

@@ -1,4 +1,4 @@
-"""Pure: titles inside an MP3 stream (ICY metadata), for players that ask with `Icy-MetaData: 1`."""
+"""Pure: titles inside an MP3 stream (ICY metadata); players ask with `Icy-MetaData: 1`."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ class Mount:
 
     @property
     def title(self) -> str:
-        """What plays now, for people: "C dorian - Am9"."""
+        """A title of the music that plays now: "C dorian - Am9"."""
         ring = self._hub.ring_of(self.spec.stream_id)
         chord = None if ring is None else ring.chord_at(tick_at(self._hub.clock.now()))
         key_and_mode = f"{self.spec.key} {self.spec.mode}"

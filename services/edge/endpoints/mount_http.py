@@ -1,4 +1,4 @@
-"""`/stream.opus` and `/stream.mp3` (shell): endless audio for players that know nothing of Auralis."""
+"""`/stream.opus` and `/stream.mp3` (shell): endless audio for any player."""
 
 from __future__ import annotations
 
@@ -23,8 +23,10 @@ from services.edge.fanout.hub import Hub
 from services.edge.wire.asgi import Receive, Send
 from services.edge.wire.serving import serve_until_client_leaves
 
-FIRST_WITHIN_S: Final = 10.0
+FIRST_SOUND_WITHIN_S: Final = 10.0
 """How long a listener waits for the first sound; after that the answer is 503."""
+RETRY_AFTER_S: Final = 5
+"""Value of `Retry-After` in that answer: by then a renderer may have started."""
 
 
 class MountEndpoint(GetEndpoint):
@@ -87,13 +89,13 @@ async def _stream(listener: MountListener, send: Send, start: dict[str, Any], *,
 
 async def _first_part(parts: AsyncIterator[bytes]) -> bytes:
     try:
-        async with asyncio.timeout(FIRST_WITHIN_S):
+        async with asyncio.timeout(FIRST_SOUND_WITHIN_S):
             return await anext(parts)
     except TimeoutError as error:
-        refusal = Refusal(503, "overload", "no renderer is ready yet; try again", 5)
+        refusal = Refusal(503, "overload", "no renderer is ready yet; try again", RETRY_AFTER_S)
         raise HttpError.from_refusal(refusal) from error
     except MountClosedError as error:
-        raise HttpError.from_refusal(Refusal(503, "overload", error.reason, 5)) from error
+        raise HttpError.from_refusal(Refusal(503, "overload", error.reason, RETRY_AFTER_S)) from error
 
 
 async def _chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -103,6 +105,7 @@ async def _chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[byte
 
 
 async def _disconnected(receive: Receive) -> None:
+    """Wait until the client has disconnected."""
     while (await receive())["type"] != "http.disconnect":
         pass
 

@@ -1,4 +1,4 @@
-"""`/record` (shell): what was just heard of a stream, as a download."""
+"""`/record` (shell): the last seconds of a stream, as a download."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ from services.edge.stream.ring import HISTORY_S
 from services.edge.wire.asgi import Receive, Send
 
 DEFAULT_S: Final = 15
-"""Seconds of a recording where the query names none."""
+"""Seconds of a recording if the query does not say."""
+_RETRY_AFTER_S: Final = 1
+"""A file is made within a second."""
+_MAX_FIELDS: Final = 32
+"""Fields of a query: far more than there are names."""
 
 
 class RecordEndpoint(GetEndpoint):
@@ -45,7 +49,7 @@ class RecordEndpoint(GetEndpoint):
             text = "this stream has no listener here, so there is nothing to record; listen to it first"
             raise HttpError(404, text) from error
         except BusyError as error:
-            refusal = Refusal(503, "overload", "other recordings are being made; try again", 1)
+            refusal = Refusal(503, "overload", "other recordings are being made; try again", _RETRY_AFTER_S)
             raise HttpError.from_refusal(refusal) from error
         disposition = f'attachment; filename="auralis-{spec.stream_id}.{format_}"'.encode()
         headers = [(b"content-disposition", disposition)]
@@ -64,7 +68,7 @@ def parse_query(query_string: str) -> tuple[StreamSpec, int, FileFormat]:
     """
     spec_fields: list[tuple[str, str]] = []
     seconds, format_ = str(DEFAULT_S), "wav"
-    for name, value in parse_qsl(query_string, keep_blank_values=True, max_num_fields=32):
+    for name, value in parse_qsl(query_string, keep_blank_values=True, max_num_fields=_MAX_FIELDS):
         if name == "seconds":
             seconds = value
         elif name == "format":

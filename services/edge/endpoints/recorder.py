@@ -1,4 +1,4 @@
-"""Files of what was just heard of a stream (shell)."""
+"""Files of the last seconds of a stream (shell)."""
 
 from __future__ import annotations
 

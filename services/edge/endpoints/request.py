@@ -10,7 +10,7 @@ from services.edge.wire.asgi import Scope
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the edge needs to know of a request.
+    """The parts of a request that the edge reads.
 
     Attributes:
         method: in capitals; empty for a WebSocket.

@@ -1,4 +1,4 @@
-"""`/ws` (shell): admits a client before the upgrade, then carries messages between it and the hub."""
+"""`/ws` (shell): admits a client, upgrades, and carries messages between it and the hub."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from services.edge.access.refusal import Refusal
 from services.edge.endpoints.request import Request
 from services.edge.endpoints.response import HttpError, send_error
 from services.edge.fanout.connection import Connection
+from services.edge.fanout.delivery import CLOSE_REASON_BYTES
 from services.edge.fanout.hub import Hub
 from services.edge.listener.payloads import Format
 from services.edge.wire.asgi import Receive, Scope, Send
@@ -23,8 +24,6 @@ from services.edge.wire.direct_transport import EXTENSION, DirectTransport
 from services.edge.wire.serving import serve_until_client_leaves
 
 _FORMATS: Final[Mapping[str, Format]] = {OPUS_V1: Format.OPUS, PCM_V1: Format.PCM, JSON_V1: Format.JSON}
-_MAX_REASON_BYTES: Final = 120
-"""A close frame has space for 123 bytes (RFC 6455, section 5.5)."""
 _LAST_WRITES_S: Final = 0.1
 """How long queued payloads may still be written after the client has stopped sending."""
 
@@ -93,14 +92,14 @@ class WebSocketEndpoint:
             self._hub.disconnect(connection)
 
     async def _permit(self, token: str | None, send: Send) -> Permit | None:
-        """What the token allows; None: it is not accepted, and the connection is closed."""
+        """The streams that the token allows; None: it is not accepted, and the connection is closed."""
         if self._tokens is None:
             return Permit()
         try:
             return self._tokens.read(token)
         except TokenError as error:
             self._hub.count_refusal("token")
-            reason = str(error).encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
+            reason = str(error).encode()[:CLOSE_REASON_BYTES].decode(errors="ignore")
             await send({"type": "websocket.close", "code": int(CloseCode.UNAUTHORIZED), "reason": reason})
             return None
 
@@ -135,5 +134,5 @@ async def _refuse(scope: Scope, send: Send, refusal: Refusal) -> None:
         if "websocket.http.response" in scope.get("extensions", {}):
             await send_error(send, HttpError.from_refusal(refusal), message_type="websocket.http.response")
         else:
-            reason = refusal.text[:_MAX_REASON_BYTES]
+            reason = refusal.text[:CLOSE_REASON_BYTES]
             await send({"type": "websocket.close", "code": int(CloseCode.TRY_LATER), "reason": reason})

@@ -18,7 +18,7 @@ from services.runtime.observability.logging import get_logger
 from services.runtime.observability.rate_limited_log import RateLimitedLog
 
 CLOSE_REASON_BYTES: Final = 120
-"""Of the reason in a close frame, which has space for 123 bytes."""
+"""Longest reason that is sent in a close frame, which has space for 123 bytes (RFC 6455, section 5.5)."""
 INTERNAL_ERROR: Final = 1011
 """The WebSocket protocol's own close code for a fault of the server."""
 

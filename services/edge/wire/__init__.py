@@ -1,1 +1,1 @@
-"""Between the edge and its sockets: uvicorn's protocols with limits, and the transports that write payloads."""
+"""The edge's sockets: uvicorn's protocols with limits, and transports that write payloads."""

@@ -1,20 +1,24 @@
-"""Payloads over plain ASGI (shell), for servers that offer no `DirectConnection`: a queue and one writer task."""
+"""A transport over plain ASGI (shell), for servers that offer no `DirectConnection`."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from services.contract.websocket import CloseCode
 from services.edge.listener.payloads import Payload
 from services.edge.wire.asgi import Send
 from services.edge.wire.transport import BACKLOG_BYTES, CLOSE_WITHIN_S, OVERFLOW_BYTES, RawSocket
 
+WRITABLE_BYTES: Final = BACKLOG_BYTES // 4
+"""A stalled connection with at most this much unsent is writable again. The distance to `BACKLOG_BYTES` keeps it from
+changing back and forth with each chunk."""
+
 
 class AsgiTransport:
-    """A `Transport` that queues payloads; `run` writes them.
+    """A `Transport` that queues payloads; one task, `run`, writes them.
 
     Args:
         send: the ASGI callable.
@@ -78,7 +82,7 @@ class AsgiTransport:
         self._notify_when_writable = True
 
     def close(self, code: int, reason: str) -> None:
-        """Close after the queued payloads; a peer that takes nothing is given up after `CLOSE_WITHIN_S`."""
+        """Close after the queued payloads, or drop a peer that takes nothing for `CLOSE_WITHIN_S`."""
         if self._closing is None:
             self._closing = (code, reason)
             self._wake.set()
@@ -90,7 +94,7 @@ class AsgiTransport:
             self._writer.cancel()
 
     async def run(self) -> None:
-        """Write until the transport is closed or the connection is lost; one task per connection calls it once."""
+        """Write until the transport is closed or the connection is lost; called once."""
         self._writer = asyncio.current_task()
         try:
             while not self._done:
@@ -118,6 +122,6 @@ class AsgiTransport:
             payload = self._queue.popleft()
             await self._send(payload.asgi_message)
             self._backlog_bytes -= len(payload.data)
-            if self._notify_when_writable and self._backlog_bytes <= BACKLOG_BYTES // 4:
+            if self._notify_when_writable and self._backlog_bytes <= WRITABLE_BYTES:
                 self._notify_when_writable = False
                 self._on_writable()

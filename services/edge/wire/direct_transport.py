@@ -1,4 +1,4 @@
-"""Payloads into the server's own write buffer (shell), past ASGI's tasks and the library's framing."""
+"""A transport into the server's write buffer (shell), past ASGI's tasks and framing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EXTENSION: Final = "auralis.connection"
 
 
 class DirectConnection(Protocol):
-    """What a server offers beside ASGI: the write buffer of the connection's socket."""
+    """A server's offer beside ASGI: the write buffer of the connection's socket."""
 
     on_writable: Callable[[], None] | None
     """Called when the kernel has taken everything that was written."""
@@ -27,7 +27,7 @@ class DirectConnection(Protocol):
 
     @property
     def descriptor(self) -> int | None:
-        """The socket's descriptor; None if payloads may not be written to it, because TLS must encrypt them.
+        """The socket's descriptor; None with TLS, which must encrypt payloads first.
 
         Not to be used after `on_closing`, nor while anything is unsent.
         """

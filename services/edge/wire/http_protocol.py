@@ -19,7 +19,7 @@ MAX_PIPELINED: Final = 16
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """HTTP that drops connections whose request takes longer than 10 s or whose answer is not read for 30 s.
+    """HTTP that drops clients which take 10 s for a request or read no answer for 30 s.
 
     A request whose line and headers are longer than `MAX_REQUEST_BYTES` is answered with 400.
     """
@@ -97,7 +97,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._cancel_stall_check()
 
     def _check_for_stall(self) -> None:
-        """Drop the connection if it takes nothing for `STALLED_S`; one that takes little is only slow."""
+        """Drop the connection if it takes nothing for `STALLED_S`; a slow one is kept."""
         unsent_bytes = self.transport.get_write_buffer_size()
 
         def check() -> None:

@@ -1,4 +1,4 @@
-"""How much the kernel may hold unsent of a connection (shell)."""
+"""A limit on the bytes of a connection that the kernel holds unsent (shell)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pure: what the fan-out needs of a connection, whichever server carries it."""
+"""Pure: the interface to a client's connection, the same for every server."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Transport(Protocol):
     """Sends payloads to one client without waiting."""
 
     raw_socket: RawSocket | None
-    """None, from the start or from some moment on: use `send`."""
+    """A faster way than `send`. None: there is none, or there is none any more."""
 
     def send(self, payload: Payload) -> None:
         """Send a payload; never waits, never raises."""

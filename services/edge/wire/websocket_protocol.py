@@ -1,4 +1,4 @@
-"""Uvicorn's WebSocket protocol as the edge runs it (shell): it lends its write buffer and limits what peers may do."""
+"""Uvicorn's WebSocket protocol (shell), which lends its write buffer and limits its peers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ INVALID_UTF8: Final = 1007
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
-    """The sans-I/O WebSocket protocol, offered to the application as a `DirectConnection` in the ASGI scope.
+    """The sans-I/O WebSocket protocol, offered as a `DirectConnection` in the ASGI scope.
 
     Writes through it bypass the library's framing and ASGI's tasks. That is sound because extensions are off (nothing
     rewrites a payload), messages are never fragmented, and all writes happen in one event loop.
@@ -33,7 +33,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self.on_writable: Callable[[], None] | None = None
         self.on_stall: Callable[[], None] | None = None
         self.on_closing: Callable[[], None] | None = None
-        self._silent_frames = TokenBucket(MAX_MESSAGES_PER_S, MESSAGE_BURST)
+        self._hidden_frames = TokenBucket(MAX_MESSAGES_PER_S, MESSAGE_BURST)
         self._close_deadline: asyncio.TimerHandle | None = None
 
     # --- the handshake -----------------------------------------------------------------------------------------------
@@ -75,8 +75,11 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             super().handle_cont(event)
 
     def _within_rate(self) -> bool:
-        """Count a frame that never reaches the application, which limits only messages; False: the frame is dropped."""
-        if self.close_sent or self._silent_frames.take(self.loop.time()):
+        """Count a frame that the application does not see; False: the frame is dropped.
+
+        The application limits messages itself, but pings, pongs and fragments never reach it.
+        """
+        if self.close_sent or self._hidden_frames.take(self.loop.time()):
             return not self.close_sent
         self.conn.fail(CloseCode.RATE, f"more than {MAX_MESSAGES_PER_S} control frames or fragments a second")
         if self.conn.close_sent is None:
@@ -92,7 +95,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             try:
                 b"".join(self.frames).decode()
             except UnicodeDecodeError:
-                # The library would log a traceback for every such message of a stranger.
+                # The library would log a traceback for every such message.
                 self.frames = []
                 if not self.close_sent:
                     self.conn.fail(INVALID_UTF8)
@@ -136,7 +139,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         super().connection_lost(exc)
 
     def _start_closing(self) -> None:
-        """The socket closes once the peer has read what is unsent; a peer that never reads is dropped."""
+        """Close once the peer has read what is unsent; a peer that never reads is dropped."""
         self._report_closing()
         if self._close_deadline is None:
             self._close_deadline = self.loop.call_later(CLOSE_WITHIN_S, self.transport.abort)

@@ -123,7 +123,7 @@ async def test_a_head_request_gets_the_type_and_opens_no_mount() -> None:
 
 
 async def test_without_a_renderer_the_answer_is_503(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mount_http, "FIRST_WITHIN_S", 0.3)
+    monkeypatch.setattr(mount_http, "FIRST_SOUND_WITHIN_S", 0.3)
     async with running_edge(MemoryBroker()) as edge:
         response, _ = await fetch(edge, "/stream.opus", 3)
         assert response.status_code == 503
@@ -210,7 +210,7 @@ async def test_an_encoder_that_never_encoded_is_freed(monkeypatch: pytest.Monkey
         closed.append(True)
         close(self)
 
-    monkeypatch.setattr(mount_http, "FIRST_WITHIN_S", 0.1)
+    monkeypatch.setattr(mount_http, "FIRST_SOUND_WITHIN_S", 0.1)
     monkeypatch.setattr(MountEncoder, "close", closing)
     async with running_edge(MemoryBroker()) as edge:
         response, _ = await fetch(edge, "/stream.mp3", 3)
