@@ -1,4 +1,4 @@
-"""The admission of listeners (shell: Prometheus): one limit for the edge, one for each address."""
+"""The admission of listeners (shell: Prometheus): a limit for the edge and for each address."""
 
 from __future__ import annotations
 

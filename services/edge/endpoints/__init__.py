@@ -1,1 +1,1 @@
-"""The edge's paths: `/ws`, `/stream.opus` and `/stream.mp3` (mounts), `/listen.m3u`, `/record`."""
+"""The edge's paths: `/ws`, `/stream.opus`, `/stream.mp3`, `/listen.m3u` and `/record`."""

@@ -1,4 +1,4 @@
-"""Asks for blocks on their way to the bus (shell): a bounded queue, so that no tick waits for the bus."""
+"""A bounded queue of asks for blocks (shell), so that no tick waits for the bus."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from services.runtime.observability.logging import get_logger
 from services.runtime.observability.rate_limited_log import RateLimitedLog
 
 ASKERS: Final = 8
-"""Asks that are on their way to the bus together."""
+"""Asks that are published concurrently."""
 QUEUE_ASKS: Final = 1024
 """Asks that may wait; overflow: the new one is dropped and counted, and comes again a second later."""
 
@@ -23,7 +23,7 @@ _rare_log = RateLimitedLog(get_logger(__name__))
 
 
 class AskQueue:
-    """See the module's text.
+    """Publishes asks in the background.
 
     Args:
         bus: may still be disconnected.

@@ -1,8 +1,8 @@
-"""Listeners at the same place of the same stream (shell): one payload, and one write for each of them.
+"""Cohorts of listeners at the same place of a stream (shell): one payload for all of them.
 
 Most listeners, most of the time, are sent one chunk a tick and nothing else happens to them. They form a cohort and are
 not looked at one by one: a tick costs each of them one call that writes the payload to its socket. A listener that says
-something, stalls, or is due for anything else leaves the cohort first and is told how far it has come.
+something, stalls, or is due for anything else leaves the cohort first, and its own cursor is brought up to date.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from services.edge.listener.payloads import Format, Payload
 
 
 class Key(NamedTuple):
-    """What the members of a cohort have in common, besides their slot of a tick."""
+    """The identity of a cohort within a slot: its members agree in all of this."""
 
     stream_id: str
     place: Place
@@ -25,7 +25,7 @@ class Key(NamedTuple):
 
 
 class Cohort:
-    """See the module's text.
+    """Listeners that are sent the same payloads.
 
     Args:
         key: what the members have in common.
@@ -61,16 +61,16 @@ class Cohort:
         return max(1, self.key.place.target + max(0, -self.key.place.lag))
 
     def due(self, live: int) -> int:
-        """The tick whose chunk they should be sent at the live tick; more than `next` while they are behind."""
+        """The last tick that they should be sent at the live tick; below `next`: they have it."""
         return live - self.key.place.lag + self.key.place.target - 1
 
     def add(self, connection: Connection) -> None:
-        """A listener that has been sent everything before `next` joins."""
+        """Add a listener that has been sent every chunk before `next`."""
         self._members[connection] = None
         self._descriptors = None
 
     def remove(self, connection: Connection) -> None:
-        """A listener leaves and is told how far it has come."""
+        """Remove a listener and move its cursor to `next`."""
         del self._members[connection]
         self._descriptors = None
         connection.listener.advance_to(self.next)
@@ -93,7 +93,7 @@ class Cohort:
             index = 0
             try:
                 for index, descriptor in numbered:
-                    # This line runs for thousands of listeners each tick: it has no call that can be spared.
+                    # Runs for thousands of listeners each tick, so it makes no call that can be spared.
                     if (taken := write_now(descriptor, wire)) != size:
                         short.append((index, taken))
                 break
@@ -112,7 +112,7 @@ class Cohort:
                 failed(connection, error)
 
     def _sort_members(self) -> list[int]:
-        """Tell members whose raw socket may be written to from the others; returns the sockets' descriptors."""
+        """Separate members with a raw socket from the others; returns the sockets' descriptors."""
         descriptors = self._descriptors = []
         self._sockets = []
         self._others = []

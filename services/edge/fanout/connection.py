@@ -1,4 +1,4 @@
-"""One connected listener (shell): its state machine, its transport, and what the edge remembers between two sends."""
+"""One connected listener (shell): its state machine, its transport, and notes of the edge."""
 
 from __future__ import annotations
 

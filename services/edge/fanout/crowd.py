@@ -1,4 +1,4 @@
-"""All listeners of an edge (shell): those that share a write as cohorts, the others one by one.
+"""All listeners of an edge (shell): cohorts, which share payloads, and single listeners.
 
 A tick has eight slots. A small crowd is sent all its chunks in the first slot; a large crowd is spread over the slots,
 so that no listener waits for thousands of others. Within a slot cohorts come first. Single listeners share, in turn,
@@ -37,7 +37,7 @@ SINGLES_AT_LEAST_S: Final = 0.005
 
 
 class Crowd:
-    """See the module's text.
+    """Decides which listener is sent which chunks, slot by slot.
 
     Args:
         clock: the service's clock.
@@ -79,7 +79,7 @@ class Crowd:
         self._singles[connection.slot].pop(connection, None)
 
     def isolate(self, connection: Connection) -> None:
-        """Take a listener out of its cohort, if it has one: nothing may be asked of its state machine before."""
+        """Take a listener out of its cohort; without that its state machine is out of date."""
         cohort = self._cohort_of.pop(connection, None)
         if cohort is None:
             return
@@ -89,7 +89,7 @@ class Crowd:
             self._cohorts[connection.slot].pop(cohort.key, None)
 
     def catch_up(self, connection: Connection) -> None:
-        """Tell a listener that stays in its cohort how far it has come."""
+        """Bring the cursor of a listener up to date, which stays in its cohort."""
         cohort = self._cohort_of.get(connection)
         if cohort is not None:
             connection.listener.advance_to(cohort.next)
@@ -132,7 +132,7 @@ class Crowd:
         self._metrics.tick_work.observe(max(0.0, self._clock.now() - now_s))
 
     def pump(self, connection: Connection, now_s: float, live: int, *, ticking: bool = False) -> None:
-        """Send a single listener everything that it may have now.
+        """Send a single listener everything that it may be sent now.
 
         Args:
             connection: the listener.
@@ -176,7 +176,7 @@ class Crowd:
                 self.pump(connection, now_s, live)
 
     def turn_away(self, stream: Stream[Connection]) -> None:
-        """Renderers fail at the stream: tell its listeners."""
+        """Refuse the listeners of a stream that renderers fail at."""
         now_s = self._clock.now()
         for connection in list(stream.subscribers):
             self.isolate(connection)
@@ -200,7 +200,7 @@ class Crowd:
     # --- cohorts -----------------------------------------------------------------------------------------------------
 
     def _settle(self, connection: Connection, live: int) -> None:
-        """Put a listener that only needs a chunk a tick with the others at its place."""
+        """Move a listener that needs only one chunk a tick into the cohort of its place."""
         transport = connection.transport
         if transport is None or connection.number is None or connection.closed or transport.backlog_bytes():
             return
@@ -220,7 +220,7 @@ class Crowd:
             self._cohort_of[connection] = cohort
 
     def _send_cohort(self, cohort: Cohort, live: int, due_at_s: float) -> None:
-        """Send a cohort what it should have at the live tick, and what it could not be sent before.
+        """Send a cohort the chunks up to the live tick's, those that it lacks from before included.
 
         A cohort waits together for a late chunk, and catches up together after ticks that were left out: looking at its
         members one by one in such moments would make things worse.

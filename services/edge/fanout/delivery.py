@@ -1,4 +1,4 @@
-"""Carrying out what listeners decide (shell): payloads are sent, streams joined and left, connections closed."""
+"""The delivery (shell) carries out listeners' actions: send, join, leave, close."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _rare_log = RateLimitedLog(get_logger(__name__))
 
 
 class Delivery:
-    """See the module's text.
+    """Carries out the actions of listeners and counts them.
 
     Args:
         streams: are joined and left.
@@ -114,7 +114,7 @@ class Delivery:
     # --- the end of a connection -------------------------------------------------------------------------------------
 
     def end(self, connection: Connection) -> None:
-        """Nothing more is sent to the listener, so its streams need not be rendered for it; idempotent."""
+        """Stop sending to the listener and leave its streams; idempotent."""
         connection.closed = True
         connection.listener.closed = True
         if connection.alarm is not None:

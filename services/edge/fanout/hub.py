@@ -1,7 +1,7 @@
-"""The registry of an edge's connections (shell): they come and go, say something, and become writable again.
+"""The registry of an edge's connections (shell), and the events of each connection.
 
-What they are sent is decided by the crowd (crowd.py), carried out by the delivery (delivery.py) and timed by the ticker
-(ticker.py); the streams that they hear are kept by streams.py.
+The crowd (crowd.py) decides what connections are sent, the delivery (delivery.py) carries it out, and the ticker
+(ticker.py) times it. streams.py keeps the streams that they hear.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from services.runtime.settings import EdgeSettings
 
 
 class Hub:
-    """See the module's text.
+    """Registers connections and passes on what happens to them.
 
     Args:
         settings: limits.
@@ -135,7 +135,7 @@ class Hub:
         return self._draining is not None
 
     def admit(self, address: str) -> Refusal | None:
-        """Count a listener in before it is answered; None: it is accepted, and `release` must follow."""
+        """Count a listener in, before it is answered; None: accepted, and `release` must follow."""
         return self._admission.enter(address, draining=self.draining)
 
     def release(self, address: str) -> None:
@@ -205,7 +205,7 @@ class Hub:
         self.crowd.pump(connection, now_s, tick_at(now_s))
 
     def on_stall(self, connection: Connection) -> None:
-        """A connection did not take everything that it was sent: from now on it is looked at by itself."""
+        """A connection did not take all of a write: serve it as a single listener from now on."""
         # Before the next chunk: a cohort writes that straight into the sockets of all its members.
         self.crowd.isolate(connection)
 
@@ -249,7 +249,7 @@ class Hub:
     # --- drain -------------------------------------------------------------------------------------------------------
 
     async def drain(self, *, settle_s: float | None = None) -> None:
-        """Accept no new listeners and send all others elsewhere, spread over the drain window; idempotent.
+        """Refuse new listeners and send all others elsewhere within the drain window; idempotent.
 
         Args:
             settle_s: seconds between "not ready" and the first close, so that no listener is sent back here; None: a

@@ -1,4 +1,4 @@
-"""What plays on this edge, for `/api/streams` and for the metrics (shell: sets metrics)."""
+"""The streams that play on this edge, for `/api/streams` and for metrics (shell)."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ def _describe(stream: Stream[Connection], now_s: float, live: int) -> dict[str, 
     ring = stream.ring
     state = "warming" if ring.origin is None else "degraded" if ring.degraded else "playing"
     loudness = ring.loudness(live)
+    # A section lasts 240 s, and all music is in 4/4: a section has as many bars as the tempo has beats a minute.
     section, second = divmod(now_s, SECTION_S)
     return {
         "stream_id": stream.id,

@@ -1,4 +1,4 @@
-"""What only time brings (shell): once a second for the edge, and every five seconds for each listener."""
+"""Periodic work (shell): each second for the edge, every five seconds for each listener."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROUND_TICKS: Final = 5 * TICKS_PER_S
 
 
 class Rounds:
-    """See the module's text.
+    """Checks and measures what changes with time alone.
 
     Args:
         connections: all connections, as they come and go.

@@ -1,4 +1,4 @@
-"""One stream as an edge keeps it, and what it knows of its listeners (shell: it holds tasks and a subscription)."""
+"""One stream of an edge, with its tasks and its subscription to the bus (shell)."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from services.runtime.bus import Subscription
 
 
 class Subscriber(Protocol):
-    """What a stream knows of a listener."""
+    """A listener, as its stream sees it."""
 
     @property
     def format(self) -> Format:
-        """How its chunks are encoded."""
+        """The encoding of its chunks."""
         ...
 
     @property
     def audience(self) -> int:
-        """How many people it stands for."""
+        """The number of people that it stands for."""
         ...
 
     def ahead(self, now_s: float) -> int:
@@ -45,7 +45,7 @@ class Stream[S: Subscriber]:
         left_s: since when it has no subscriber; None while it has one.
         asking: its history has been looked at, so missing blocks may be asked for.
         closed: it has been forgotten.
-        ahead: chunks that the timeline is drawn ahead, for the deepest subscriber.
+        ahead: chunks from the live tick on, the live one included, that the deepest subscriber wants.
         starved: a subscriber waits for the next block.
         opus: the timeline for subscribers that listen in Opus; None: there are none.
         opus_subscribers: how many there are.
@@ -77,7 +77,7 @@ class Stream[S: Subscriber]:
 
     @property
     def audience(self) -> int:
-        """How many people hear it."""
+        """The number of people that hear it."""
         return sum(subscriber.audience for subscriber in self.subscribers)
 
     def want(self, ahead: int, *, starved: bool) -> None:
@@ -94,5 +94,5 @@ class Stream[S: Subscriber]:
             self.opus.work()
 
     def begin_tick(self) -> None:
-        """From here on, what subscribers said in the last tick holds, and they say it anew."""
+        """Use the wishes that subscribers stated in the last tick, and let them state new ones."""
         self.ahead, self._ahead_next = self._ahead_next, 1

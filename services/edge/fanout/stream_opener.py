@@ -1,4 +1,4 @@
-"""Opening and closing streams on the bus (shell): subscription, history, and streams that cannot be rendered."""
+"""Opens and closes streams on the bus (shell): subscription, history, failures."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from services.runtime.observability.rate_limited_log import RateLimitedLog
 HISTORY_FIRST_S: Final = 0.05
 """How long a new stream waits for the blocks that JetStream keeps before it asks for blocks that may be among them."""
 HISTORY_WITHIN_S: Final = 2.0
-"""How long an answer of JetStream is waited for."""
+"""How long an edge waits for an answer of JetStream."""
 RETRY_S: Final = 0.5
-"""Pause after a subscription that failed."""
+"""Pause before a failed subscription is tried again."""
 REFUSE_AFTER_FAILURES: Final = 3
 """A stream that renderers have failed at this often is refused."""
 UNRENDERABLE_S: Final = 60.0
@@ -34,7 +34,7 @@ _rare_log = RateLimitedLog(_log)
 
 
 class StreamOpener[S: Subscriber]:
-    """See the module's text.
+    """Subscribes to streams, reads their history and finds those that renderers fail at.
 
     Args:
         bus: may still be disconnected.

@@ -1,4 +1,4 @@
-"""The streams that an edge keeps (shell): opened for the first listener, asked for, forgotten after the last.
+"""The streams that an edge keeps (shell), from their first listener to their last.
 
 Nothing here waits for the bus inside a tick: asks go through a bounded queue, and a stream is opened by a task.
 """
@@ -39,16 +39,17 @@ LINGER_S: Final = 12.0
 """How long a stream is kept after its last listener, which may just be reconnecting: it notices a dead connection after
 five seconds and takes a few more to come back."""
 LOOK_UP_AFTER_S: Final = 3.0
-"""A stream without a block by then may be one that cannot be rendered."""
+"""A stream without a block after this time may be one that cannot be rendered."""
 OPUS_AHEAD_CHUNKS: Final = 4
-"""Chunks that are drawn and encoded before the deepest Opus listener is due to get them."""
+"""Chunks that are encoded before the deepest Opus listener is due to get them."""
 ENCODER_THREADS: Final = 2
+"""Threads that encode Opus for all streams of an edge."""
 
 _rare_log = RateLimitedLog(get_logger(__name__))
 
 
 class Obstacle(StrEnum):
-    """Why a stream cannot be joined."""
+    """The reason for which a stream cannot be joined."""
 
     UNRENDERABLE = "unrenderable"
     """Renderers fail at it."""
@@ -59,7 +60,7 @@ class Obstacle(StrEnum):
 
 
 class Streams[S: Subscriber]:
-    """See the module's text.
+    """Opens streams, asks for their blocks, and forgets them after their last listener.
 
     Args:
         most: streams at a time (AURALIS_MAX_STREAMS).
@@ -117,7 +118,7 @@ class Streams[S: Subscriber]:
     # --- start and stop ----------------------------------------------------------------------------------------------
 
     def start(self, on_bus: Callable[[], None]) -> None:
-        """Begin to ask. The bus is connected to in the background, without a time limit, and `on_bus` called then."""
+        """Begin to ask, and connect to the bus in the background; `on_bus` is called then."""
         self._tasks.spawn(self._connect(on_bus), "bus")
         self._asks.start(self._tasks)
 
@@ -230,7 +231,7 @@ class Streams[S: Subscriber]:
         return stream
 
     def _free_place(self) -> bool:
-        """Whether one more stream may be opened; the stream that was left longest ago is forgotten for it."""
+        """Free a place for a stream, if need be that of the one left longest ago; False: none."""
         if len(self.by_id) < self._most:
             return True
         left = [(stream.left_s, stream.id) for stream in self.by_id.values() if stream.left_s is not None]
@@ -269,7 +270,7 @@ class Streams[S: Subscriber]:
     # --- time --------------------------------------------------------------------------------------------------------
 
     def begin_tick(self, live: int) -> None:
-        """Draw the timelines of all streams with listeners as far as these want them."""
+        """Extend the timelines of all streams with listeners as far as these want them."""
         for stream in self.by_id.values():
             if stream.subscribers:
                 stream.begin_tick()
@@ -283,7 +284,7 @@ class Streams[S: Subscriber]:
                 self._ask(stream, now_s)
 
     def each_second(self, now_s: float) -> None:
-        """Forget streams that were left, move others to newer renderers, and look up those that get no block."""
+        """Forget streams that were left, move others to newer renderers, look up silent ones."""
         for stream in list(self.by_id.values()):
             if stream.left_s is not None and now_s - stream.left_s > LINGER_S:
                 self._forget(stream)
@@ -296,7 +297,7 @@ class Streams[S: Subscriber]:
                 self._opener.look_up_failures(stream)
 
     def advance(self, stream: Stream[S], live: int) -> None:
-        """Draw the stream's timeline as far as its listeners want it, and have it encoded if they listen in Opus."""
+        """Extend the stream's timeline as far as its listeners want it, and encode it for Opus."""
         if stream.opus is None:
             stream.ring.advance(live, stream.ahead)
         else:
@@ -328,7 +329,7 @@ class Streams[S: Subscriber]:
         self._serve_starved(stream)
 
     def _serve_starved(self, stream: Stream[S]) -> None:
-        """New chunks are there: subscribers that wait for them do not have to wait for the tick as well."""
+        """Send new chunks to subscribers that wait for them, without waiting for the next tick."""
         if stream.starved and stream.subscribers:
             stream.starved = False
             self.advance(stream, tick_at(self._clock.now()))

@@ -22,8 +22,8 @@ _rare_log = RateLimitedLog(get_logger(__name__))
 class Ticker:
     """Gives time to streams, the crowd and the rounds.
 
-    A tick begins with what is common to all: timelines are drawn. Its first slot follows at once; then missing blocks
-    are asked for, and the other slots follow, each at its own time.
+    A tick begins with the work that is common to all listeners: timelines are extended. Its first slot follows
+    immediately. Then missing blocks are asked for, and the other slots follow, each at its own time.
 
     Args:
         clock: the service's clock.
@@ -39,6 +39,7 @@ class Ticker:
         self._crowd = crowd
         self._rounds = rounds
         self._metrics = metrics
+        # The numbers of the last second and the last round that have begun.
         self._second = -1
         self._round = -1
 
@@ -60,14 +61,14 @@ class Ticker:
                     self._guarded(self._end)
 
     def tick(self, live: int) -> None:
-        """The whole of a tick, all its slots together; for callers that move time themselves."""
+        """Do a whole tick, all its slots together; for callers that move time themselves."""
         self.begin(live)
         for slot in range(SLOTS):
             self._crowd.send_slot(slot, live, slot_due_s(live, slot), math.inf)
         self._end()
 
     def begin(self, live: int) -> None:
-        """What comes before the slots of a tick."""
+        """Do the work that comes before the slots of a tick."""
         now_s = self._clock.now()
         self._metrics.tick_lateness.observe(max(0.0, now_s - due_s(live)))
         if block_of(live) != self._second:
@@ -101,5 +102,5 @@ class Ticker:
 
 
 def slot_due_s(live: int, slot: int) -> float:
-    """When a slot of a tick begins (unix seconds)."""
+    """The time at which a slot of a tick begins (unix seconds)."""
     return due_s(live) + slot * TICK_S / SLOTS

@@ -1,4 +1,4 @@
-"""Pure: what a listener's state machine decides; the delivery carries it out (fanout/delivery.py)."""
+"""Pure: the decisions of a listener's state machine; fanout/delivery.py carries them out."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Join:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """The listener needs this stream no more."""
+    """Have a stream rendered no longer for the listener."""
 
     stream_id: str
 
@@ -64,4 +64,4 @@ class Close:
 
 
 Action = Join | Leave | SendEvent | SendChunk | Close
-"""Anything that a listener decides."""
+"""Any decision of a listener."""

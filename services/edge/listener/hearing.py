@@ -1,4 +1,4 @@
-"""Pure: the state of a listener that hears a stream: its cursor on the timeline, and its way to another stream."""
+"""Pure: the state of a listener that hears a stream: its cursor, and its change of stream."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from services.edge.stream.mixing import crossfade
 from services.edge.stream.ring import EARLY_TICKS
 
 SPLICE_AHEAD_CHUNKS: Final = 1
-"""A splice begins with the next chunk that is played. It is heard within 300 ms of being asked for: rendering, the rest
-of the present chunk, and up to a chunk by which the player is behind. A player that learns of it late fades from where
-it is."""
+"""A splice begins with the next chunk that is played. It is heard within 300 ms of the request, which is time for
+rendering, the rest of the present chunk, and a player that is up to a chunk behind. A player that gets the splice late
+fades from where it is."""
 SPLICE_MIN_CHUNKS: Final = 2
 """A splice waits until this many chunks may be sent together."""
 
 
 class Place(NamedTuple):
-    """Where a steady listener stands: one chunk a tick is all that it needs.
+    """The place of a steady listener, which needs one chunk a tick and nothing else.
 
     Attributes:
         lag: chunks behind the live tick; negative: ahead of it.
@@ -38,7 +38,7 @@ class Place(NamedTuple):
 
 
 class Hearing:
-    """See the module's text.
+    """A listener's cursor on the timeline of the stream that it hears.
 
     Args:
         session: what the listener keeps over its states.
@@ -88,7 +88,7 @@ class Hearing:
         return max(0, -self._lag)
 
     def place(self, live: int) -> Place | None:
-        """Where it stands, if from here on only time moves it; None: something else is due.
+        """Its place, if it needs one chunk a tick from here on; None: something else is due.
 
         Args:
             live: the live tick, whose chunk it has been sent.
@@ -106,7 +106,7 @@ class Hearing:
         return Place(self._lag, tiers.tier, target)
 
     def advance_to(self, cursor: int) -> None:
-        """It was sent every chunk before `cursor`, one a tick."""
+        """Move the cursor: every chunk before `cursor` has been sent, one a tick."""
         if cursor > self.cursor:
             self._session.tiers.on_delivered(cursor - self.cursor)
             self.cursor = cursor
@@ -171,7 +171,7 @@ class Hearing:
         return True
 
     def _crossfade(self, old: Timeline, new: Timeline) -> bool:
-        """Go over to `new` with the next chunk that is sent, for a client that cannot splice; False: not yet."""
+        """Go over to `new` for a client that cannot splice, with the next chunk; False: not yet."""
         fade_from = old.chunk(self.cursor)
         if fade_from is None or new.chunk(self.cursor) is None:
             return False

@@ -1,4 +1,4 @@
-"""Pure: one listener as a state machine: messages, the time and the timelines go in, what to send comes out.
+"""Pure: one listener as a state machine: messages and time go in, actions come out.
 
 A listener is a cursor on the timeline of a stream. It is sent chunks from the live tick on, up to its tier ahead of it.
 While its connection takes nothing the cursor stays. If the cursor has fallen behind the live tick when the connection
@@ -36,7 +36,7 @@ from services.edge.stream.ring import EARLY_TICKS
 
 
 class Listener:
-    """See the module's text.
+    """The state machine of one listener.
 
     Args:
         settings: limits and the secret.
@@ -60,12 +60,12 @@ class Listener:
 
     @property
     def format(self) -> Format:
-        """How its chunks are encoded."""
+        """The encoding of its chunks."""
         return self._session.format
 
     @property
     def tiers(self) -> TierController:
-        """How deep its buffer is filled."""
+        """The depth to which its buffer is filled."""
         return self._session.tiers
 
     @property
@@ -89,7 +89,7 @@ class Listener:
 
     @property
     def starved(self) -> bool:
-        """Whether it waits for chunks that are not there yet, of the stream that it hears or changes to."""
+        """Whether it waits for chunks of the stream that it hears or changes to."""
         state = self._state
         if isinstance(state, Hearing):
             return state.starved or state.steering.pending is not None
@@ -106,7 +106,7 @@ class Listener:
 
     @property
     def wake_s(self) -> float | None:
-        """When `pump` should be called before the next tick (unix seconds); None: it need not be."""
+        """The time of a call of `pump` between two ticks (unix seconds); None: none is needed."""
         return self._state.steering.wake_s if isinstance(self._state, Hearing) else None
 
     # --- what it says ------------------------------------------------------------------------------------------------
@@ -155,7 +155,7 @@ class Listener:
         return [Join(message.spec, live if point is None else point.chunk_id)]
 
     def _resume_point(self, message: Start, now_s: float) -> ResumePoint | None:
-        """Where the listener was before it lost its connection; None: its token does not say."""
+        """The place where the listener lost its connection; None: its token does not say."""
         if message.resume is None:
             return None
         point = resume.read(self._session.settings.secret, message.resume, now_s)
@@ -251,7 +251,7 @@ class Listener:
         return actions
 
     def steady_place(self, live: int) -> Place | None:
-        """Where it stands, if from here on only time moves it: the common case, which thousands share.
+        """Its place, if it needs one chunk a tick from here on: the case of most listeners.
 
         Such a listener may be sent its chunks without a call of `pump`. Call `advance_to` before anything else is
         asked of it.
@@ -262,7 +262,7 @@ class Listener:
         return self._state.place(live) if isinstance(self._state, Hearing) and not self.closed else None
 
     def advance_to(self, cursor: int) -> None:
-        """It was sent every chunk before `cursor`, one a tick."""
+        """Move the cursor: every chunk before `cursor` has been sent, one a tick."""
         if isinstance(self._state, Hearing):
             self._state.advance_to(cursor)
 
@@ -288,7 +288,7 @@ class Listener:
     # --- its end -----------------------------------------------------------------------------------------------------
 
     def drain(self, now_s: float) -> list[Action]:
-        """The edge goes away: send the listener elsewhere, with a token that says exactly where it was."""
+        """Send the listener to another edge, with a token for its exact place."""
         if self.closed:
             return []
         token = ""

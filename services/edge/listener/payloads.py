@@ -24,7 +24,7 @@ _BINARY: Final = 0x82
 
 
 class Format(IntEnum):
-    """How chunks are encoded for a listener."""
+    """The encoding of chunks for a listener."""
 
     JSON = 0
     PCM = 1

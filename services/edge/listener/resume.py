@@ -1,4 +1,4 @@
-"""Pure: resume tokens, signed notes of where a listener was, for its next connection to this edge or another.
+"""Pure: resume tokens: signed notes of a listener's place, for its next connection.
 
 A token names the stream, the next chunk and the time until which it is valid. It is signed, so that only an edge with
 the same secret accepts it. It does not prove identity: where listeners sign in, they sign in again.
@@ -26,7 +26,7 @@ _SO_FAR: Final = "s"
 
 @dataclass(frozen=True, slots=True)
 class ResumePoint:
-    """Where a listener was.
+    """A place in a stream.
 
     Attributes:
         stream_id: the stream that it heard.

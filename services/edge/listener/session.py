@@ -1,4 +1,4 @@
-"""Pure: what a listener keeps from its first message to its last, whatever it is hearing."""
+"""Pure: the part of a listener that stays from its first message to its last."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ class Counts:
 
 
 class Pace:
-    """How many chunks a listener may be sent now: the outbound limit, and the rate at which its buffer is filled.
+    """Limits the chunks that a listener is sent: outbound limit, and fill rate of its buffer.
 
-    The fill rate saves up tokens, and they are capped only when a filling begins. So after a delay of the edge itself,
-    or where a crowd leaves each listener one turn a second, a listener's buffer is full again with its next turn.
+    The fill rate saves up tokens, and they are capped only when a filling begins. So a listener's buffer is full again
+    with its next turn, even if the edge was late or its crowd is so large that a listener has one turn a second.
 
     Args:
         settings: the rates.
@@ -74,7 +74,7 @@ class Pace:
 
 
 class Session:
-    """What both states of a listener share.
+    """The part of a listener that its states `Waiting` and `Hearing` share.
 
     Args:
         settings: limits and the secret.

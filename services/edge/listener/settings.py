@@ -1,4 +1,4 @@
-"""Pure: the limits that hold for every listener of an edge."""
+"""Pure: limits of every listener of an edge."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from services.edge.listener.tiers import TierLimits
 from services.edge.stream.ring import HISTORY_CHUNKS
 
 START_WITHIN_S: Final = 10.0
-"""A connection that has not sent `start` by then is closed."""
+"""A connection that has not sent `start` within this time is closed."""
 STALLED_S: Final = 30.0
 """A connection that has taken nothing for this long is closed."""
 MAX_MESSAGES_PER_S: Final = 40
@@ -34,11 +34,11 @@ MAX_LAG_CHUNKS: Final = HISTORY_CHUNKS - 2 * BURST_CHUNKS
 
 @dataclass(frozen=True, slots=True)
 class ListenerSettings:
-    """What the operator decides for all listeners of an edge.
+    """The operator's settings for all listeners of an edge.
 
     Attributes:
         tiers: chunks of each tier.
-        chunks_per_s: outbound limit for one listener.
+        chunks_per_s: outbound limit for one listener; 10 is real time.
         secret: signs resume tokens.
         fill_chunks: chunks of a buffer that are sent immediately.
         fill_chunks_per_s: rate at which the rest of the buffer is filled.

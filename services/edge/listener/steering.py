@@ -1,4 +1,4 @@
-"""Pure: changes of stream while listening: which one is being rendered, and which one comes next.
+"""Pure: changes of stream while listening: the one being rendered, and the one after it.
 
 At most one change is rendered at a time. A newer wish waits until the change before it has had its chance, so a client
 that drags a slider costs a handful of streams and ends with the last value.
@@ -13,7 +13,7 @@ from services.edge.listener.actions import Action, Join, Leave
 from services.edge.listener.settings import MAX_UPDATES_PER_S
 
 PATIENCE_S: Final = 0.25
-"""A change that has not been rendered by then gives way to a newer one."""
+"""A change that has not been rendered within this time gives way to a newer one."""
 
 
 class Steering:
@@ -41,7 +41,7 @@ class Steering:
 
     @property
     def wake_s(self) -> float | None:
-        """When a waiting change may go ahead (unix seconds); None: none waits."""
+        """The time at which a waiting change may go ahead (unix seconds); None: none waits."""
         return None if self._wanted is None else self._next_ask_s()
 
     def change_to(self, spec: StreamSpec, playing: StreamSpec) -> list[Action]:

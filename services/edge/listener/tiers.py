@@ -1,6 +1,6 @@
-"""Pure: how deep a listener's buffer is filled, decided from evidence and never from time alone.
+"""Pure: the depth of a listener's buffer, decided from evidence and never from time alone.
 
-Evidence is what the listener's player reports, how ping round trips change, and how long chunks wait to leave the edge.
+Evidence are the reports of the player, changes of the ping's round trip, and chunks that wait to leave the edge.
 A listener rises to a deeper tier at 5 % underruns, or when the recommended buffer outgrows its tier. It falls to a
 shallower tier when the evidence has been good for a long time.
 """
@@ -18,8 +18,8 @@ from services.edge.jitter_tracker import JitterTracker
 
 PROMOTE_UNDERRUN_RATE: Final = 0.05
 """Share of underruns (0 to 1) from which on the tier rises."""
-CALM_UNDERRUN_RATE: Final = 0.01
-"""Share of underruns below which the connection counts as quiet."""
+QUIET_UNDERRUN_RATE: Final = 0.01
+"""Share of underruns (0 to 1) below which the connection is quiet."""
 CONFIDENCE: Final = 0.99
 """Share of chunks that the recommended buffer must cover."""
 
@@ -164,16 +164,16 @@ class TierController:
         return fresh
 
     def _judge(self, now_s: float) -> None:
-        """Change the tier if the evidence asks for it; called with every piece of evidence and at no other time."""
+        """Change the tier if the evidence asks for it; called with each piece of evidence only."""
         rate = self.tracker.get_underrun_rate()
         recommended_ms = self.tracker.get_recommended_buffer_ms(CONFIDENCE)
         enough = len(self.tracker) >= MIN_CHUNKS
         if enough and (rate >= PROMOTE_UNDERRUN_RATE or recommended_ms > self._capacity_ms(self.tier)):
             self._promote(now_s, recommended_ms)
-        elif rate >= CALM_UNDERRUN_RATE:
+        elif rate >= QUIET_UNDERRUN_RATE:
             self._quiet_since_s = None
         else:
-            self._calm(now_s, recommended_ms)
+            self._stay_quiet(now_s, recommended_ms)
 
     def _promote(self, now_s: float, recommended_ms: float) -> None:
         self._quiet_since_s = None
@@ -189,7 +189,8 @@ class TierController:
         # The rate belongs to the old tier; the new one is judged by what happens in it.
         self.tracker.forget()
 
-    def _calm(self, now_s: float, recommended_ms: float) -> None:
+    def _stay_quiet(self, now_s: float, recommended_ms: float) -> None:
+        """The evidence is good: let the tier fall if it has been good for long enough."""
         if self._quiet_since_s is None:
             self._quiet_since_s = now_s
             self._quiet_samples = 0

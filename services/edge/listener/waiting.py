@@ -1,4 +1,4 @@
-"""Pure: the state of a listener that has chosen a stream and has not been sent a chunk of it yet."""
+"""Pure: the state of a listener that waits for the first chunk of its stream."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from services.edge.stream.chunk import Timeline
 from services.edge.stream.ring import EARLY_TICKS
 
 WARMING_AFTER_S: Final = 0.25
-"""Longer than a block takes where a renderer is ready: only a longer wait is worth a message."""
+"""How long a listener waits before it is told "warming". A ready renderer is faster, so most listeners are not told."""
 
 
 class Waiting:
-    """See the module's text.
+    """A listener's wait for the first chunk of its stream.
 
     Args:
         session: what the listener keeps over its states.
@@ -52,7 +52,7 @@ class Waiting:
         self._point = None
 
     def first_tick(self, timeline: Timeline, live: int) -> int | None:
-        """The live tick, or one slightly ahead of it, where the timeline can be joined; None: not yet."""
+        """The tick to join the timeline at: the live one or slightly ahead; None: not yet."""
         if timeline.origin is None:
             return None
         tick = max(live, timeline.origin)
@@ -66,7 +66,7 @@ class Waiting:
             self._session.tell(websocket.status("warming"), actions)
 
     def begin(self, timeline: Timeline, tick: int, now_s: float, live: int, actions: list[Action]) -> Hearing:
-        """Start to hear the stream at `tick`, or where the listener was before it lost its connection."""
+        """Start to hear the stream at `tick`, or at the place where the connection was lost."""
         session = self._session
         session.pace.begin_filling(now_s)
         recovered: bool | None = False if self._resuming else None

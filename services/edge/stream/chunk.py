@@ -1,4 +1,4 @@
-"""Pure: 100 ms of a stream, and what a listener needs of the timeline that chunks form."""
+"""Pure: 100 ms of a stream, and the interface of the timeline that chunks form."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Opus(Protocol):
 
 
 class Source(StrEnum):
-    """Where a chunk's audio comes from."""
+    """The origin of a chunk's audio."""
 
     LIVE = "live"
     """It was rendered for its tick."""

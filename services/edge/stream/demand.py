@@ -1,4 +1,4 @@
-"""Pure: which blocks of a stream to ask for now, and whom to ask. Everything follows from the clock.
+"""Pure: the blocks of a stream that must be asked for now, computed from the clock.
 
 All edges compute the same asks for the same moment, so JetStream keeps one of them. An edge that counted its own
 attempts would send message ids that another edge has used for an earlier attempt.
@@ -30,9 +30,9 @@ FALLBACK_S: Final = 3.5
 new one has sent nothing. This is early enough for the deepest tier, and is not reached while the new renderers work."""
 MAX_DELAY_S: Final = 1.0
 """The longest time that an edge waits for other edges of the same stream before it asks."""
-CROWD: Final = 1_000
+SPREAD_EDGES: Final = 1_000
 """Edges of one stream for which the delays are spread: of this many, one asks without delay. A larger value is better
-for larger crowds, and worse where an answer takes long."""
+for more edges, and worse where an answer takes long."""
 URGENT_BLOCKS: Final = 2
 """Blocks that a new listener needs first: the live one and the next."""
 USEFUL_S: Final = 0.2
@@ -54,13 +54,13 @@ class Ask:
 
     @property
     def message_id(self) -> str:
-        """The id by which JetStream drops repetitions; asks of two revisions for one block are different asks."""
+        """The id by which JetStream drops repetitions; it differs by revision."""
         asked = subjects.ask_id(self.lane, self.job.spec.stream_id, self.job.block, self.job.attempt)
         return f"{self.revision}.{asked}"
 
 
 def ask_delay_s(edge: str, stream_id: str) -> float:
-    """How long an edge waits before it asks for a block of a stream: 0 to `MAX_DELAY_S`, always the same.
+    """The delay of an edge's asks for a stream: 0 to `MAX_DELAY_S`, the same for every block.
 
     A few edges ask first, and the others see the block that these edges get. The delays are spread exponentially, as
     feedback to multicast is: in each 0.1 s twice as many edges would ask as in the 0.1 s before. So about as many ask
@@ -68,7 +68,7 @@ def ask_delay_s(edge: str, stream_id: str) -> float:
     """
     digest = hashlib.sha256(f"{edge}\0{stream_id}".encode()).digest()
     uniform = (int.from_bytes(digest[:4]) + 1) / 2**32
-    return MAX_DELAY_S * max(0.0, 1.0 + math.log(uniform) / math.log(CROWD))
+    return MAX_DELAY_S * max(0.0, 1.0 + math.log(uniform) / math.log(SPREAD_EDGES))
 
 
 class StreamDemand:
@@ -83,12 +83,13 @@ class StreamDemand:
         self.spec = spec
         self.delay_s = ask_delay_s(edge, spec.stream_id)
         self._urgent: set[int] = set()
+        # Whether a block has arrived since the demand began.
         self._begun = False
         # (block, revision) -> (last attempt, time of the first ask)
         self._asked: dict[tuple[int, str], tuple[int, float]] = {}
 
     def hurry(self, block: int) -> None:
-        """A listener waits for `block` and the one after it: ask for them without delay and in the lane `now`."""
+        """Ask for `block` and the next one without delay in lane `now`: a listener waits for them."""
         self._urgent.update(range(block, block + URGENT_BLOCKS))
 
     def due(
@@ -127,7 +128,7 @@ class StreamDemand:
             yield Ask(revision, "now" if urgent else "ahead", RenderJob(self.spec, block, attempt))
 
     def asked_at(self, block: int, revision: str) -> float | None:
-        """When this edge first asked for `block` (unix seconds); None if it has not."""
+        """The time of this edge's first ask for `block` (unix seconds); None: there was none."""
         asked = self._asked.get((block, revision))
         return None if asked is None else asked[1]
 

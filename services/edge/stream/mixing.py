@@ -80,11 +80,11 @@ class Loop:
 
 
 def loop_chunks(bpm: int, *, most: int) -> int:
-    """How many chunks to loop over, so that the loop repeats on a bar line as nearly as chunks of 100 ms allow.
+    """The number of chunks of a loop that repeats on a bar line, as nearly as chunks allow.
 
     Args:
         bpm: of the stream, in 4/4.
-        most: the greatest number of chunks.
+        most: the result is at most this.
     """
     bar_chunks = BEATS_PER_BAR * 60.0 * TICKS_PER_S / bpm
     bars = max(1, int((most - 1) / bar_chunks))
@@ -98,7 +98,7 @@ def _samples(pcm: Pcm) -> NDArray[np.int16]:
 
 
 def _correlation(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
-    """0 (unrelated) to 1 (equal); opposite phases count as unrelated, because compensating them would be loud."""
+    """0 (unrelated) to 1 (equal); opposite phases count as 0: compensating them would be loud."""
     power = float(np.sqrt(np.mean(first * first) * np.mean(second * second)))
     if power < _MIN_POWER:
         return 0.0

@@ -1,4 +1,4 @@
-"""Pure: what an edge knows of the renderers: which there are, how much they can render, whether they keep up."""
+"""Pure: the renderers as an edge knows them: presence, capacity, and whether they keep up."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class Presences:
         """Streams in real time that the ready renderers of each revision can render together."""
         capacity: dict[tuple[int, str], float] = {}
         for presence in self.ready(now_s):
-            order = (presence.sound_version, presence.revision)
+            version = (presence.sound_version, presence.revision)
             # A renderer that has not measured itself yet counts as one stream.
-            capacity[order] = capacity.get(order, 0.0) + max(presence.capacity_streams, 1.0)
+            capacity[version] = capacity.get(version, 0.0) + max(presence.capacity_streams, 1.0)
         return capacity
 
     def warming(self, now_s: float) -> bool:
@@ -48,7 +48,7 @@ class Presences:
 
 
 def choose_revision(capacity: Capacity, stream_id: str, current: str | None = None) -> str | None:
-    """The revision whose renderers a stream is asked of.
+    """The revision whose renderers are asked for a stream's blocks.
 
     The newest revision takes over stream by stream as its share of the whole capacity grows, so that the first upgraded
     renderer of many is not asked for all streams. A stream that has moved does not move back while the newest revision
@@ -67,15 +67,15 @@ def choose_revision(capacity: Capacity, stream_id: str, current: str | None = No
     newest_first = sorted(capacity, reverse=True)
     rank = int.from_bytes(hashlib.sha256(stream_id.encode()).digest()[:4]) / 2**32 * sum(capacity.values())
     covered = 0.0
-    for order in newest_first:
-        covered += capacity[order]
-        if rank < covered or order[1] == current:
-            return order[1]
+    for version in newest_first:
+        covered += capacity[version]
+        if rank < covered or version[1] == current:
+            return version[1]
     return newest_first[-1][1]
 
 
 class LoadGauge:
-    """Whether the renderers keep up, from the time between the first ask of a block and its arrival.
+    """Judges whether the renderers keep up, by the time from a block's first ask to its arrival.
 
     New streams are refused while too many of the last blocks were late or missing.
     """

@@ -1,7 +1,7 @@
-"""Pure: one stream's chunks by tick: the last seconds, the present, and what has arrived for later.
+"""Pure: one stream's chunks by tick: the last seconds, the present and the next blocks.
 
 A ring turns blocks, which arrive in any order, late, twice or never, into one continuous timeline of chunks. The
-timeline is drawn from its first tick forward and never changed: asking for a tick again returns the same bytes.
+timeline only grows at its end and never changes: asking for a tick again returns the same bytes.
 
 One rule makes it continuous: the last chunk before a hole is held back until the hole is filled or the wait is over. So
 there is always a chunk left to crossfade from, into a loop of the last seconds or into a new revision.
@@ -31,8 +31,8 @@ RESERVE_GROWS_TICKS: Final = 2
 """A timeline that has just begun has no reserve, because its second block arrives only a moment after its first. Its
 reserve grows by a chunk each time this many ticks have passed."""
 LOOP_GROWS_TICKS: Final = 2
-"""What is drawn of a loop is heard even if the block arrives a moment later. So a loop first fills listeners only up to
-the reserve, and then by one more chunk each time this many ticks have passed."""
+"""Chunks of a loop that are on the timeline are heard even if the block arrives a moment later. So a loop first fills
+listeners only up to the reserve, and then by one more chunk each time this many ticks have passed."""
 BEGINNING_CHUNKS: Final = 4
 """A timeline begins with at least this many chunks. A block that is nearly over waits for the next one, which was asked
 for together with it: a loop over two chunks is not music."""
@@ -44,7 +44,7 @@ MAX_CATCH_UP_CHUNKS: Final = 50
 
 
 class Added(StrEnum):
-    """What became of a block."""
+    """The result of adding a block."""
 
     KEPT = "kept"
     DUPLICATE = "duplicate"
@@ -119,7 +119,7 @@ class Ring:
         return block in kept and (self.revision == self.target or block + 1 in kept)
 
     def has_any(self, block: int) -> bool:
-        """Whether `block` is here in a revision that it may be heard in, or its time on the timeline is over."""
+        """Whether `block` is here in a revision that may be heard, or its time is over."""
         return self.has_block(block) or self.arrived(block)
 
     def arrived(self, block: int) -> bool:
@@ -147,7 +147,7 @@ class Ring:
     # --- blocks come in ----------------------------------------------------------------------------------------------
 
     def move_to(self, revision: str) -> int | None:
-        """Continue the timeline with blocks of `revision`, from the next block at which the two can be joined.
+        """Move the timeline to blocks of `revision`, at the next block where the two can be joined.
 
         Blocks of the present revision are kept until then; those of a third one are dropped.
 
@@ -195,10 +195,10 @@ class Ring:
     def _blocks_of(self, revision: str | None) -> dict[int, Block]:
         return self._blocks.get(revision or "", {})
 
-    # --- the timeline is drawn ---------------------------------------------------------------------------------------
+    # --- the timeline grows ------------------------------------------------------------------------------------------
 
     def advance(self, live: int, ahead: int) -> None:
-        """Draw the timeline so that listeners can be filled up to `ahead` chunks from `live` on, as far as possible.
+        """Extend the timeline to `ahead` chunks from `live` on, as far as that is possible.
 
         Args:
             live: the live tick.
@@ -214,7 +214,7 @@ class Ring:
         tick = self._origin + len(self._timeline)
         last = live + max(ahead, 1) - 1
         while tick <= last:
-            chunk = self._draw(tick, live)
+            chunk = self._next_chunk(tick, live)
             if chunk is None:
                 break
             self._timeline.append(chunk)
@@ -231,7 +231,7 @@ class Ring:
             self._blocks = {name: kept for name, kept in self._blocks.items() if name == self.target}
 
     def _find_origin(self, live: int) -> int | None:
-        """Where the timeline begins: the start of the run of blocks that holds the live tick and the next few."""
+        """The first tick of the run of blocks that holds the live tick and the next few."""
         if self.revision is None:
             return None
         kept = self._blocks_of(self.revision)
@@ -243,7 +243,7 @@ class Ring:
             block -= 1
         return first_tick(block)
 
-    def _draw(self, tick: int, live: int) -> Chunk | None:
+    def _next_chunk(self, tick: int, live: int) -> Chunk | None:
         """The chunk that continues the timeline at `tick`; None while it is better to wait."""
         rendered = self._rendered(tick)
         if tick % CHUNKS_PER_BLOCK == 0 and self.target is not None and self.target != self.revision:
@@ -252,7 +252,7 @@ class Ring:
                 return joined
         reserve = min(self._reserve, 1 + (live - self._began) // RESERVE_GROWS_TICKS)
         if self._loop is not None:
-            return self._draw_loop(self._loop, tick, live, rendered, reserve)
+            return self._next_loop_chunk(self._loop, tick, live, rendered, reserve)
         if rendered is None:
             # Only after a restart in the middle of a hole: the rule in the module's text prevents it otherwise.
             return None
@@ -265,7 +265,7 @@ class Ring:
                 return Chunk(tick, self._loop.take(), Source.LOOP)
         return Chunk(tick, rendered)
 
-    def _draw_loop(self, loop: Loop, tick: int, live: int, rendered: Pcm | None, reserve: int) -> Chunk | None:
+    def _next_loop_chunk(self, loop: Loop, tick: int, live: int, rendered: Pcm | None, reserve: int) -> Chunk | None:
         """The next chunk while a loop plays."""
         # One rendered chunk is not worth coming back for: the chunk after it must be there too.
         if rendered is not None and self._rendered(tick + 1) is not None:
@@ -276,7 +276,7 @@ class Ring:
         return Chunk(tick, loop.take(), Source.LOOP)
 
     def _join(self, target: str, tick: int, rendered: Pcm | None) -> Chunk | None:
-        """At a block boundary: the crossfade into the revision `target`, if both sides of it are here."""
+        """The crossfade into the revision `target` at a block's start, if both sides are here."""
         block = self._blocks_of(target).get(block_of(tick))
         if block is None:
             return None
@@ -296,7 +296,7 @@ class Ring:
         return Loop([*heard, last])
 
     def _rendered(self, tick: int) -> Pcm | None:
-        """The audio of `tick` as it was rendered by the current revision; None if its block is not here."""
+        """The audio of `tick` by the current revision; None if its block is not here."""
         block = self._blocks_of(self.revision).get(block_of(tick))
         if block is None:
             return None
@@ -304,7 +304,7 @@ class Ring:
         return block.pcm[start : start + CHUNK_BYTES]
 
     def _skip_to(self, live: int) -> None:
-        """Begin again at `live`: a loop that plays goes on, and audio that has arrived is faded into from a loop."""
+        """Begin again at `live`, with a loop, so that a crossfade can lead out of it."""
         if self._loop is None:
             heard = [chunk.pcm for chunk in list(self._timeline)[-self._loop_chunks :]]
             self._loop = Loop(heard) if len(heard) > 1 else None
