@@ -1,6 +1,6 @@
 """Listening report: every preset is rendered offline, measured row by row beside its peers, and drawn.
 
-    .venv/bin/python benchmarks/music.py                              (all presets; ten minutes on two cores)
+    .venv/bin/python benchmarks/music.py                              (all presets; half an hour on two busy cores)
     .venv/bin/python benchmarks/music.py --quick --presets drift      (whether everything runs; no figures to show)
     .venv/bin/python benchmarks/music.py --areas tone,space           (some rows alone)
     .venv/bin/python benchmarks/music.py --jury DIR                   (with an outside ear: the folder of its program)

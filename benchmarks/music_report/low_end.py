@@ -70,11 +70,14 @@ def correlation(sound: Sound) -> float:
 
 
 def centroid_hz(sound: Sound) -> float:
-    """Spectral centroid of the mean spectrum's magnitudes, in Hz, from 20 Hz to 20 kHz (mono)."""
+    """Spectral centroid of the mean spectrum's power, in Hz, from 20 Hz to 20 kHz (mono).
+
+    By power and not by magnitude, so that quiet noise high up does not hide where the notes lie.
+    """
     hz, power_db = spectrum_db(sound)
     heard = (hz >= 20.0) & (hz <= 20_000.0)
-    magnitude = 10.0 ** (power_db[heard] / 20.0)
-    return float((hz[heard] * magnitude).sum() / magnitude.sum())
+    power = 10.0 ** (power_db[heard] / 10.0)
+    return float((hz[heard] * power).sum() / power.sum())
 
 
 def key_step_percent(centroids_hz: Sequence[float]) -> float:
