@@ -81,7 +81,7 @@ def create_app(make_service: Callable[[], EdgeService]) -> Litestar:
 
 @read("/api/status")
 def status(state: State) -> dict[str, Any]:
-    """The edge in a few figures."""
+    """Figures of the edge: listeners, streams, renderers, readiness."""
     return {**_service(state).hub.status(), "version": build_version()}
 
 

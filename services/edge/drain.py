@@ -1,4 +1,4 @@
-"""Graceful shutdown: sending all listeners elsewhere, spread over a window (shell)."""
+"""Graceful shutdown (shell): sends all listeners to other edges, spread over a window."""
 
 from __future__ import annotations
 
@@ -10,19 +10,23 @@ from typing import Final, Protocol
 from services.runtime.clock import Clock
 from services.runtime.observability.logging import get_logger
 
-MAX_SETTLE_S: Final = 3.0
 SETTLE_SHARE: Final = 0.1
-"""Share of the window (0 to 1) before the first close, if the caller does not say otherwise."""
+"""Share of the window (0 to 1) before the first close, if the caller does not say otherwise. In this time load
+balancers see that the edge is not ready, and then send no listener back to it."""
+MAX_SETTLE_S: Final = 3.0
+"""At most this long."""
 CLOSING_SHARE: Final = 0.8
 """Share of the rest of the window over which the closes are spread; what is left is for the closing handshakes."""
 HANDSHAKES_AT_LEAST_S: Final = 1.0
+"""Time for closing handshakes even if the window is short."""
 POLL_S: Final = 0.05
+"""How often the drain looks whether connections are left."""
 
 _log = get_logger(__name__)
 
 
 class Closable(Protocol):
-    """What a drain knows of a connection."""
+    """A connection, as a drain sees it."""
 
     @property
     def closed(self) -> bool:

@@ -1,4 +1,4 @@
-"""Pure: how much the arrival times of a listener's chunks vary, and how much buffer covers that."""
+"""Pure: measures how much arrivals of chunks vary, and recommends a buffer that covers it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from services.contract.timebase import CHUNK_MS
 
 MIN_BUFFER_MS: Final = 200.0
 MAX_BUFFER_MS: Final = 3000.0
-"""Range of recommended buffers."""
+"""Range of recommended buffers: two chunks, up to a little more than the deepest tier."""
 
 _FLOOR_MS: Final = 2.0 * CHUNK_MS
 """Buffer for perfectly steady delivery: one chunk plays while the next one arrives."""
@@ -20,7 +20,7 @@ _NORMAL: Final = NormalDist()
 
 @dataclass(frozen=True, slots=True)
 class ChunkTimestamp:
-    """When a chunk should have arrived and when it did.
+    """Expected and actual arrival of a chunk.
 
     Attributes:
         chunk_id: the chunk's tick.
@@ -33,7 +33,7 @@ class ChunkTimestamp:
 
 
 class JitterTracker:
-    """Deviation of arrivals: an exponential moving average for the mean, a window for spread and underruns.
+    """Deviation of arrivals: mean by exponential moving average, spread and underruns by window.
 
     Args:
         window_size: newest chunks that spread and underrun rate cover, at least 1.
@@ -93,7 +93,7 @@ class JitterTracker:
             self._mean_ms += self._alpha * (deviation_ms - self._mean_ms)
 
     def record_steady(self, chunks: int) -> None:
-        """Take `chunks` unmeasured arrivals into account, as if each deviated by the mean and none was an underrun."""
+        """Take `chunks` unmeasured arrivals into account: each counts as the mean, without underrun."""
         if chunks <= 0:
             return
         if self._mean_ms is None:

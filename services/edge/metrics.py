@@ -33,7 +33,7 @@ ASK_RESULTS: Final = ("accepted", "duplicate", "full", "error", "dropped")
 
 
 class EdgeMetrics:
-    """The edge's metrics, on the process's registry. Each attribute is one metric, described by its help text.
+    """The edge's metrics. Each attribute is one metric, described by its help text.
 
     Args:
         metrics: the process's metrics.
@@ -114,7 +114,7 @@ class EdgeMetrics:
         )
 
     def _begin_at_zero(self) -> None:
-        """Give every known label value a sample: dashboards find it, and a rate over nothing raises no alert."""
+        """Give every known label value a sample: a rate over a missing series raises no alert."""
         for result in (*Added, "invalid"):
             self.blocks.labels(result=str(result))
         for lane in LANES:
@@ -145,7 +145,7 @@ class EdgeMetrics:
 
 
 class ClientNumbers:
-    """Numbers for listeners, used again after a listener has gone, so that the names of series stay few.
+    """Reused numbers for listeners, so that the names of series stay few.
 
     Args:
         depth: gauge by client_id; the series of a number goes when its listener goes.
@@ -172,11 +172,11 @@ class ClientNumbers:
             self._depth.remove(f"client_{number}")
 
     def set_depth(self, number: int, chunks: int) -> None:
-        """Set the chunks that the listener with this number holds; ignored for numbers without series of their own."""
+        """Set the chunks that a listener holds; ignored for numbers without series of their own."""
         if number < NAMED_CLIENTS:
             self._depth.labels(client_id=f"client_{number}").set(chunks)
 
     def count_underruns(self, number: int, count: int) -> None:
-        """Count underruns of the listener with this number; ignored for numbers without series of their own."""
+        """Count underruns of a listener; ignored for numbers without series of their own."""
         if number < NAMED_CLIENTS:
             self._underruns.labels(client_id=f"client_{number}").inc(count)

@@ -1,4 +1,4 @@
-"""Whether this edge should get listeners: its conditions "bus", "accepting" and "renderers" (shell: logs)."""
+"""Readiness for listeners (shell: logs): conditions "bus", "accepting" and "renderers"."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ BUS_GRACE_S: Final = 15.0
 
 
 class Readiness:
-    """See the module's text.
+    """Sets the conditions under which a load balancer sends listeners to this edge.
 
     Args:
         health: gets the conditions; "renderers" only if the edge waits for renderers.
-        wait_for_renderers_s: how long at most the edge is not ready because no renderer is; 0: it does not wait.
+        wait_for_renderers_s: how long the edge waits at most for a first renderer before it is ready; 0: it does
+            not wait.
         now_s: unix seconds.
     """
 
@@ -59,7 +60,10 @@ class Readiness:
         self._update_renderers(now_s, ready=renderers)
 
     def _update_bus(self, now_s: float, *, connected: bool) -> None:
-        """A restart of NATS takes the bus from all edges together: new listeners are better off with a loop."""
+        """Stay ready for a while without the bus.
+
+        A restart of NATS takes the bus from all edges together, and a loop is better for new listeners than a refusal.
+        """
         if connected:
             self._bus_seen_s = now_s
             self._health.set("bus", ok=True)
@@ -69,9 +73,9 @@ class Readiness:
         self._health.set("bus", ok=away_s < BUS_GRACE_S, detail=detail)
 
     def _update_renderers(self, now_s: float, *, ready: bool) -> None:
-        """After the first renderer, or after a time without any, the edge stays ready even if renderers go away.
+        """Become ready with the first renderer or after the longest wait, and stay so.
 
-        Before that it has nothing to play, not even a loop: listeners are better off on the edge where they are.
+        Before that the edge has nothing to play, not even a loop: listeners are better off on the edge where they are.
         """
         waiting = self._health.condition("renderers")
         if waiting is None or waiting.ok:

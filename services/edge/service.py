@@ -1,4 +1,4 @@
-"""The edge as a whole (shell): builds its parts from the settings, starts and stops them in order."""
+"""The edge as a whole (shell): builds its parts, starts and stops them in order."""
 
 from __future__ import annotations
 

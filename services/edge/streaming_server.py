@@ -1,7 +1,7 @@
 """The fan-out in its simplest form (shell): one chunk, encoded once, goes to every client.
 
-An edge's listeners hear different streams at different places, so its crowd (fanout/crowd.py) decides who is sent what
-and takes only the payloads from here. `broadcast_chunk` is for callers that have PCM and clients and nothing else.
+An edge's listeners hear different streams at different places, so its crowd (fanout/crowd.py) decides what each is
+sent and takes only the payloads from here. `broadcast_chunk` is for callers that have PCM and clients and nothing else.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Client(Protocol):
 
 
 class StreamingServer:
-    """Clients, and the payloads that they are sent.
+    """Sends one chunk to all clients, and builds the payloads.
 
     Args:
         clock: for the `timestamp` of messages; None: the system's.

@@ -1,4 +1,4 @@
-"""Background tasks of one owner, which end together (shell)."""
+"""Background tasks of one owner (shell), which end together."""
 
 from __future__ import annotations
 

@@ -4,10 +4,10 @@ import { canDecodeOpus } from "./opus.js";
 
 const OPUS_RATE_HZ = 48000;
 const PCM_RATE_HZ = 44100;
-const STOP_FADE_S = 0.08;
+const STOP_FADE_S = 0.08;          // time constant of the gain
 const SUSPEND_AFTER_MS = 600;      // when the fade of a stop is over
 
-/* A page without TLS on another host has no AudioWorklet, nor has an old browser. */
+/* False on a page without TLS (except on localhost) and in an old browser: these have no AudioWorklet. */
 export const CAN_MIX = isSecureContext && "AudioWorkletNode" in globalThis;
 
 export class AudioOutput {

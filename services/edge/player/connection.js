@@ -5,10 +5,11 @@ import { OpusVoice } from "./opus.js";
 import { token } from "./stream.js";
 
 const HEADER_BYTES = 20;
-const OPUS = 2;                    // format in the header of a frame; 1 is PCM
+const OPUS = 2;                    // format in the header of a binary message; 1 is PCM
+/* By the number in a header. */
 const TIERS = ["minimal", "normal", "stable", "defensive"];
-const BACKOFF_MS = [250, 500, 1000, 2000, 5000, 10000];
-const FULL_RETRY_MS = 5000;
+const BACKOFF_MS = [250, 500, 1000, 2000, 5000, 10000];   // pause after the first, second, … failure
+const FULL_RETRY_MS = 5000;        // a place becomes free only when a listener leaves
 const SILENT_MS = 3000;            // chunks arrive ten times a second: a connection without any for this long is dead
 const UPDATE_MS = 50;              // dragging a slider sends at most 20 changes a second
 const CHUNK_MS = 100;

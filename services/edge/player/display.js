@@ -11,7 +11,7 @@ const STATUS = {
 };
 const AUDIBLE = ["playing", "degraded", "reconnecting"];
 const TIER_MS = { minimal: 500, normal: 1000, stable: 1500, defensive: 2500 };
-const METER_MS = 3000;             // right end of the meter: the deepest buffer
+const METER_MS = 3000;             // right end of the meter, a little beyond the deepest tier
 
 const $ = (id) => document.getElementById(id);
 

@@ -1,7 +1,7 @@
-/* Opus frames into samples, by the browser's own decoder (WebCodecs). */
+/* Decodes Opus packets with the browser's own decoder (WebCodecs). */
 
 const RATE_HZ = 48000;
-const PACKET_FRAMES = 960;
+const PACKET_FRAMES = 960;         // 20 ms
 const JOINT_FRAMES = 240;          // 5 ms in which the difference of two decoders at their joint is faded out
 const CONFIG = { codec: "opus", sampleRate: RATE_HZ, numberOfChannels: 2 };
 
@@ -13,7 +13,7 @@ export async function canDecodeOpus() {
   }
 }
 
-/* A frame's payload as {preroll, packets}; see services/contract/websocket.py. */
+/* A binary message's audio as {preroll: number of packets, packets}; see services/contract/websocket.py. */
 export function unpack(payload) {
   const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
   const before = view.getUint8(0), count = view.getUint8(1);
@@ -54,18 +54,18 @@ export class OpusVoice {
     const old = this.decoder;
     old?.codec.flush().then(() => old.codec.close(), () => {});
     const expected = [];
-    let frames = [];
+    let decoded = [];              // one Float32Array for each packet
     const done = () => {
       const { id, generation, preroll, packets } = expected[0];
-      if (frames.length < packets) return;
+      if (decoded.length < packets) return;
       expected.shift();
-      const before = frames.slice(0, preroll), heard = frames.slice(preroll, packets);
-      frames = frames.slice(packets);
+      const before = decoded.slice(0, preroll), heard = decoded.slice(preroll, packets);
+      decoded = decoded.slice(packets);
       this.finish(id, generation, before.at(-1), heard);
     };
     const codec = new AudioDecoder({
       output: (data) => {
-        frames.push(interleaved(data));
+        decoded.push(interleaved(data));
         data.close();
         if (expected.length) done();
       },

@@ -3,8 +3,8 @@
 import { fetchStatus, isFull } from "./api.js";
 
 const RETRY_MS = 2000;
-const TRIES = 6;
-const CHANGE_MS = 400;             // a change starts the stream anew: once a drag, not at each step of it
+const TRIES = 6;                   // with the pauses about ten seconds
+const CHANGE_MS = 400;             // wait for the end of a drag, because each change starts the stream anew
 
 export class PlainStream {
   /* `address()` gives the stream's URL. `on` has playing(), waiting(), seconds(position), full(status) and

@@ -12,8 +12,8 @@ import { describe, readAddress, streamQuery, writeAddress } from "./stream.js";
 
 const REPORT_MS = 5000;
 const NOW_PLAYING_MS = 3000;
-const START_FADE_S = 0.17;         // time constants of the volume
-const VOLUME_FADE_S = 0.017;
+const START_FADE_S = 0.17;         // time constant of the volume when the music begins
+const VOLUME_FADE_S = 0.017;       // and when the slider moves
 
 const display = new Display();
 const sky = new Sky(document.getElementById("sky"));

@@ -6,7 +6,7 @@
 const CHUNK_S = 0.1;
 const FADE_S = 0.1;                // equal-power fade from one stream to the next
 const DECLICK_S = 0.01;            // fade where sound stops or starts because chunks are missing
-const MAX_CORRECTION = 0.002;
+const MAX_CORRECTION = 0.002;      // share of the rate; a change of pitch this small is not heard
 const START_CHUNKS = 2;            // start with this many; the server sends three together
 const RESUME_CHUNKS = 3;           // after an underrun, play on with this many
 const KEEP_CHUNKS = 2;             // kept behind the position, for interpolation and fades
@@ -15,7 +15,7 @@ const SMOOTHING_S = 5;             // time constant of the buffer's moving avera
 const SETTLE_S = 10;               // time before the buffer's level is held
 const RETARGET_CHUNKS = 2.5;       // a larger change of the level is a new tier, and no drift
 const CORRECTION_PER_S = 0.02;     // correction for each second that the buffer is off its target
-const MAX_LAYERS = 4;
+const MAX_LAYERS = 4;              // streams in a fade or waiting for one; of more, the second oldest is dropped
 const MAX_CHUNKS = 120;            // overflow: the oldest are dropped ("drop_oldest")
 
 export class PlayoutBuffer {
@@ -81,6 +81,7 @@ export class PlayoutBuffer {
     this.last = Math.max(id - 1, this.base + Math.floor(this.position / this.chunkFrames));
   }
 
+  /* Frames that are not yet played. */
   buffered() {
     return this.base === null ? 0 : Math.max(0, (this.last + 1 - this.base) * this.chunkFrames - this.position);
   }
@@ -130,9 +131,10 @@ export class PlayoutBuffer {
       right[index] = this.lastRight * this.gain;
       this.position += rate;
     }
-    this.afterBlock(left.length);
+    this.afterPull(left.length);
   }
 
+  /* Frames with which playing starts. */
   needed() {
     return (this.underruns ? RESUME_CHUNKS : START_CHUNKS) * this.chunkFrames;
   }
@@ -152,7 +154,7 @@ export class PlayoutBuffer {
         break;
       }
       const newR = this.read(layer.chunks, at, 1);
-      const t = (at - layer.from) / this.fadeFrames;
+      const t = (at - layer.from) / this.fadeFrames;   // 0 to 1 within the fade
       if (t >= 1 || l === null) {
         layers.splice(0, index);
         index = 0;
@@ -172,6 +174,7 @@ export class PlayoutBuffer {
     return [l, r];
   }
 
+  /* Add what is left of the difference at the last hole. */
   smooth(l, r) {
     const { joint } = this;
     const share = 0.5 + 0.5 * Math.cos((Math.PI * joint.done) / this.declickFrames);
@@ -195,7 +198,8 @@ export class PlayoutBuffer {
     this.settling = 0;
   }
 
-  afterBlock(frames) {
+  /* Forget chunks that were played, correct the rate, and report. */
+  afterPull(frames) {
     if (this.base === null) return;
     const first = this.base + Math.floor(this.position / this.chunkFrames) - KEEP_CHUNKS;
     for (const { chunks } of this.layers) {

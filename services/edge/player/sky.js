@@ -1,8 +1,9 @@
 /* The visualiser: slow veils of light that follow the music's spectrum. */
 
-const VEILS = 4;
-const BANDS = 16;
-const STEP = 12;
+const VEILS = 4;                   // one for each two octaves
+const BANDS = 16;                  // of light in a veil
+const STEP = 12;                   // pixels between two points of a curve
+/* Degrees of the colour wheel. */
 const HUES = { drift: 215, aurora: 160, cathedral: 265, harbor: 195, lantern: 32, nocturne: 240, rainfall: 205, tundra: 185 };
 
 export class Sky {
@@ -25,6 +26,7 @@ export class Sky {
     this.bins = new Uint8Array(analyser.frequencyBinCount);
   }
 
+  /* Turn slowly to the colour of a preset. */
   wear(preset) {
     this.target = HUES[preset] ?? HUES.drift;
   }

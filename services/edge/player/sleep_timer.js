@@ -16,7 +16,7 @@ export class SleepTimer {
     return document.body.classList.contains("drowsy");
   }
 
-  /* End the music in so many minutes; 0: let it play on. */
+  /* End the music after `minutes`; 0: let it play on. */
   set(minutes) {
     clearInterval(this.timer);
     this.endsAt = this.timer = null;
