@@ -88,7 +88,7 @@ async def watched(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Watched]:
 
 @contextlib.asynccontextmanager
 async def opened(url: str, **context: object) -> AsyncIterator[tuple[Page, list[str]]]:
-    """The page, and what its console complains of."""
+    """The page, and the warnings and errors of its console."""
     complaints: list[str] = []
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
@@ -126,7 +126,7 @@ async def test_the_fleet_is_shown_in_figures_curves_and_rows_as_it_changes(monke
         assert complaints == []
 
 
-async def test_a_curve_can_be_read_where_the_pointer_is(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_curve_shows_its_value_under_the_pointer(monkeypatch: pytest.MonkeyPatch) -> None:
     async with watched(monkeypatch) as fleet_, opened(fleet_.url) as (page, _):
         await page.hover("#listeners svg")
         await until(page, "document.querySelector('#listeners .cursor') !== null")
@@ -135,7 +135,7 @@ async def test_a_curve_can_be_read_where_the_pointer_is(monkeypatch: pytest.Monk
         await until(page, "document.querySelector('#listeners .cursor') === null")
 
 
-async def test_what_is_wrong_is_shown_and_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_alert_is_shown_and_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
     async with watched(monkeypatch) as fleet_:
         fleet_.edge.loudness.set(-120)
         fleet_.memory.leak.set(1)
@@ -146,9 +146,9 @@ async def test_what_is_wrong_is_shown_and_goes_away(monkeypatch: pytest.MonkeyPa
             assert "EdgeSilent" in alerts
             assert "MemoryLeakDetected" in alerts
             assert "leak: 55 MiB/h" in await text(page, "#instances")
-            # Not long enough to fire: it is not well all the same.
+            # The alerts have not lasted long enough to fire, and the page does not say that all is well.
             assert "2 alerts may fire soon" in await text(page, "#state")
-            # What is wrong comes first, edges before renderers otherwise.
+            # Instances with a fault come first; otherwise edges come before renderers.
             assert (await text(page, "#instances tr:first-child")).startswith("synthesis-a")
             fleet_.edge.loudness.set(-20)
             await until(page, "document.querySelectorAll('#alert-list .badge').length === 1")
@@ -158,7 +158,7 @@ def alert(name: str, severity: str, runbook: str) -> AlertReport:
     return AlertReport(name, severity, "firing", "edge-a", "Wrong", "very wrong", runbook, 1000.0)
 
 
-async def test_a_firing_alert_is_in_the_title_and_leads_to_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_firing_alerts_are_counted_in_the_title_and_link_their_runbooks(monkeypatch: pytest.MonkeyPatch) -> None:
     page_url = "https://music.example/runbooks/EdgeSilent.md"
     async with watched(monkeypatch) as fleet_:
         told = [
@@ -185,7 +185,7 @@ async def test_an_instance_that_falls_silent_is_marked(monkeypatch: pytest.Monke
         assert "1 silent" in await text(page, "#totals")
 
 
-async def test_without_the_bus_and_without_telemetry_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_dashboard_reports_a_lost_bus_and_a_lost_telemetry(monkeypatch: pytest.MonkeyPatch) -> None:
     async with watched(monkeypatch) as fleet_, opened(fleet_.url) as (page, _):
         fleet_.broker.go_away()
         await until(page, "document.querySelector('#state').textContent.includes('disconnected from the bus')")
@@ -195,15 +195,15 @@ async def test_without_the_bus_and_without_telemetry_it_says_so(monkeypatch: pyt
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])
 async def test_colours_follow_the_system_and_can_be_chosen(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
-    back = "getComputedStyle(document.body).backgroundColor"
+    background = "getComputedStyle(document.body).backgroundColor"
     colours = {"dark": "rgb(7, 11, 24)", "light": "rgb(244, 246, 251)"}
     async with watched(monkeypatch) as fleet_, opened(fleet_.url, color_scheme=scheme) as (page, complaints):
-        assert await page.evaluate(back) == colours[scheme]
+        assert await page.evaluate(background) == colours[scheme]
         for wanted in ("dark", "light"):
             await page.click("#theme")
-            assert await page.evaluate(back) == colours[wanted]
+            assert await page.evaluate(background) == colours[wanted]
         await page.reload()
-        assert await page.evaluate(back) == colours["light"]
+        assert await page.evaluate(background) == colours["light"]
         assert await contrast(page) >= 4.5
         assert complaints == []
 
@@ -230,7 +230,7 @@ async def contrast(page: Page) -> float:
     return found
 
 
-async def test_it_fits_a_phone(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_dashboard_fits_a_phone(monkeypatch: pytest.MonkeyPatch) -> None:
     phone = {"viewport": {"width": 360, "height": 740}}
     async with watched(monkeypatch) as fleet_, opened(fleet_.url, **phone) as (page, _):
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")

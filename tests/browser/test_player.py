@@ -176,7 +176,7 @@ async def hears(page: Page, stream_id: str) -> None:
 
 
 @pytest.mark.parametrize(("without", "encoding"), [("", "opus"), ("AudioDecoder", "s16le")])
-async def test_a_slider_is_heard_in_opus_and_without_a_decoder_in_pcm(without: str, encoding: str) -> None:
+async def test_a_slider_changes_the_music_in_opus_and_in_pcm_without_a_decoder(without: str, encoding: str) -> None:
     new = SPEC.updated({"bpm": 90})
     assert abs(pitch_hz(new.stream_id) - pitch_hz(SPEC.stream_id)) > 80
     async with playing_edge() as (edge, _), opened(edge, without=without) as (page, complaints):
@@ -200,7 +200,7 @@ async def test_without_an_audio_worklet_the_same_controls_drive_the_plain_stream
         )
         assert [stream["stream_id"] for stream in edge.service.hub.now_playing()] == [SPEC.stream_id]
         assert await page.is_visible("#record")
-        # The browser does not report these.
+        # The browser does not report the figures behind these.
         assert not any([await page.is_visible(f"#{name}") for name in ("meter", "buffer", "tier")])
         await page.select_option("#key", "F#")
         await plays(edge, SPEC.updated({"key": "F#"}).stream_id, 10)
@@ -208,12 +208,12 @@ async def test_without_an_audio_worklet_the_same_controls_drive_the_plain_stream
         await listeners(edge, 0)
 
 
-async def test_a_full_server_is_reported_and_its_first_free_place_taken() -> None:
+async def test_the_page_reports_a_full_server_and_takes_its_first_free_place() -> None:
     async with playing_edge(max_connections=1) as (edge, _), opened(edge) as (page, _):
         assert edge.service.hub.admit("192.0.2.1") is None
         await page.click("#play")
         await until(page, "document.getElementById('status').textContent.startsWith('All 1 places are taken')")
-        # Nothing has been heard that could be kept.
+        # Nothing has been heard, so there is nothing to download.
         assert not await page.is_visible("#record")
         edge.service.hub.release("192.0.2.1")
         await until(page, "document.body.dataset.state === 'playing'", 15)
@@ -274,7 +274,7 @@ async def plays(edge: Edge, stream_id: str, within_s: float = 5) -> None:
     await holds(lambda: [stream["stream_id"] for stream in edge.service.hub.now_playing()] == [stream_id], within_s)
 
 
-async def test_a_stop_counts_although_the_sound_is_still_being_opened() -> None:
+async def test_a_stop_while_the_sound_is_still_being_opened_counts() -> None:
     script = """
       const add = AudioWorklet.prototype.addModule;
       AudioWorklet.prototype.addModule = async function (url) {
@@ -397,7 +397,7 @@ async def test_a_full_server_is_reported_with_the_plain_stream_too() -> None:
         await until(page, "document.body.dataset.state === 'playing'", 15)
 
 
-async def test_a_token_is_in_what_the_listener_fetches_and_not_in_what_it_shares() -> None:
+async def test_a_token_is_in_the_addresses_of_downloads_and_not_in_shared_links() -> None:
     script = "navigator.clipboard.writeText = async (text) => { document.body.dataset.copied = text; };"
     async with playing_edge() as (edge, _), opened(edge, "?token=mine&key=D", script=script) as (page, _):
         assert "token=mine" in str(await page.get_attribute("#record", "href"))
@@ -414,7 +414,7 @@ async def test_a_browser_that_stores_nothing_plays() -> None:
         assert complaints == []
 
 
-async def test_a_screen_reader_reads_each_change_once_and_in_words() -> None:
+async def test_a_screen_reader_gets_each_change_once_and_in_words() -> None:
     async with playing_edge() as (edge, _), opened(edge) as (page, _):
         values = {
             slider: await page.get_attribute(f"#{slider}", "aria-valuetext")

@@ -38,7 +38,7 @@ async def hear(client: Client, count: int) -> list[Chunk]:
 
 
 @pytest.mark.parametrize("format_", ["pcm", "json"])
-async def test_what_is_rendered_is_what_is_heard(broker: MemoryBroker, format_: Format) -> None:
+async def test_the_client_hears_exactly_the_rendered_chunks(broker: MemoryBroker, format_: Format) -> None:
     async with running_edge(broker) as edge, Client((await edge.ready()).ws, SPEC, format=format_) as client:
         chunks = await hear(client, 20)
     assert [chunk.chunk_id for chunk in chunks] == list(range(chunks[0].chunk_id, chunks[0].chunk_id + 20))
@@ -49,16 +49,17 @@ async def test_what_is_rendered_is_what_is_heard(broker: MemoryBroker, format_: 
 
 
 def click(sound: np.ndarray, tone_hz: int) -> float:
-    """The largest departure from a steady tone, of its amplitude: what is left when the tone is predicted away."""
+    """The largest departure from a steady tone, as a share of its amplitude: the error of a linear prediction."""
     turn = 2 * np.cos(2 * np.pi * tone_hz / SAMPLE_RATE_HZ)
     return float(np.abs(sound[2:] - turn * sound[1:-1] + sound[:-2]).max() / 8000)
 
 
 def left(chunks: list[Chunk]) -> np.ndarray:
+    """The left channel of all chunks, in steps of int16."""
     return np.frombuffer(b"".join(chunk.pcm for chunk in chunks), "<i2").reshape(-1, 2)[:, 0].astype(float)
 
 
-async def test_opus_is_the_same_music_and_a_move_to_another_edge_is_not_heard() -> None:
+async def test_a_move_to_another_edge_in_opus_makes_no_gap_and_no_click() -> None:
     broker = MemoryBroker()
     renderer = TinyRenderer(broker)
     renderer.marked = False
@@ -118,7 +119,7 @@ async def test_without_renderers_the_listener_hears_no_silence_and_no_click(
     assert [chunk.chunk_id for chunk in chunks] == list(range(chunks[0].chunk_id, chunks[0].chunk_id + len(chunks)))
     sound = left(chunks)[CHUNK_FRAMES:]
     loudness = np.sqrt(np.mean(sound[: len(sound) // 882 * 882].reshape(-1, 882) ** 2, axis=1))
-    # 20 ms at a time: the loop's seams and fades may be a little softer or louder, and never silent.
+    # RMS of each 20 ms: the loop's seams and fades may be a little softer or louder, and never silent.
     assert loudness.min() > 0.5 * 8000 / np.sqrt(2)
     assert loudness.max() < 1.3 * 8000 / np.sqrt(2)
     assert click(sound, pitch_hz(SPEC.stream_id)) < 0.02
@@ -137,7 +138,9 @@ async def test_a_change_in_opus_is_crossfaded(broker: MemoryBroker) -> None:
     assert abs(int(np.argmax(spectrum)) - pitch_hz(new.stream_id)) <= 1
 
 
-async def test_the_client_reports_how_full_its_buffer_is(broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_client_reports_the_depth_of_its_buffer(
+    broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with running_edge(broker) as edge, Client((await edge.ready()).ws, SPEC, report_every_s=0.2) as client:
         await hear(client, 20)
         (connection,) = edge.service.hub.connections
@@ -186,7 +189,7 @@ async def test_a_change_is_heard_within_300_ms_without_a_click(broker: MemoryBro
     assert np.abs(np.diff(samples[CHUNK_FRAMES:])).max() < steepest
 
 
-async def test_a_change_that_comes_after_the_chunks_were_handed_out_fades_in_with_the_next(
+async def test_a_change_after_chunks_were_handed_out_fades_in_with_the_next_chunk(
     broker: MemoryBroker,
 ) -> None:
     new = SPEC.updated({"bpm": 90})
@@ -250,7 +253,7 @@ async def test_a_full_edge_says_when_to_come_back(broker: MemoryBroker) -> None:
     assert refused.value.retry_after_s is not None
 
 
-async def test_a_value_that_the_edge_refuses_is_told_and_the_music_goes_on(broker: MemoryBroker) -> None:
+async def test_a_refused_value_is_reported_and_the_music_goes_on(broker: MemoryBroker) -> None:
     errors: list[ServerError] = []
 
     def watch(event: Event) -> None:

@@ -27,7 +27,7 @@ from tests.edge.support import UPGRADE
 from tests.support.waiting import until
 
 KNOWN = {int(code) for code in CloseCode} | {1002, 1003, 1007}
-"""Close codes that a client may get; the last three are of the WebSocket protocol."""
+"""Close codes that a client may get; the last three are those of RFC 6455 for bad frames, types and text."""
 
 
 @pytest.mark.parametrize("plain", [False, True], ids=["own", "plain"])
@@ -53,7 +53,7 @@ async def test_listeners_that_never_read_cost_bounded_memory_and_disturb_no_othe
         heard = await hear_audio(good, 60)
         assert unbroken(heard)
         assert min(message["buffer_depth"] for message in heard) >= 1
-        # Keeping 6 s of JSON would cost 1.4 MB for each.
+        # Keeping 6 s of JSON would cost 1.4 MB for each listener.
         assert (psutil.Process(os.getpid()).memory_info().rss - before) / count < 900_000
         for client in sockets:
             client.close()
@@ -82,7 +82,7 @@ bodies = st.fixed_dictionaries(
 messages = bodies.map(json.dumps) | values.map(json.dumps) | st.text(max_size=60) | st.binary(max_size=80)
 
 
-async def survive(plain: bool, batches: list[list[str | bytes]]) -> None:  # noqa: FBT001 - passed on
+async def check_survival(plain: bool, batches: list[list[str | bytes]]) -> None:  # noqa: FBT001 - passed on
     async with playing(plain=plain) as (edge, _, _), connect(edge) as good:
         await say(good, "start")
         await hear_audio(good, 12)
@@ -98,7 +98,7 @@ async def survive(plain: bool, batches: list[list[str | bytes]]) -> None:  # noq
                 assert ws.close_code in KNOWN, (ws.close_code, batch)
         await until(lambda: edge.metric("auralis_listeners") == 1)
         assert edge.metric("websocket_send_errors_total", error_type="exception") == 0
-        # The listener that was there from the start still hears.
+        # The first listener still gets audio.
         assert (await hear(good))["type"] == "audio"
         assert len(edge.service.hub.streams.by_id) <= edge.service.settings.edge.max_streams
 
@@ -107,7 +107,7 @@ async def survive(plain: bool, batches: list[list[str | bytes]]) -> None:  # noq
 @settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
 @given(batches=st.lists(st.lists(messages, min_size=1, max_size=20), min_size=3, max_size=10))
 def test_no_message_breaks_a_connection_or_its_neighbours(plain: bool, batches: list[list[str | bytes]]) -> None:  # noqa: FBT001 - a parameter
-    asyncio.run(survive(plain, batches))
+    asyncio.run(check_survival(plain, batches))
 
 
 @pytest.mark.long
@@ -115,4 +115,4 @@ def test_no_message_breaks_a_connection_or_its_neighbours(plain: bool, batches: 
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(batches=st.lists(st.lists(messages, min_size=40, max_size=60), min_size=20, max_size=25))
 def test_a_hundred_thousand_messages_break_nothing(batches: list[list[str | bytes]]) -> None:
-    asyncio.run(survive(plain=False, batches=batches))
+    asyncio.run(check_survival(plain=False, batches=batches))

@@ -21,13 +21,13 @@ def test_the_first_deviation_is_the_mean_and_later_ones_move_it_by_alpha() -> No
     assert tracker.get_mean_jitter_ms() == pytest.approx(12)
 
 
-def test_early_counts_as_much_as_late() -> None:
+def test_an_early_arrival_counts_as_much_as_a_late_one() -> None:
     tracker = JitterTracker()
     tracker.record_chunk(arrival(-0.020))
     assert tracker.get_mean_jitter_ms() == pytest.approx(20)
 
 
-def test_nothing_recorded_is_no_jitter_and_the_least_buffer() -> None:
+def test_without_arrivals_there_is_no_jitter_and_the_smallest_buffer() -> None:
     tracker = JitterTracker()
     assert tracker.get_mean_jitter_ms() == 0
     assert tracker.get_jitter_std() == 0
@@ -52,7 +52,7 @@ def test_the_recommendation_stays_in_its_bounds(lates_s: list[float], confidence
     assert 200 <= tracker.get_recommended_buffer_ms(confidence) <= 3000
 
 
-def test_more_confidence_wants_more_buffer() -> None:
+def test_more_confidence_needs_more_buffer() -> None:
     tracker = JitterTracker()
     for step in range(50):
         tracker.record_chunk(arrival((step * 7 % 50) / 50 * 0.3))
@@ -69,7 +69,7 @@ def test_underruns_leave_the_rate_with_the_window() -> None:
     assert tracker.get_underrun_rate() == 0
 
 
-def test_forgetting_starts_anew() -> None:
+def test_a_tracker_that_forgot_is_like_a_new_one() -> None:
     tracker = JitterTracker()
     tracker.record_chunk(arrival(1), underrun=True)
     tracker.forget()
@@ -77,18 +77,18 @@ def test_forgetting_starts_anew() -> None:
 
 
 @pytest.mark.parametrize(("window", "alpha"), [(0, 0.1), (50, 0), (50, 1.5)])
-def test_senseless_parameters_are_refused(window: int, alpha: float) -> None:
+def test_parameters_out_of_range_are_refused(window: int, alpha: float) -> None:
     with pytest.raises(ValueError, match="expected"):
         JitterTracker(window, alpha)
 
 
-def test_a_time_that_is_no_number_is_refused() -> None:
+def test_a_time_that_is_not_finite_is_refused() -> None:
     with pytest.raises(ValueError, match="finite"):
         JitterTracker().record_chunk(arrival(float("nan")))
 
 
 @pytest.mark.parametrize("before", [[], [3.0, 40.0, 7.0]])
-def test_what_was_not_measured_counts_as_much_as_so_many_at_the_mean(before: list[float]) -> None:
+def test_unmeasured_arrivals_count_like_arrivals_at_the_mean(before: list[float]) -> None:
     one_by_one, at_once = JitterTracker(window_size=10), JitterTracker(window_size=10)
     for tracker in (one_by_one, at_once):
         for deviation_ms in before:
@@ -103,7 +103,7 @@ def test_what_was_not_measured_counts_as_much_as_so_many_at_the_mean(before: lis
 
 
 @given(st.lists(st.tuples(st.sampled_from([0.0, 5.0, 40.0]), st.booleans(), st.integers(0, 14)), max_size=60))
-def test_runs_of_equal_arrivals_count_like_each_of_them(steps: list[tuple[float, bool, int]]) -> None:
+def test_runs_of_equal_arrivals_count_like_single_arrivals(steps: list[tuple[float, bool, int]]) -> None:
     tracker, window = JitterTracker(window_size=10), list[tuple[float, bool]]()
     for deviation_ms, underrun, steady in steps:
         tracker.record_deviation(deviation_ms, underrun=underrun)

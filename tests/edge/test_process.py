@@ -63,7 +63,7 @@ async def edge_process(**changes: str) -> AsyncIterator[Process]:
         await process.wait()
 
 
-async def test_sigterm_drains_and_then_ends_with_0() -> None:
+async def test_sigterm_drains_the_edge_and_ends_it_with_exit_status_0() -> None:
     async with edge_process(AURALIS_DRAIN_SECONDS="1") as edge:
         async with httpx.AsyncClient() as http:
             internal = f"http://127.0.0.1:{edge.ready['metrics_port']}"
@@ -94,7 +94,7 @@ async def test_a_second_signal_ends_the_edge_without_a_drain() -> None:
         assert await asyncio.wait_for(edge.process.wait(), 5) == 128 + signal.SIGTERM
 
 
-async def test_a_port_in_use_is_said_in_a_sentence() -> None:
+async def test_a_port_in_use_ends_the_start_with_a_sentence_and_no_traceback() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -103,7 +103,7 @@ async def test_a_port_in_use_is_said_in_a_sentence() -> None:
             sys.executable, "-m", "services.edge", env=environ(AURALIS_PORT=str(port)),
             stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
-        _, said = await asyncio.wait_for(process.communicate(), 60)
+        _, log = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 1
-    assert f"port {port} on 127.0.0.1 is in use; stop the program that has it or set AURALIS_PORT" in said.decode()
-    assert "Traceback" not in said.decode()
+    assert f"port {port} on 127.0.0.1 is in use; stop the program that has it or set AURALIS_PORT" in log.decode()
+    assert "Traceback" not in log.decode()

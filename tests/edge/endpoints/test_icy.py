@@ -7,7 +7,7 @@ from services.edge.endpoints.icy import IcyInterleaver
 
 
 def separate(data: bytes, interval: int) -> tuple[bytes, list[bytes]]:
-    """What a player does: audio and the metadata blocks."""
+    """Separate audio and metadata blocks, as a player does."""
     audio, blocks, at = bytearray(), [], 0
     while at + interval <= len(data):
         audio += data[at : at + interval]
@@ -19,7 +19,7 @@ def separate(data: bytes, interval: int) -> tuple[bytes, list[bytes]]:
     return bytes(audio), blocks
 
 
-def test_a_title_is_a_padded_block_in_literal_bytes() -> None:
+def test_a_title_becomes_a_block_padded_to_sixteen_bytes() -> None:
     out = IcyInterleaver(4).feed(b"abcdef", "Am9")
     assert out == b"abcd" + b"\x02" + b"StreamTitle='Am9';".ljust(32, b"\0") + b"ef"
 

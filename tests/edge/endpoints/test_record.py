@@ -29,19 +29,19 @@ def test_the_query_names_stream_length_and_format() -> None:
     "query",
     ["seconds=21", "seconds=0", "seconds=x", "seconds=1e9", "seconds=0000052000000", "format=flac", "bpm=999", "a=b"],
 )
-def test_what_cannot_be_had_is_refused_by_name(query: str) -> None:
+def test_a_query_out_of_range_is_refused_by_the_name_of_its_field(query: str) -> None:
     with pytest.raises(FieldError, match=query.partition("=")[0]):
         parse_query(query)
 
 
-def test_a_wav_is_the_chunks_and_nothing_else() -> None:
+def test_a_wav_file_holds_the_chunks_and_nothing_else() -> None:
     pcm = pcm_of(SPEC.stream_id, 1)
     with wave.open(io.BytesIO(to_wav([pcm[:17640], pcm[17640 : 2 * 17640]]))) as file:
         assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (44_100, 2, 2)
         assert file.readframes(10**6) == pcm[: 2 * 17640]
 
 
-def test_an_opus_file_is_whole_to_its_last_chunk() -> None:
+def test_an_opus_file_is_complete_to_its_last_chunk() -> None:
     pcm = pcm_of(SPEC.stream_id, 1, marked=False)
     data = to_opus([pcm[start : start + 17640] for start in range(0, len(pcm), 17640)])
     with av.open(io.BytesIO(data)) as container:
@@ -55,7 +55,7 @@ def test_an_opus_file_is_whole_to_its_last_chunk() -> None:
     assert peak * SAMPLE_RATE_HZ / len(middle) == pytest.approx(pitch_hz(SPEC.stream_id), abs=2)
 
 
-async def test_what_was_heard_can_be_had_as_a_file_and_what_was_not_cannot() -> None:
+async def test_a_stream_with_a_listener_can_be_recorded_and_no_other() -> None:
     broker = MemoryBroker()
     renderer = TinyRenderer(broker)
     await renderer.start()
@@ -84,7 +84,7 @@ async def test_what_was_heard_can_be_had_as_a_file_and_what_was_not_cannot() -> 
         await renderer.stop()
 
 
-async def test_only_so_many_files_are_made_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_recording_beyond_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_RECORDINGS", 0)
     broker = MemoryBroker()
     renderer = TinyRenderer(broker)
@@ -93,7 +93,7 @@ async def test_only_so_many_files_are_made_at_once(monkeypatch: pytest.MonkeyPat
         async with running_edge(broker) as edge, httpx.AsyncClient(base_url=edge.http) as http, connect(edge) as ws:
             await until(lambda: edge.service.hub.status()["renderers"] == 1)
             await say(ws, "start")
-            # Three beyond the tenth that a buffer holds: something has been heard.
+            # Four more than a buffer holds, so something has been heard.
             await hear_audio(ws, 14)
             answer = await http.get("/record")
             assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")

@@ -1,4 +1,4 @@
-"""Pings of the edge, answered byte by byte: whole, in pieces, with other words, wrongly, and not at all."""
+"""Pings of the edge over a raw socket, answered rightly, in pieces, wrongly or not at all."""
 
 from __future__ import annotations
 
@@ -21,8 +21,12 @@ def pong(payload: bytes) -> bytes:
 
 
 async def pings_that_came(monkeypatch: pytest.MonkeyPatch, answer: Answer) -> int:
-    """How many pings a connection is sent before it is given up, at most four; each is answered by `answer`."""
-    # The first after 0.1 s, and the end 0.4 s after one that is not answered.
+    """The number of pings, at most four, that a connection gets before the edge drops it.
+
+    Args:
+        answer: answers each ping.
+    """
+    # The first ping comes after 0.1 s, and the end 0.4 s after a ping without an answer.
     monkeypatch.setitem(server.SERVER_OPTIONS, "ws_ping_interval", 0.1)
     monkeypatch.setitem(server.SERVER_OPTIONS, "ws_ping_timeout", 0.4)
     async with running_edge(MemoryBroker()) as edge:
@@ -46,28 +50,28 @@ async def pings_that_came(monkeypatch: pytest.MonkeyPatch, answer: Answer) -> in
         return count
 
 
-async def test_pings_that_are_answered_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_connection_that_answers_pings_gets_more_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     async def whole(writer: asyncio.StreamWriter, payload: bytes) -> None:
         writer.write(pong(payload))
 
     assert await pings_that_came(monkeypatch, whole) == 4
 
 
-async def test_an_answer_may_come_in_pieces_or_with_other_words(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_pong_may_come_in_pieces_or_after_an_unasked_pong(monkeypatch: pytest.MonkeyPatch) -> None:
     async def in_pieces(writer: asyncio.StreamWriter, payload: bytes) -> None:
         writer.write(pong(payload)[:5])
         await writer.drain()
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.02)  # so that the pieces arrive apart
         writer.write(pong(payload)[5:])
 
-    async def with_other_words(writer: asyncio.StreamWriter, payload: bytes) -> None:
+    async def after_an_unasked_pong(writer: asyncio.StreamWriter, payload: bytes) -> None:
         writer.write(pong(b"else") + pong(payload))
 
     assert await pings_that_came(monkeypatch, in_pieces) == 4
-    assert await pings_that_came(monkeypatch, with_other_words) == 4
+    assert await pings_that_came(monkeypatch, after_an_unasked_pong) == 4
 
 
-async def test_a_wrong_answer_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_pong_with_another_payload_counts_as_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     async def wrong(writer: asyncio.StreamWriter, payload: bytes) -> None:
         writer.write(pong(bytes(byte ^ 1 for byte in payload)))
 

@@ -1,4 +1,4 @@
-"""Listeners behind bad lines, and crowds that move: minutes in all, so among the long tests."""
+"""Listeners behind bad connections, and a crowd that moves: minutes in all, so among the long tests."""
 
 from __future__ import annotations
 
@@ -26,95 +26,95 @@ from tests.support.waiting import until
 pytestmark = pytest.mark.long
 
 
-def through(line: FaultProxy, **options: Any) -> Any:
+def through(connection: FaultProxy, **options: Any) -> Any:
     return websockets.connect(
-        f"ws://127.0.0.1:{line.port}/ws", **{"compression": None, "max_size": None, "max_queue": 2, **options}
+        f"ws://127.0.0.1:{connection.port}/ws", **{"compression": None, "max_size": None, "max_queue": 2, **options}
     )
 
 
-async def test_a_thin_line_raises_the_tier_and_afterwards_nothing_runs_dry() -> None:
-    async with playing() as (edge, _, _), fault_proxy(edge.port) as line, through(line) as ws:
+async def test_a_connection_of_low_rate_raises_the_tier_and_then_no_buffer_runs_empty() -> None:
+    async with playing() as (edge, _, _), fault_proxy(edge.port) as connection, through(connection) as ws:
         await say(ws, "start")
         await hear_audio(ws, 15)
-        line.bytes_per_s = 130_000
+        connection.bytes_per_s = 130_000
         began = time.perf_counter()
         heard: list[dict[str, Any]] = []
         while time.perf_counter() - began < 9:
             heard += await hear_audio(ws, 1)
-        line.bytes_per_s = None
+        connection.bytes_per_s = None
         heard = await hear_audio(ws, 60)
         assert heard[-1]["current_tier"] == "defensive"
         assert heard[-1]["buffer_depth"] == 25
-        # Half a line again, for as long as the deeper buffer lasts.
-        line.bytes_per_s = 130_000
+        # The low rate again, for as long as the deeper buffer lasts.
+        connection.bytes_per_s = 130_000
         later = await hear_audio(ws, 30)
         assert min(message["buffer_depth"] for message in later) >= 1
         assert unbroken(later)
 
 
-async def test_a_jittery_line_is_told_by_nobody_and_costs_nothing() -> None:
-    async with playing() as (edge, _, _), fault_proxy(edge.port) as line, through(line) as ws:
-        line.delay_s = 0.02
+async def test_a_connection_with_a_delay_of_20_ms_loses_no_chunk() -> None:
+    async with playing() as (edge, _, _), fault_proxy(edge.port) as connection, through(connection) as ws:
+        connection.delay_s = 0.02
         await say(ws, "start")
         assert unbroken(await hear_audio(ws, 100))
 
 
-async def test_a_line_that_shakes_raises_the_tier_and_when_it_is_calm_again_the_tier_falls(
+async def test_stalls_raise_the_tier_and_a_long_quiet_time_lowers_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("services.edge.listener.tiers.QUIET_S", 2.0)
     monkeypatch.setattr("services.edge.listener.tiers.MAX_QUIET_S", 4.0)
-    async with playing() as (edge, _, _), fault_proxy(edge.port, seed=5) as line:
-        url = f"ws://127.0.0.1:{line.port}/ws"
+    async with playing() as (edge, _, _), fault_proxy(edge.port, seed=5) as connection:
+        url = f"ws://127.0.0.1:{connection.port}/ws"
         async with Client(url, format="pcm", report_every_s=0.25) as client:
             tiers: list[str] = []
 
             async def hear_for(seconds: float) -> None:
-                until = time.perf_counter() + seconds
+                end = time.perf_counter() + seconds
                 async for chunk in client:
                     tiers.append(chunk.tier)
-                    if time.perf_counter() > until:
+                    if time.perf_counter() > end:
                         return
 
             chance = random.Random(5)
 
-            async def shake() -> None:
+            async def stall_again_and_again() -> None:
                 while True:
-                    line.stalled = True
+                    connection.stalled = True
                     await asyncio.sleep(1.9 + 0.3 * chance.random())  # the stall that is tested
-                    line.stalled = False
-                    await asyncio.sleep(0.6 + 0.3 * chance.random())  # the calm between two stalls
+                    connection.stalled = False
+                    await asyncio.sleep(0.6 + 0.3 * chance.random())  # the pause between two stalls
 
             await hear_for(2)
             assert set(tiers) == {"normal"}
-            # Longer than its buffer of a second lasts, and shorter than the deepest one does.
-            shaking = asyncio.create_task(shake())
+            # Each stall is longer than the first buffer of a second lasts, and shorter than the deepest one does.
+            stalling = asyncio.create_task(stall_again_and_again())
             await hear_for(25)
             raised = max(tiers, key=TIERS.index)
             assert TIERS.index(raised) > TIERS.index("normal")
-            dry = client.arrivals.underruns
+            underruns = client.arrivals.underruns
             await hear_for(10)
-            shaking.cancel()
-            line.stalled = False
-            assert client.arrivals.underruns == dry
+            stalling.cancel()
+            connection.stalled = False
+            assert client.arrivals.underruns == underruns
             await hear_for(40)
-            assert client.arrivals.underruns == dry
+            assert client.arrivals.underruns == underruns
             assert TIERS.index(tiers[-1]) < TIERS.index(raised)
 
 
 async def test_a_cut_of_five_seconds_is_resumed_without_a_gap() -> None:
-    async with playing() as (edge, _, _), fault_proxy(edge.port) as line:
-        async with through(line, subprotocols=["auralis.json.v1"]) as ws:
+    async with playing() as (edge, _, _), fault_proxy(edge.port) as connection:
+        async with through(connection, subprotocols=["auralis.json.v1"]) as ws:
             await say(ws, "start")
             greeting = await hear_event(ws, "hello")
             heard = await hear_audio(ws, 30)
-            line.cut()
+            connection.cut()
             with contextlib.suppress(websockets.ConnectionClosed):
                 while True:
                     message = await hear(ws)
                     heard += [message] if message["type"] == "audio" else []
         await asyncio.sleep(5)  # the time away that is tested
-        async with through(line, subprotocols=["auralis.json.v1"]) as ws:
+        async with through(connection, subprotocols=["auralis.json.v1"]) as ws:
             await say(ws, "start", resume=greeting["resume"], chunk_id=heard[-1]["chunk_id"] + 1)
             assert (await hear_event(ws, "hello"))["recovered"] is True
             heard += await hear_audio(ws, 60)
@@ -122,17 +122,17 @@ async def test_a_cut_of_five_seconds_is_resumed_without_a_gap() -> None:
         assert all(message["pcm"] == rendered(message["chunk_id"]) for message in heard)
 
 
-async def test_a_line_that_stalls_for_seconds_goes_on_at_the_live_tick() -> None:
+async def test_a_connection_that_stalls_for_six_seconds_goes_on_at_the_live_tick() -> None:
     async with (
         playing() as (edge, _, _),
-        fault_proxy(edge.port) as line,
-        through(line, subprotocols=["auralis.json.v1"]) as ws,
+        fault_proxy(edge.port) as connection,
+        through(connection, subprotocols=["auralis.json.v1"]) as ws,
     ):
         await say(ws, "start")
         await hear_audio(ws, 30)
-        line.stalled = True
+        connection.stalled = True
         await asyncio.sleep(6)  # the stall that is tested
-        line.stalled = False
+        connection.stalled = False
         await hear_event(ws, "status", state="skipped")
         heard = await hear_audio(ws, 30)
         assert unbroken(heard)
@@ -140,7 +140,7 @@ async def test_a_line_that_stalls_for_seconds_goes_on_at_the_live_tick() -> None
         assert abs(heard[-1]["chunk_id"] - edge.service.hub.clock.now() * 10) < 30
 
 
-async def test_a_crowd_moves_to_a_second_edge_and_nobody_loses_a_chunk(nats_server: NatsServer) -> None:
+async def test_a_crowd_moves_to_a_second_edge_and_no_listener_loses_a_chunk(nats_server: NatsServer) -> None:
     count, url = 500, nats_server.url
     bus = NatsBus(NatsSettings(url=url), name="renderer")
     tiny = TinyRenderer(bus)
@@ -150,7 +150,7 @@ async def test_a_crowd_moves_to_a_second_edge_and_nobody_loses_a_chunk(nats_serv
         async with edge_process(AURALIS_DRAIN_SECONDS="15", **shared) as one, edge_process(**shared) as other:
             heard: list[list[int]] = [[] for _ in range(count)]
             moved: list[bool] = []
-            # One process is five hundred clients here: it shakes hands with some at a time.
+            # One process is five hundred clients here, so only some of them connect at a time.
             gate = asyncio.Semaphore(40)
 
             async def listener(number: int) -> None:
@@ -174,11 +174,11 @@ async def test_a_crowd_moves_to_a_second_edge_and_nobody_loses_a_chunk(nats_serv
                                     moved.append(body["recovered"])
                     url = other.ws
 
-            everybody = [asyncio.create_task(listener(number)) for number in range(count)]
+            listeners = [asyncio.create_task(listener(number)) for number in range(count)]
             await until(lambda: min(len(chunks) for chunks in heard) >= 30, 60)
             one.process.terminate()
             async with asyncio.timeout(90):
-                await asyncio.gather(*everybody)
+                await asyncio.gather(*listeners)
             assert await asyncio.wait_for(one.process.wait(), 30) == 0
             assert moved == [True] * count
             for chunks in heard:
