@@ -131,7 +131,11 @@ class Client:
             await connection.wait_closed()
 
     async def update(self, **params: Any) -> None:
-        """Change the stream: any of key, mode, bpm, intensity, preset, seed; the others stay.
+        """Change some values of the stream; the others stay.
+
+        Args:
+            params: by the names of `SPEC_FIELDS`: `bpm=60`, `brightness=0.7`, `levels={"pad": 0.5}`. Layers that
+                `levels` does not name keep their level.
 
         Raises:
             FieldError: a value is not valid; nothing was sent.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from services.contract.errors import FieldError, MessageError, TruncatedError
 from services.contract.messages import read_object, take_int, take_number, take_text
-from services.contract.spec import StreamSpec
+from services.contract.spec import MAX_ID_CHARS, SPEC_FIELDS, StreamSpec
 from services.contract.timebase import CHUNK_BYTES, MAX_TICK
 from services.contract.websocket import FRAME_OPUS, JSON_V1, OPUS_V1, PCM_V1, TIERS, AudioFrame, CloseCode
 
@@ -128,7 +128,7 @@ class Session:
         Args:
             next_chunk_id: the first chunk that has not arrived; None before the first chunk.
         """
-        params = self.spec.to_params()
+        params = self.spec.to_request()
         if self.resume is not None:
             params["resume"] = self.resume
             if next_chunk_id is not None:
@@ -142,8 +142,8 @@ class Session:
             FieldError: the edge would refuse a value.
         """
         for name in params:
-            if name not in self.spec.to_params():
-                raise FieldError(name, params[name], f"only {', '.join(self.spec.to_params())}")
+            if name not in SPEC_FIELDS:
+                raise FieldError(name, params[name], f"only {', '.join(SPEC_FIELDS)}")
         self.spec = self.spec.updated(params)
         return _control("update", params)
 
@@ -186,7 +186,7 @@ class Session:
                 self._take_token(value)
                 return Status(take_text(value, "state"), value)
             case "splice":
-                spec = StreamSpec.from_id(take_text(value, "stream_id"))
+                spec = StreamSpec.from_id(take_text(value, "stream_id", MAX_ID_CHARS))
                 self.spec = spec
                 if self._opus is not None:
                     self._opus.splice()
@@ -239,7 +239,7 @@ class Session:
     def _receive_hello(self, value: Mapping[str, Any]) -> Hello:
         self._take_token(value)
         fields = dict(value)
-        spec = StreamSpec.from_id(take_text(fields, "stream_id"))
+        spec = StreamSpec.from_id(take_text(fields, "stream_id", MAX_ID_CHARS))
         recovered = value.get("recovered")
         return Hello(
             spec, take_int(fields, "chunk_id", 0, MAX_TICK), recovered if isinstance(recovered, bool) else None, fields

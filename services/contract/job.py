@@ -8,7 +8,7 @@ from typing import Final, Self
 
 from services.contract.errors import FieldError
 from services.contract.messages import read_versioned, take_int, take_text
-from services.contract.spec import StreamSpec
+from services.contract.spec import MAX_ID_CHARS, StreamSpec
 from services.contract.timebase import CHUNKS_PER_BLOCK, MAX_TICK
 
 VERSION: Final = 1
@@ -46,7 +46,7 @@ class RenderJob:
         if unknown:
             raise FieldError(min(unknown), value[min(unknown)], "no such field in a render job")
         return cls(
-            spec=StreamSpec.from_id(take_text(value, "stream")),
+            spec=StreamSpec.from_id(take_text(value, "stream", MAX_ID_CHARS)),
             block=take_int(value, "block", 0, MAX_TICK // CHUNKS_PER_BLOCK),
             attempt=take_int(value, "attempt", 0, 1_000_000),
         )

@@ -1,13 +1,16 @@
-"""The stream spec: the six values that decide every sample of a stream. Pure.
+"""The stream spec: the values that decide every sample of a stream. Pure.
 
 Equal specs are equal music. The canonical text of a spec (`StreamSpec.stream_id`, for example
-`cs-dorian-70-50-drift-0`) is its address in subjects, metrics and URLs; a spec can be read back from it.
+`cs-dorian-70-50-drift-0`) is its address in subjects, metrics and URLs; a spec can be read back from it. Brightness,
+density and levels are in the address only where they are not at their default, as percentages and in this order:
+`cs-dorian-70-50-drift-0-b70-d30-pad0`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
 from services.contract.errors import FieldError
@@ -43,6 +46,26 @@ INTENSITY_STEPS: Final = 20
 """Intensity has steps of 1/20 = 0.05."""
 MAX_SEED: Final = 2**32 - 1
 
+CONTROL_STEPS: Final = 20
+"""Brightness and density are heard in steps of 1/20 = 0.05; the middle one is the default."""
+LAYERS: Final = ("drone", "bass", "pad", "melody", "shimmer", "pulse", "air")
+"""What a stream's music is made of; each has a level."""
+LEVEL_STEPS: Final = 10
+"""Levels are heard in steps of 1/10 = 0.1; 1 is the default."""
+MAX_LEVEL: Final = 1.5
+_MAX_LEVEL_STEPS: Final = round(MAX_LEVEL * LEVEL_STEPS)
+
+MAX_ID_CHARS: Final = 160
+"""No stream id is longer."""
+
+_MIDDLE: Final = CONTROL_STEPS // 2
+_PRESET_LEVELS: Final = (LEVEL_STEPS,) * len(LAYERS)
+_BRIGHTNESS_TAG: Final = "b"
+_DENSITY_TAG: Final = "d"
+_ID: Final = re.compile(r"([a-z]{1,2})-([a-z]+)-([0-9]+)-([0-9]+)-([a-z]+)-([0-9]+)((?:-[a-z]+[0-9]+)*)")
+_OPTION: Final = re.compile(r"-([a-z]+)([0-9]+)")
+_ID_FORM: Final = "key-mode-bpm-intensity-preset-seed, for example 'c-dorian-70-50-drift-0' or '…-0-b70-d30-pad0'"
+
 
 @dataclass(frozen=True, slots=True)
 class StreamSpec:
@@ -55,6 +78,9 @@ class StreamSpec:
         intensity_steps: intensity in steps of 0.05, 0 to 20.
         preset: a name of `PRESETS`.
         seed: 0 to 2**32 - 1; 0 is the shared default.
+        brightness_steps: brightness in steps of 0.05, 0 to 20; 10 is the sound as the preset has it.
+        density_steps: density in steps of 0.05, 0 to 20: how many of the written notes are heard at this intensity.
+        level_steps: level of each of LAYERS in steps of 0.1, 0 (silent) to 15; 10 is the preset's own balance.
     """
 
     key: str = "C"
@@ -63,6 +89,9 @@ class StreamSpec:
     intensity_steps: int = 10
     preset: str = "drift"
     seed: int = 0
+    brightness_steps: int = _MIDDLE
+    density_steps: int = _MIDDLE
+    level_steps: tuple[int, ...] = _PRESET_LEVELS
 
     def __post_init__(self) -> None:
         if self.key not in KEYS:
@@ -74,11 +103,33 @@ class StreamSpec:
         _check_int("bpm", self.bpm, MIN_BPM, MAX_BPM)
         _check_int("intensity_steps", self.intensity_steps, 0, INTENSITY_STEPS)
         _check_int("seed", self.seed, 0, MAX_SEED)
+        _check_int("brightness_steps", self.brightness_steps, 0, CONTROL_STEPS)
+        _check_int("density_steps", self.density_steps, 0, CONTROL_STEPS)
+        if self.level_steps is not _PRESET_LEVELS:
+            if type(self.level_steps) is not tuple or len(self.level_steps) != len(LAYERS):
+                raise FieldError("level_steps", self.level_steps, f"a tuple of {len(LAYERS)} whole numbers")
+            for layer, steps in zip(LAYERS, self.level_steps, strict=True):
+                _check_int(f"level.{layer}", steps, 0, _MAX_LEVEL_STEPS)
 
     @property
     def intensity(self) -> float:
         """0.0 to 1.0 in steps of 0.05."""
         return self.intensity_steps / INTENSITY_STEPS
+
+    @property
+    def brightness(self) -> float:
+        """0.0 (dark) to 1.0 (bright) in steps of 0.05; 0.5 is the preset's own."""
+        return self.brightness_steps / CONTROL_STEPS
+
+    @property
+    def density(self) -> float:
+        """0.0 (sparse) to 1.0 (every note) in steps of 0.05; 0.5 is what the intensity says."""
+        return self.density_steps / CONTROL_STEPS
+
+    @property
+    def levels(self) -> dict[str, float]:
+        """0.0 (silent) to 1.5 for each of LAYERS; 1.0 is the preset's own balance."""
+        return {layer: steps / LEVEL_STEPS for layer, steps in zip(LAYERS, self.level_steps, strict=True)}
 
     @property
     def pitch_class(self) -> int:
@@ -87,10 +138,20 @@ class StreamSpec:
 
     @property
     def stream_id(self) -> str:
-        """The canonical text, of `[a-z0-9-]`: key-mode-bpm-intensity percent-preset-seed."""
+        """The canonical text, of `[a-z0-9-]`: key-mode-bpm-intensity percent-preset-seed, and optional parts."""
         key = self.key.lower().replace("#", "s")
         percent = self.intensity_steps * (100 // INTENSITY_STEPS)
-        return f"{key}-{self.mode}-{self.bpm}-{percent}-{self.preset}-{self.seed}"
+        text = f"{key}-{self.mode}-{self.bpm}-{percent}-{self.preset}-{self.seed}"
+        # Edges write addresses often, and most have no optional part.
+        if self.brightness_steps != _MIDDLE:
+            text += f"-{_BRIGHTNESS_TAG}{self.brightness_steps * (100 // CONTROL_STEPS)}"
+        if self.density_steps != _MIDDLE:
+            text += f"-{_DENSITY_TAG}{self.density_steps * (100 // CONTROL_STEPS)}"
+        if self.level_steps != _PRESET_LEVELS:
+            for layer, steps in zip(LAYERS, self.level_steps, strict=True):
+                if steps != LEVEL_STEPS:
+                    text += f"-{layer}{steps * (100 // LEVEL_STEPS)}"
+        return text
 
     @classmethod
     def from_id(cls, stream_id: str) -> Self:
@@ -99,24 +160,21 @@ class StreamSpec:
         Raises:
             FieldError: the text is not exactly what `stream_id` writes.
         """
-        parts = stream_id.split("-")
-        expected = "key-mode-bpm-intensity-preset-seed, for example 'c-dorian-70-50-drift-0'"
-        if len(stream_id) > 80 or len(parts) != 6 or not stream_id.isascii():
-            raise FieldError("stream", stream_id, expected)
-        key, mode, bpm, percent, preset, seed = parts
-        if not (bpm.isdigit() and percent.isdigit() and seed.isdigit()):
-            raise FieldError("stream", stream_id, expected)
-        steps, rest = divmod(int(percent), 100 // INTENSITY_STEPS)
+        match = _ID.fullmatch(stream_id) if len(stream_id) <= MAX_ID_CHARS else None
+        if match is None:
+            raise FieldError("stream", stream_id, _ID_FORM)
+        key, mode, bpm, percent, preset, seed, options = match.groups()
         spec = cls(
             key=key.upper().replace("S", "#"),
             mode=mode,
             bpm=int(bpm),
-            intensity_steps=steps,
+            intensity_steps=int(percent) * INTENSITY_STEPS // 100,
             preset=preset,
             seed=int(seed),
+            **_read_options(stream_id, options),
         )
-        # One stream has one address: '070' or '52' would be a second name for the same stream.
-        if rest or spec.stream_id != stream_id:
+        # One stream has one address: '070', '52' or 'b50' would be a second name for the same stream.
+        if spec.stream_id != stream_id:
             raise FieldError("stream", stream_id, f"its canonical form {spec.stream_id!r}")
         return spec
 
@@ -132,7 +190,7 @@ class StreamSpec:
         return cls().updated(params)
 
     def updated(self, params: Mapping[str, Any]) -> Self:
-        """This spec with the given fields of `params` changed.
+        """This spec with the given fields of `params` changed; of `levels`, the layers that it names.
 
         Raises:
             FieldError: as `from_params`.
@@ -141,19 +199,58 @@ class StreamSpec:
         for name, read in _READERS.items():
             if name in params:
                 changes[_FIELD_OF.get(name, name)] = read(params[name])
+        if "levels" in params:
+            named = _read_levels(params["levels"])
+            changes["level_steps"] = tuple(
+                named.get(layer, steps) for layer, steps in zip(LAYERS, self.level_steps, strict=True)
+            )
         return replace(self, **changes) if changes else self
 
     def to_params(self) -> dict[str, Any]:
-        """The spec as a client writes it: key, mode, bpm, intensity, preset, seed."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        del values["intensity_steps"]
-        values["intensity"] = self.intensity
-        return {name: values[name] for name in _READERS}
+        """The spec as it is shown to a client: each of SPEC_FIELDS."""
+        return {name: getattr(self, name) for name in SPEC_FIELDS}
+
+    def to_request(self) -> dict[str, Any]:
+        """The spec as a client would ask for it: optional fields, and layers, only where they are not at default.
+
+        So a client that uses no optional field asks as it always did, and an older edge understands it.
+        """
+        params = self.to_params()
+        for name in _OPTIONAL_FIELDS:
+            if params[name] == getattr(_DEFAULT, name):
+                del params[name]
+        params["levels"] = {layer: level for layer, level in params["levels"].items() if level != 1.0}
+        if not params["levels"]:
+            del params["levels"]
+        return params
+
+    def options_in_words(self) -> list[str]:
+        """The optional fields that are not at their default, for people: "brightness 0.7", "no pad", "air 1.5"."""
+        options = self.to_request()
+        words = [f"{name} {options[name]:g}" for name in _OPTIONAL_FIELDS if name in options]
+        return words + [
+            f"{layer} {level:g}" if level else f"no {layer}" for layer, level in options.get("levels", {}).items()
+        ]
 
 
 def _check_int(field: str, value: object, low: int, high: int) -> None:
     if type(value) is not int or not low <= value <= high:
         raise FieldError(field, value, f"a whole number from {low} to {high}")
+
+
+def _read_options(stream_id: str, text: str) -> dict[str, Any]:
+    """Fields of the spec that the optional parts of an address name."""
+    if not text:
+        return {}
+    percent = {tag: int(digits) for tag, digits in _OPTION.findall(text)}
+    unknown = percent.keys() - {_BRIGHTNESS_TAG, _DENSITY_TAG, *LAYERS}
+    if unknown:
+        raise FieldError("stream", stream_id, f"no {min(unknown)!r} after the seed")
+    return {
+        "brightness_steps": percent.get(_BRIGHTNESS_TAG, 50) * CONTROL_STEPS // 100,
+        "density_steps": percent.get(_DENSITY_TAG, 50) * CONTROL_STEPS // 100,
+        "level_steps": tuple(percent.get(layer, 100) * LEVEL_STEPS // 100 for layer in LAYERS),
+    }
 
 
 def _read_key(value: object) -> str:
@@ -189,22 +286,42 @@ def _read_whole(field: str, value: object, low: int, high: int) -> int:
     raise FieldError(field, value, f"a whole number from {low} to {high}")
 
 
-def _read_intensity(value: object) -> int:
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
+def _read_steps(field: str, value: object, high: float, steps: int) -> int:
+    """`value`, a number from 0 to `high`, in `steps` for each 1."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= high:
         # Halves round up, so that 0.125 and 0.175 are both nearest above on every platform.
-        return int(value * INTENSITY_STEPS + 0.5)
-    raise FieldError("intensity", value, "a number from 0 to 1")
+        return int(value * steps + 0.5)
+    raise FieldError(field, value, f"a number from 0 to {high:g}")
 
 
-_READERS: Final[Mapping[str, Any]] = {
+def _read_levels(value: object) -> dict[str, int]:
+    """Steps for each layer that `value` names."""
+    if not isinstance(value, Mapping):
+        raise FieldError("levels", value, 'an object such as {"pad": 0.5}')
+    for layer in value:
+        if layer not in LAYERS:
+            raise FieldError("levels", layer, f"only {', '.join(LAYERS)}")
+    return {layer: _read_steps(f"level.{layer}", level, MAX_LEVEL, LEVEL_STEPS) for layer, level in value.items()}
+
+
+_READERS: Final[Mapping[str, Callable[[object], Any]]] = {
     "key": _read_key,
     "mode": _read_mode,
     "bpm": lambda value: _read_whole("bpm", value, MIN_BPM, MAX_BPM),
-    "intensity": _read_intensity,
+    "intensity": lambda value: _read_steps("intensity", value, 1, INTENSITY_STEPS),
     "preset": _read_preset,
     "seed": lambda value: _read_whole("seed", value, 0, MAX_SEED),
+    "brightness": lambda value: _read_steps("brightness", value, 1, CONTROL_STEPS),
+    "density": lambda value: _read_steps("density", value, 1, CONTROL_STEPS),
 }
-_FIELD_OF: Final[Mapping[str, str]] = {"intensity": "intensity_steps"}
+_FIELD_OF: Final[Mapping[str, str]] = {
+    "intensity": "intensity_steps",
+    "brightness": "brightness_steps",
+    "density": "density_steps",
+}
 
-SPEC_FIELDS: Final = tuple(_READERS)
+SPEC_FIELDS: Final = (*_READERS, "levels")
 """Names of the fields that a client may set, in canonical order."""
+
+_OPTIONAL_FIELDS: Final = ("brightness", "density")
+_DEFAULT: Final = StreamSpec()

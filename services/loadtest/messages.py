@@ -69,7 +69,7 @@ def start(spec: StreamSpec, *, resume: str | None = None, next_id: int | None = 
         resume: token of an earlier connection; None: start afresh.
         next_id: with a token, the first chunk that is missing.
     """
-    params: dict[str, Any] = spec.to_params()
+    params: dict[str, Any] = spec.to_request()
     if resume is not None:
         params["resume"] = resume
         if next_id is not None:

@@ -6,7 +6,7 @@ import pytest
 from services.client.session import MAX_MESSAGE_BYTES, Chunk, Hello, ServerError, Session, Splice, Status
 from services.contract import websocket
 from services.contract.errors import ContractError, FieldError
-from services.contract.spec import StreamSpec
+from services.contract.spec import LAYERS, StreamSpec
 from services.contract.timebase import CHUNK_BYTES
 from services.contract.websocket import AudioFrame, CloseCode, Start, Update, parse_client_message
 
@@ -98,10 +98,28 @@ def test_an_update_is_checked_here_and_remembered_for_the_next_connection() -> N
     session = Session(SPEC)
     assert parse_client_message(session.update_message({"bpm": 72, "key": "Eb"})) == Update({"bpm": 72, "key": "Eb"})
     assert session.spec == SPEC.updated({"bpm": 72, "key": "D#"})
-    for bad in ({"bpm": 999}, {"colour": "blue"}, {"events": True}):
+    for bad in ({"bpm": 999}, {"colour": "blue"}, {"events": True}, {"levels": {"pad": 2}}, {"density": -1}):
         with pytest.raises(FieldError):
             session.update_message(bad)
     assert session.spec.bpm == 72
+
+
+def test_a_steered_session_starts_again_with_what_it_hears() -> None:
+    session = Session(SPEC)
+    first = json.loads(session.start_message())["params"]
+    assert first.keys() == {"key", "mode", "bpm", "intensity", "preset", "seed"}
+    session.update_message({"brightness": 0.7, "levels": {"pad": 0.5}})
+    session.update_message({"levels": {"air": 0}})
+    again = json.loads(session.start_message())["params"]
+    assert again == {**first, "brightness": 0.7, "levels": {"pad": 0.5, "air": 0.0}}
+    assert parse_client_message(session.start_message()) == Start(session.spec)
+
+
+def test_a_splice_to_the_longest_address_is_read() -> None:
+    levels = dict.fromkeys(LAYERS, 1.5)
+    longest = SPEC.updated({"brightness": 1, "density": 1, "levels": levels, "seed": 2**32 - 1, "preset": "cathedral"})
+    assert len(longest.stream_id) > 100
+    assert receive(Session(SPEC), websocket.splice(44, longest)) == Splice(44, longest)
 
 
 def test_a_splice_and_an_error_are_read() -> None:

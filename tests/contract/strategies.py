@@ -8,11 +8,25 @@ from typing import Any
 from hypothesis import strategies as st
 
 from services.contract.block import Block, Chord, stream_hash
-from services.contract.spec import INTENSITY_STEPS, KEYS, MAX_BPM, MAX_SEED, MIN_BPM, MODES, PRESETS, StreamSpec
+from services.contract.spec import (
+    CONTROL_STEPS,
+    INTENSITY_STEPS,
+    KEYS,
+    LAYERS,
+    LEVEL_STEPS,
+    MAX_BPM,
+    MAX_LEVEL,
+    MAX_SEED,
+    MIN_BPM,
+    MODES,
+    PRESETS,
+    StreamSpec,
+)
 from services.contract.timebase import BLOCK_BYTES, CHUNKS_PER_BLOCK, MAX_TICK
 
 PCM = bytes(index * 7 % 251 for index in range(BLOCK_BYTES))
 
+_control_steps = st.just(CONTROL_STEPS // 2) | st.integers(0, CONTROL_STEPS)
 specs = st.builds(
     StreamSpec,
     key=st.sampled_from(list(KEYS)),
@@ -21,7 +35,12 @@ specs = st.builds(
     intensity_steps=st.integers(0, INTENSITY_STEPS),
     preset=st.sampled_from(PRESETS),
     seed=st.integers(0, MAX_SEED),
+    brightness_steps=_control_steps,
+    density_steps=_control_steps,
+    level_steps=st.just((LEVEL_STEPS,) * len(LAYERS))
+    | st.tuples(*[st.just(LEVEL_STEPS) | st.integers(0, round(MAX_LEVEL * LEVEL_STEPS))] * len(LAYERS)),
 )
+"""Every stream; half of them with optional parts at their defaults."""
 levels = st.floats(0, 1, width=32)
 revisions = st.text("abcdefghijklmnopqrstuvwxyz0123456789-", min_size=1, max_size=16)
 chords = st.lists(
@@ -52,7 +71,9 @@ _scalars = (
     | st.integers(10**300, 10**301)
     | st.floats()
     | st.text(max_size=20)
-    | st.sampled_from(["start", "stop", "update", "control", "report", "C", "dorian", "drift", -1, 0, 1, 70, 0.5, ""])
+    | st.sampled_from(
+        ["start", "stop", "update", "control", "report", "C", "dorian", "drift", -1, 0, 1, 70, 0.5, "", {"pad": 0.5}]
+    )
 )
 values = st.recursive(
     _scalars,

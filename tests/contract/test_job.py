@@ -21,6 +21,12 @@ def test_a_job_has_these_bytes() -> None:
     assert RenderJob.decode(ENCODED) == JOB
 
 
+def test_a_job_for_a_steered_stream_has_these_bytes() -> None:
+    steered = RenderJob(StreamSpec.from_params({"brightness": 0.7, "levels": {"pad": 0}}), 5)
+    assert steered.encode() == b'{"v":1,"stream":"c-dorian-70-50-drift-0-b70-pad0","block":5,"attempt":0}'
+    assert RenderJob.decode(steered.encode()) == steered
+
+
 def test_a_first_ask_is_attempt_0() -> None:
     assert RenderJob(StreamSpec(), 5).encode() == b'{"v":1,"stream":"c-dorian-70-50-drift-0","block":5,"attempt":0}'
 
@@ -52,7 +58,7 @@ def test_a_message_without_a_version_is_of_an_unknown_one() -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("stream", None), ("stream", 5), ("stream", ""), ("stream", "c-dorian-070-50-drift-0"), ("stream", "x" * 101),
+        ("stream", None), ("stream", 5), ("stream", ""), ("stream", "c-dorian-070-50-drift-0"), ("stream", "x" * 161),
         ("block", -1), ("block", 1.5), ("block", True), ("block", "1"), ("block", None), ("block", 10**400),
         ("attempt", -1), ("attempt", 1_000_001), ("attempt", None),
         ("surplus", 1),

@@ -16,7 +16,9 @@ from services.contract.errors import FieldError
 from services.contract.spec import (
     INTENSITY_STEPS,
     KEYS,
+    LAYERS,
     MAX_BPM,
+    MAX_ID_CHARS,
     MAX_SEED,
     MIN_BPM,
     MODES,
@@ -39,6 +41,14 @@ def test_a_client_that_names_nothing_gets_the_shared_default() -> None:
         (StreamSpec("A#", "locrian", 180, 20, "tundra", MAX_SEED), "as-locrian-180-100-tundra-4294967295"),
         (StreamSpec("B", "aeolian", 99, 1, "rainfall", 7), "b-aeolian-99-5-rainfall-7"),
         (StreamSpec("F#", "mixolydian", 120, 19, "cathedral", 0), "fs-mixolydian-120-95-cathedral-0"),
+        (StreamSpec(brightness_steps=14), "c-dorian-70-50-drift-0-b70"),
+        (StreamSpec(density_steps=0), "c-dorian-70-50-drift-0-d0"),
+        (StreamSpec(level_steps=(10, 10, 10, 10, 10, 10, 0)), "c-dorian-70-50-drift-0-air0"),
+        (StreamSpec.from_params({"levels": {"pad": 0, "drone": 1.5}}), "c-dorian-70-50-drift-0-drone150-pad0"),
+        (
+            StreamSpec(brightness_steps=20, density_steps=6, level_steps=(0, 1, 2, 3, 4, 5, 15)),
+            "c-dorian-70-50-drift-0-b100-d30-drone0-bass10-pad20-melody30-shimmer40-pulse50-air150",
+        ),
     ],
 )
 def test_a_spec_has_one_literal_address(spec: StreamSpec, stream_id: str) -> None:
@@ -48,7 +58,8 @@ def test_a_spec_has_one_literal_address(spec: StreamSpec, stream_id: str) -> Non
 
 @given(specs)
 def test_every_address_reads_back_as_its_spec_and_is_safe_in_a_subject(spec: StreamSpec) -> None:
-    assert re.fullmatch(r"[a-z0-9-]{1,80}", spec.stream_id)
+    assert re.fullmatch(r"[a-z0-9-]+", spec.stream_id)
+    assert len(spec.stream_id) <= MAX_ID_CHARS
     assert StreamSpec.from_id(spec.stream_id) == spec
 
 
@@ -72,10 +83,54 @@ def test_every_combination_of_key_mode_preset_bpm_and_intensity_reads_back() -> 
 @given(specs)
 def test_a_spec_reads_back_from_its_own_params(spec: StreamSpec) -> None:
     params = spec.to_params()
-    assert tuple(params) == SPEC_FIELDS == ("key", "mode", "bpm", "intensity", "preset", "seed")
+    assert tuple(params) == SPEC_FIELDS
     assert StreamSpec.from_params(params) == spec
     assert spec.updated(params) is not None
     assert StreamSpec().updated(params) == spec
+
+
+def test_the_fields_of_a_spec_have_these_names() -> None:
+    assert SPEC_FIELDS == ("key", "mode", "bpm", "intensity", "preset", "seed", "brightness", "density", "levels")
+
+
+@given(specs)
+def test_a_spec_reads_back_from_what_asks_for_it(spec: StreamSpec) -> None:
+    assert StreamSpec.from_params(spec.to_request()) == spec
+
+
+def test_what_asks_for_a_stream_leaves_optional_fields_out_at_their_defaults() -> None:
+    old = {"key": "C", "mode": "dorian", "bpm": 70, "intensity": 0.5, "preset": "drift", "seed": 0}
+    assert StreamSpec().to_request() == old
+    steered = StreamSpec.from_params({"density": 0.3, "levels": {"air": 0}})
+    assert steered.to_request() == {**old, "density": 0.3, "levels": {"air": 0.0}}
+
+
+def test_what_is_not_at_its_default_is_put_into_words() -> None:
+    assert StreamSpec(intensity_steps=3).options_in_words() == []
+    steered = StreamSpec.from_params({"brightness": 0.7, "density": 0, "levels": {"pad": 0, "air": 1.5}})
+    assert steered.options_in_words() == ["brightness 0.7", "density 0", "no pad", "air 1.5"]
+
+
+def test_what_shows_a_stream_has_every_field() -> None:
+    shown = StreamSpec.from_params({"levels": {"air": 0}}).to_params()
+    assert (shown["brightness"], shown["density"]) == (0.5, 0.5)
+    assert shown["levels"] == {**dict.fromkeys(LAYERS, 1.0), "air": 0.0}
+
+
+def test_the_longest_address_is_within_the_bound() -> None:
+    longest = StreamSpec(
+        "C#",
+        max(MODES, key=len),
+        MAX_BPM,
+        INTENSITY_STEPS,
+        max(PRESETS, key=len),
+        MAX_SEED,
+        20,
+        20,
+        (15,) * len(LAYERS),
+    )
+    assert 100 < len(longest.stream_id) <= MAX_ID_CHARS - 20
+    assert StreamSpec.from_id(longest.stream_id) == longest
 
 
 @pytest.mark.parametrize(
@@ -105,6 +160,23 @@ def test_a_spec_reads_back_from_its_own_params(spec: StreamSpec) -> None:
         "c-dorian-70-50-drift-00",
         "c-dorian-70-50-drift-4294967296",
         "c-dorian-70-50-drift-+1",
+        "c-dorian-70-50-drift-0-b50",
+        "c-dorian-70-50-drift-0-b070",
+        "c-dorian-70-50-drift-0-b72",
+        "c-dorian-70-50-drift-0-b105",
+        "c-dorian-70-50-drift-0-b",
+        "c-dorian-70-50-drift-0-b-1",
+        "c-dorian-70-50-drift-0-B70",
+        "c-dorian-70-50-drift-0-d30-b70",
+        "c-dorian-70-50-drift-0-b70-b70",
+        "c-dorian-70-50-drift-0-b70-b60",
+        "c-dorian-70-50-drift-0-pad100",
+        "c-dorian-70-50-drift-0-pad55",
+        "c-dorian-70-50-drift-0-pad160",
+        "c-dorian-70-50-drift-0-pad0-drone0",
+        "c-dorian-70-50-drift-0-piano50",
+        "c-dorian-70-50-drift-0-b70-",
+        "c-dorian-70-50-drift-b70",
         "c-dorian-70-50-drift-1 ",
         "c-dorian-70-50-drift-1\n",
         "c-dorian-\u0667\u0660-50-drift-0",
@@ -119,7 +191,7 @@ def test_any_other_spelling_of_an_address_is_refused(address: str) -> None:
         StreamSpec.from_id(address)
 
 
-@given(st.text(max_size=100) | st.from_regex(r"[a-z]{1,2}-[a-z]+-[0-9]+-[0-9]+-[a-z]+-[0-9]+"))
+@given(st.text(max_size=100) | st.from_regex(r"[a-z]{1,2}-[a-z]+-[0-9]+-[0-9]+-[a-z]+-[0-9]+(-[a-z]+[0-9]+)*"))
 def test_whatever_text_arrives_is_a_canonical_address_or_a_field_error(text: str) -> None:
     try:
         spec = StreamSpec.from_id(text)
@@ -218,6 +290,47 @@ def test_an_intensity_outside_0_to_1_is_named(written: object) -> None:
         StreamSpec.from_params({"intensity": written})
 
 
+@pytest.mark.parametrize("field", ["brightness", "density"])
+@pytest.mark.parametrize("written", [-0.001, 1.001, math.nan, math.inf, "0.5", None, True, [], {}, 10**400])
+def test_a_brightness_or_density_outside_0_to_1_is_named(field: str, written: object) -> None:
+    with pytest.raises(FieldError, match=f"^{field}: got .*, expected a number from 0 to 1"):
+        StreamSpec.from_params({field: written})
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_brightness_and_density_are_heard_within_half_a_step(brightness: float, density: float) -> None:
+    spec = StreamSpec.from_params({"brightness": brightness, "density": density})
+    assert abs(spec.brightness - brightness) <= 0.025 + 1e-12
+    assert abs(spec.density - density) <= 0.025 + 1e-12
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("written", [-0.001, 1.501, math.nan, math.inf, "0.5", None, True, [], 10**400])
+def test_a_level_outside_its_range_is_named(layer: str, written: object) -> None:
+    with pytest.raises(FieldError, match=rf"^level\.{layer}: got .*, expected a number from 0 to 1.5"):
+        StreamSpec.from_params({"levels": {layer: written}})
+
+
+@pytest.mark.parametrize("written", [None, 1, "pad", ["pad"], True, {"piano": 1}, {"": 1}, {"PAD": 1}])
+def test_levels_of_other_layers_or_of_none_are_refused(written: object) -> None:
+    with pytest.raises(FieldError, match=r"^levels: got .*, expected"):
+        StreamSpec.from_params({"levels": written})
+
+
+@given(st.sampled_from(LAYERS), st.floats(0, 1.5))
+def test_a_level_is_heard_within_half_a_step(layer: str, written: float) -> None:
+    levels = StreamSpec.from_params({"levels": {layer: written}}).levels
+    assert abs(levels.pop(layer) - written) <= 0.05 + 1e-12
+    assert set(levels.values()) == {1.0}
+
+
+def test_an_update_of_levels_changes_only_the_layers_that_it_names() -> None:
+    spec = StreamSpec.from_params({"levels": {"pad": 0, "air": 1.5}})
+    assert spec.updated({"levels": {"air": 0.2}}) == StreamSpec.from_params({"levels": {"pad": 0, "air": 0.2}})
+    assert spec.updated({"levels": {"pad": 1, "air": 1}}) == StreamSpec()
+    assert spec.updated({"levels": {}}) == spec
+
+
 @pytest.mark.parametrize("field", ["mode", "preset"])
 @pytest.mark.parametrize("written", ["", "none", 1, None, ["drift"], {}, True, "drift\n"])
 def test_a_mode_or_preset_that_does_not_exist_is_named(field: str, written: object) -> None:
@@ -233,7 +346,7 @@ def test_an_update_changes_only_what_it_names() -> None:
     assert spec.updated({"unrelated": "value"}) is spec
 
 
-@given(st.dictionaries(st.sampled_from([*SPEC_FIELDS, "other"]), values, max_size=7))
+@given(st.dictionaries(st.sampled_from([*SPEC_FIELDS, "other"]), values, max_size=9))
 def test_whatever_params_arrive_they_are_a_spec_or_a_field_error(params: dict[str, Any]) -> None:
     try:
         spec = StreamSpec.from_params(params)
@@ -242,7 +355,7 @@ def test_whatever_params_arrive_they_are_a_spec_or_a_field_error(params: dict[st
     else:
         assert StreamSpec.from_id(spec.stream_id) == spec
         return
-    assert error.field in SPEC_FIELDS
+    assert error.field in SPEC_FIELDS or error.field.removeprefix("level.") in LAYERS
     assert len(str(error)) < 500
 
 
@@ -251,6 +364,9 @@ def test_whatever_params_arrive_they_are_a_spec_or_a_field_error(params: dict[st
     [
         {"key": "Db"}, {"key": "c"}, {"mode": "minor"}, {"bpm": 70.0}, {"bpm": True}, {"bpm": 39},
         {"intensity_steps": 21}, {"intensity_steps": 0.5}, {"preset": "x"}, {"seed": -1}, {"seed": 2**32},
+        {"brightness_steps": 21}, {"brightness_steps": 0.5}, {"density_steps": -1}, {"density_steps": True},
+        {"level_steps": ()}, {"level_steps": (10,) * 6}, {"level_steps": (10,) * 6 + (16,)},
+        {"level_steps": (10,) * 6 + (-1,)}, {"level_steps": [10] * 7},
     ],
 )  # fmt: skip
 def test_a_spec_that_is_built_by_hand_is_checked_too(fields: dict[str, Any]) -> None:

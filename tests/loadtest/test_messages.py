@@ -48,4 +48,6 @@ def test_its_messages_are_valid_for_an_edge() -> None:
     assert parse_client_message(messages.start(spec)) == Start(spec)
     again = parse_client_message(messages.start(spec, resume="token", next_id=77))
     assert again == Start(spec, resume="token", chunk_id=77)
+    steered = StreamSpec.from_params({"brightness": 0.7, "levels": {"pad": 0}})
+    assert parse_client_message(messages.start(steered)) == Start(steered)
     assert parse_client_message(messages.stop()) == Stop()

@@ -129,7 +129,7 @@ class Mount:
         self.connection: Connection = hub.connect(format_=Format.PCM, events=True, address="", audience=0)
         self.connection.transport = self
         self._task = asyncio.get_running_loop().create_task(self._run(), name=f"mount {spec.stream_id}")
-        start = {"type": "control", "action": "start", "params": spec.to_params()}
+        start = {"type": "control", "action": "start", "params": spec.to_request()}
         hub.receive(self.connection, json.dumps(start))
 
     @property
