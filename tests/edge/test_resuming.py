@@ -9,6 +9,7 @@ import httpx
 import pytest
 import websockets
 
+from services.contract.spec import StreamSpec
 from services.contract.websocket import JSON_V1, PCM_V1
 from tests.edge.playing import (
     BOTH,
@@ -24,15 +25,20 @@ from tests.edge.playing import (
     say,
     unbroken,
 )
-from tests.edge.support import running_edge
+from tests.edge.support import SPEC, running_edge
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def test_a_listener_of_a_drained_edge_resumes_at_another_without_gap_or_repeat() -> None:
+STEERED = StreamSpec("F#", "mixolydian", 120, 20, "cathedral", 2**32 - 1, 20, 0, (0, 1, 2, 3, 4, 5, 15))
+"""A stream whose address is too long for a close frame."""
+
+
+@pytest.mark.parametrize("spec", [SPEC, STEERED], ids=["plain", "steered"])
+async def test_a_listener_of_a_drained_edge_resumes_at_another_without_gap_or_repeat(spec: StreamSpec) -> None:
     async with playing(secret=SECRET, drain_s=0.3) as (one, _, broker), running_edge(broker, secret=SECRET) as other:
         async with connect(one, PCM_V1) as ws:
-            await say(ws, "start")
+            await say(ws, "start", **spec.to_request())
             heard = await hear_audio(ws, 15)
             draining = asyncio.create_task(one.service.drain())
             while True:
@@ -52,11 +58,11 @@ async def test_a_listener_of_a_drained_edge_resumes_at_another_without_gap_or_re
             assert (ready.status_code, ready.json()["failing"]) == (503, ["accepting"])
             await draining
         async with connect(other, PCM_V1) as ws:
-            await say(ws, "start", resume=message["resume"])
+            await say(ws, "start", **spec.to_request(), resume=message["resume"])
             assert (await hear(ws))["recovered"] is True
             heard += await hear_audio(ws, 15)
         assert unbroken(heard)
-        assert all(message["pcm"] == rendered(message["chunk_id"]) for message in heard)
+        assert all(message["pcm"] == rendered(message["chunk_id"], spec) for message in heard)
         assert other.metric("auralis_resumes_total", recovered="true") == 1
 
 

@@ -159,13 +159,13 @@ class Listener:
         if message.resume is None:
             return None
         point = resume.read(self._session.settings.secret, message.resume, now_s)
-        if point is None or point.stream_id != message.spec.stream_id:
+        if point is None or not point.is_in(message.spec.stream_id):
             return None
         if message.chunk_id is None:
             return point
         # The client knows best what it has: more than an old token says, or less than a last one says, if what was sent
         # before that never arrived.
-        return ResumePoint(point.stream_id, message.chunk_id, final=True)
+        return ResumePoint(message.spec.stream_id, message.chunk_id, final=True)
 
     def _update(self, message: Update, now_s: float, live: int) -> list[Action]:
         if message.events is not None and self.format is Format.JSON:

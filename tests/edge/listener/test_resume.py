@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.contract.spec import KEYS, MODES, PRESETS, StreamSpec
+from services.contract.spec import LAYERS, MODES, PRESETS, StreamSpec
 from services.contract.timebase import MAX_TICK
 from services.edge.listener.resume import VALID_S, ResumePoint, issue, read
+from tests.contract.strategies import specs
 from tests.edge.support import SPEC
 
 SECRET = b"a secret"
@@ -19,10 +22,13 @@ def test_a_token_looks_like_this() -> None:
     )
 
 
-@given(st.integers(0, MAX_TICK), st.booleans(), st.sampled_from(sorted(KEYS)), st.sampled_from(PRESETS))
-def test_an_issued_token_is_read(chunk_id: int, final: bool, key: str, preset: str) -> None:  # noqa: FBT001 - drawn
-    point = ResumePoint(StreamSpec(key=key, preset=preset).stream_id, chunk_id, final)
-    assert read(SECRET, issue(SECRET, point, 1000), 1000) == point
+@given(st.integers(0, MAX_TICK), st.booleans(), specs)
+def test_an_issued_token_is_read(chunk_id: int, final: bool, spec: StreamSpec) -> None:  # noqa: FBT001 - drawn
+    found = read(SECRET, issue(SECRET, ResumePoint(spec.stream_id, chunk_id, final), 1000), 1000)
+    assert found is not None
+    assert (found.chunk_id, found.final) == (chunk_id, final)
+    assert found.is_in(spec.stream_id)
+    assert not found.is_in(replace(spec, seed=(spec.seed + 1) % 2**32).stream_id)
 
 
 def test_a_token_is_valid_for_a_minute() -> None:
@@ -48,6 +54,8 @@ def test_text_that_is_no_token_is_not_accepted(token: str) -> None:
 
 
 def test_the_longest_token_fits_into_a_close_reason() -> None:
-    longest = StreamSpec("C#", max(MODES, key=len), 180, 20, max(PRESETS, key=len), 2**32 - 1)
-    token = issue(SECRET, ResumePoint(longest.stream_id, MAX_TICK, final=True), 99_999_999_999)
-    assert len(token) <= 120
+    plain = StreamSpec("C#", max(MODES, key=len), 180, 20, max(PRESETS, key=len), 2**32 - 1)
+    bright = replace(plain, brightness_steps=20, density_steps=20)
+    for spec in (plain, bright, replace(bright, level_steps=(15,) * len(LAYERS))):
+        token = issue(SECRET, ResumePoint(spec.stream_id, MAX_TICK, final=True), 99_999_999_999)
+        assert len(token) <= 120
