@@ -83,7 +83,8 @@ def draw(spec: StreamSpec, wav: Path, picture: Path, *, start_block: int) -> Non
     panels[3].set_xlim(0.0, seconds)
     panels[3].xaxis.set_major_formatter(FuncFormatter(lambda at_s, _: f"{int(at_s) // 60}:{int(at_s) % 60:02d}"))
     figure.text(0.055, 0.968, spec.preset, color=_INK, fontsize=22, fontweight="bold", va="center")
-    what = f"{spec.key} {spec.mode} · {spec.bpm} bpm · intensity {spec.intensity:g} · seed {spec.seed}"
+    words = [f"{spec.key} {spec.mode}", f"{spec.bpm} bpm", f"intensity {spec.intensity:g}", f"seed {spec.seed}"]
+    what = " · ".join(words + spec.options_in_words())
     peak_db = 20.0 * np.log10(max(float(np.abs(sound).max()), 1e-6))
     level = f"{gated_lufs(powers):.1f} LUFS · peak {peak_db:.1f} dBFS"
     figure.text(0.985, 0.968, f"{what}   |   {level}", color=_FAINT, fontsize=13, va="center", ha="right")

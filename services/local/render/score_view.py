@@ -13,6 +13,7 @@ from services.contract.timebase import SECTION_S
 from services.synthesis.score.compose import compose_section
 from services.synthesis.score.events import Layer
 from services.synthesis.score.form import PARTS, plan_form
+from services.synthesis.score.selection import played
 
 _PRIME: Final = "\u2032"  # follows a section's letter each time the section returns
 
@@ -52,7 +53,7 @@ class ScoreView:
 
 
 def view_score(spec: StreamSpec, start_block: int, seconds: float) -> ScoreView:
-    """The score of `spec` from `start_block` (seconds since the Unix epoch) on, at the spec's intensity."""
+    """The score of `spec` from `start_block` (seconds since the Unix epoch) on: the notes that it plays."""
     columns: list[NDArray[np.float64]] = []
     chords: list[Mark] = []
     sections: list[Mark] = []
@@ -63,7 +64,7 @@ def view_score(spec: StreamSpec, start_block: int, seconds: float) -> ScoreView:
         offset_s = float(number * SECTION_S - start_block)
         section = compose_section(spec, number)
         notes = section.notes
-        heard = notes.threshold <= spec.intensity
+        heard = played(notes, spec)
         begin_s = notes.onset_s[heard] + offset_s
         columns.append(
             np.stack(

@@ -9,12 +9,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from services.contract.spec import CONTROL_STEPS
 from services.contract.timebase import BLOCK_FRAMES, BLOCKS_PER_SECTION
 from services.synthesis.dsp.control import COLUMNS, Column
 from services.synthesis.dsp.grid import QUARTER_BLOCK
 from services.synthesis.dsp.level import FULL_SCALE
 from services.synthesis.packing.placement import Placement, Sounding
 from services.synthesis.packing.table import INCREMENT, ONSET, PHASE, WIDTH
+from services.synthesis.sound.brightness import hiss_gain
 from services.synthesis.sound.patches import PRESET_NAMES, SOUNDS
 
 _BLOCK_ENDS_S: Final = np.array([[0.0, 1.0]])
@@ -52,6 +54,7 @@ class PackedAir:
         level: float32 [rows, 2 channels, 2 ends]: gain at the block's start and end.
         hiss: float32 [rows, 1]: peak of the white noise in 16-bit steps, dither included.
         preset: int64 [rows]: place in PRESET_NAMES.
+        colour: int64 [rows]: place among the colours of all presets, each at every brightness.
         dither: int32 [rows, 2]: first frame, wrapping, and a seed.
     """
 
@@ -60,6 +63,7 @@ class PackedAir:
     level: NDArray[np.float32]
     hiss: NDArray[np.float32]
     preset: NDArray[np.int64]
+    colour: NDArray[np.int64]
     dither: NDArray[np.int32]
 
 
@@ -95,11 +99,14 @@ def pack_partials(rows: Sequence[Sequence[Sounding]], blocks: Sequence[int], *, 
 def pack_air(rows: Sequence[Placement]) -> PackedAir:
     """Pack the air and dither of `rows`."""
     patches = [SOUNDS[row.spec.preset].air for row in rows]
+    preset = np.array([PRESET_NAMES.index(row.spec.preset) for row in rows], dtype=np.int64)
+    brightness_steps = np.array([row.spec.brightness_steps for row in rows], dtype=np.int64)
     seconds = [row.block % BLOCKS_PER_SECTION for row in rows]
     air = np.array([row.section.air[second : second + 2] for row, second in zip(rows, seconds, strict=True)])
     seeds = np.array([row.section.seeds for row in rows])
     gain = np.array([[patch.gain] for patch in patches])
     hiss = np.array([[patch.hiss_gain] for patch in patches]) * _HISS_PEAK
+    hiss = hiss * hiss_gain(brightness_steps[:, None] / CONTROL_STEPS)
     rate_hz = np.array([[patch.gust_hz] for patch in patches])
     depth = np.array([[patch.gust_depth] for patch in patches])
     start_s = np.array([[float(row.block)] for row in rows])
@@ -116,7 +123,8 @@ def pack_air(rows: Sequence[Placement]) -> PackedAir:
         level=level.astype(np.float32),
         # The dither itself has a peak of one step.
         hiss=(1.0 + air.mean(axis=1, keepdims=True) * hiss).astype(np.float32),
-        preset=np.array([PRESET_NAMES.index(row.spec.preset) for row in rows], dtype=np.int64),
+        preset=preset,
+        colour=preset * (CONTROL_STEPS + 1) + brightness_steps,
         dither=np.stack((dither, seeds[:, 2]), axis=1).view(np.int32),
     )
 

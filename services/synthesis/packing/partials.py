@@ -10,12 +10,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from services.contract.spec import StreamSpec
 from services.contract.timebase import BLOCK_FRAMES, SAMPLE_RATE_HZ
 from services.synthesis.dsp.control import COLUMNS, Column
 from services.synthesis.dsp.grid import INTERVAL_FRAMES, SPLIT_HZ
 from services.synthesis.dsp.noise import scramble
 from services.synthesis.packing.table import INCREMENT, ONSET, PHASE, SECONDS, WIDTH
 from services.synthesis.score.events import Notes
+from services.synthesis.sound.brightness import with_brightness
 from services.synthesis.sound.patches import Patch
 
 Floats = NDArray[np.float64]
@@ -95,13 +97,13 @@ def join_partials(parts: Sequence[Partials]) -> Partials:
     )
 
 
-def layer_partials(notes: Notes, patch: Patch, intensity: float, layer_gain: float) -> Partials:
+def layer_partials(notes: Notes, patch: Patch, spec: StreamSpec, layer_gain: float) -> Partials:
     """What `patch` makes of the notes of one layer.
 
     Args:
         notes: of the layer.
         patch: the layer's.
-        intensity: of the stream, 0 to 1.
+        spec: the stream; its intensity and brightness count.
         layer_gain: linear, of the whole layer.
 
     Returns:
@@ -117,11 +119,11 @@ def layer_partials(notes: Notes, patch: Patch, intensity: float, layer_gain: flo
     jitter_cents = patch.jitter_cents * (2.0 * note_chance - 1.0)
     note_hz = 440.0 * 2.0 ** ((notes.pitch_midi[:, None] - 69.0) / 12.0)
     hz = note_hz * tone.ratio * 2.0 ** ((tone.cents + jitter_cents) / 1200.0)
-    amplitude = _amplitude(notes, patch, tone, intensity, layer_gain)
+    amplitude = with_brightness(_amplitude(notes, patch, tone, spec.intensity, layer_gain), hz, spec.brightness)
     angle = _pan_angle(notes, patch, tone, hz, chance(_Chance.PAN))
     send_gain = 10.0 ** (patch.send_db / 20.0)
     peak = amplitude * (1.0 + patch.swell_depth) * max(1.0, send_gain)
-    envelope = _envelope(notes, patch, tone, intensity, peak)
+    envelope = _envelope(notes, patch, tone, spec.intensity, peak)
 
     vibrato_hz = patch.vibrato_hz * (_VIBRATO_RATE[0] + _VIBRATO_RATE[1] * note_chance)
     swell_phase = chance(_Chance.SWELL_PHASE)

@@ -1,4 +1,4 @@
-"""Pure. A section of the score, worked out for a stream's preset and intensity."""
+"""Pure. A section of the score, worked out for a stream's preset, intensity, brightness, density and levels."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from services.synthesis.dsp.grid import SPLIT_HZ, TOP_HZ
 from services.synthesis.packing.partials import Partials, join_partials, layer_partials
 from services.synthesis.packing.table import ONSET, Table, build_table
 from services.synthesis.score.events import Layer, Section, SectionChord
+from services.synthesis.score.selection import played, reach
 from services.synthesis.sound.loudness import gain as calibrated_gain
 from services.synthesis.sound.patches import SOUNDS
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedSection:
-    """A section of one stream at its intensity, ready to be packed.
+    """A section of one stream as it is steered, ready to be packed.
 
     Attributes:
         low, high: partials below and above the split.
-        air: float64 [241]: level of the air at each second, the section's end included.
+        air: float64 [241]: level of the air at each second, the section's end included; with the stream's own level.
         seeds: uint32 [3]: of the air's left and right channel, and of the dither.
         chords: as in `Section`.
         notes_sounding: mean number of notes that sound at the same time, their releases included.
@@ -39,7 +40,7 @@ class PreparedSection:
 
 
 def prepare_section(section: Section, spec: StreamSpec) -> PreparedSection:
-    """Work a section out for `spec`: every note that its intensity selects becomes partials."""
+    """Work a section out for `spec`: every note that it plays becomes partials."""
     partials = _all_partials(section, spec)
     order = np.argsort(partials.words[:, ONSET], kind="stable")
     words, last_frame, hz = partials.words[order], partials.last_frame[order], partials.hz[order]
@@ -48,7 +49,7 @@ def prepare_section(section: Section, spec: StreamSpec) -> PreparedSection:
     return PreparedSection(
         low=build_table(words[below], last_frame[below]),
         high=build_table(words[above], last_frame[above]),
-        air=np.interp(np.arange(BLOCKS_PER_SECTION + 1), section.air_s, section.air_level),
+        air=np.interp(np.arange(BLOCKS_PER_SECTION + 1), section.air_s, section.air_level) * spec.levels["air"],
         seeds=np.array(_stream_seeds(spec), dtype=np.uint32),
         chords=section.chords,
         notes_sounding=partials.note_seconds / BLOCKS_PER_SECTION,
@@ -57,18 +58,20 @@ def prepare_section(section: Section, spec: StreamSpec) -> PreparedSection:
 
 def _all_partials(section: Section, spec: StreamSpec) -> Partials:
     notes, sound = section.notes, SOUNDS[spec.preset]
-    loudness = calibrated_gain(spec.preset, spec.intensity)
+    # The gain for as many notes as are played: fewer notes are not quieter. Levels come on top of it.
+    loudness = calibrated_gain(spec.preset, reach(spec))
+    levels, heard = spec.levels, played(notes, spec)
     found: list[Partials] = []
     for layer in Layer:
-        chosen = np.flatnonzero((notes.layer == layer) & (notes.threshold <= spec.intensity))
+        chosen = np.flatnonzero((notes.layer == layer) & heard)
         if len(chosen):
-            mix = loudness * 10.0 ** (sound.mix_db[layer] / 20.0)
-            found.append(layer_partials(notes.take(chosen), sound.layers[layer], spec.intensity, mix))
+            mix = loudness * 10.0 ** (sound.mix_db[layer] / 20.0) * levels[layer.name.lower()]
+            found.append(layer_partials(notes.take(chosen), sound.layers[layer], spec, mix))
     return join_partials(found)
 
 
 def _stream_seeds(spec: StreamSpec) -> tuple[int, int, int]:
-    """Three 32-bit seeds of a stream's noise. They do not depend on intensity, so that steering it keeps the noise."""
+    """Three 32-bit seeds of a stream's noise. Steering the rest of the spec keeps the noise."""
     text = f"{spec.key}-{spec.mode}-{spec.preset}-{spec.seed}"
     digest = hashlib.sha256(text.encode()).digest()
     return tuple(int.from_bytes(digest[i : i + 4], "little") for i in (0, 4, 8))  # type: ignore[return-value]  # three

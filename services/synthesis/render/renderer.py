@@ -48,6 +48,7 @@ from services.synthesis.render.readback import Readback, interleave
 from services.synthesis.render.reverb_sends import Key, SendStore
 from services.synthesis.render.upload import upload, upload_index
 from services.synthesis.score.compose import SectionCache
+from services.synthesis.sound.brightness import air_colours
 from services.synthesis.sound.patches import SOUNDS
 
 _FAR_FUTURE: Final = 2**40
@@ -147,7 +148,7 @@ class Renderer:
         self.threads = (threads or usable_cores()) if device.type == "cpu" else 1
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="voices", initializer=use_one_core)
         responses = [response_spectra(impulse_response(sound.room)) for sound in SOUNDS.values()]
-        taps = [colour_taps(*np.array(sound.air.points, dtype=np.float64).T) for sound in SOUNDS.values()]
+        taps = [colour_taps(hz, db) for sound in SOUNDS.values() for hz, db in air_colours(sound.air)]
         # In inference mode, as all tensors that the kernels read: `torch.compile` would compile again for others.
         with torch.inference_mode():
             self._sends = SendStore(SENDS_PER_STREAM * max_streams + 64, device)
@@ -316,7 +317,7 @@ class Renderer:
             voices,
             inverse(real, imaginary),
             white,
-            self._air_taps.index_select(0, preset),
+            self._air_taps.index_select(0, self._to_device(air.colour)),
             self._to_device(air.level),
             self._to_device(air.dither),
             self._to_device(air.hiss),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import replace
 from threading import Lock
 
 from services.contract.spec import MODES, PRESETS, StreamSpec
@@ -22,7 +21,7 @@ from services.synthesis.score.writing import Sheet
 def compose_section(spec: StreamSpec, section: int) -> Section:
     """The notes, chords and air of one section; equal for equal arguments, on every machine.
 
-    It does not read the intensity: select notes by `threshold <= spec.intensity` afterwards.
+    It does not read intensity, density or levels: `selection.played` selects notes afterwards.
 
     Args:
         spec: the stream.
@@ -57,7 +56,8 @@ def prepare() -> None:
 class SectionCache:
     """Composed sections, at most `max_sections`; the least recently used one is dropped first.
 
-    Streams that differ only in intensity share their sections. Threads may share the cache.
+    Streams that differ only in what selects and colours notes afterwards share their sections. Threads may share the
+    cache.
 
     Attributes:
         hits, misses, evictions: counts since it was made.
@@ -83,7 +83,7 @@ class SectionCache:
             spec: the stream.
             section: its number since the epoch.
         """
-        key = (replace(spec, intensity_steps=0), section)
+        key = (StreamSpec(spec.key, spec.mode, spec.bpm, 0, spec.preset, spec.seed), section)
         with self._lock:
             found = self._sections.get(key)
             if found is not None:

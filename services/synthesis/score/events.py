@@ -1,7 +1,7 @@
 """Pure. A composed section: its notes, its chords and the curve of its air.
 
-A section depends on (key, mode, bpm, preset, seed, section number), and not on intensity. Intensity selects notes
-afterwards by their `threshold`, so that steering it keeps chords and beat.
+A section depends on (key, mode, bpm, preset, seed, section number), and not on intensity or density. These select
+notes afterwards by their `threshold`, so that steering them keeps chords and beat (`selection`).
 """
 
 from __future__ import annotations

@@ -26,6 +26,12 @@ def test_the_view_has_the_audible_notes_and_no_others() -> None:
     assert view.of(Layer.MELODY).size == (view.layer == Layer.MELODY).sum()
 
 
+def test_the_view_shows_what_density_and_levels_leave() -> None:
+    sparse = view_score(SPEC.updated({"density": 0.1, "levels": {"pad": 0}}), START, SECTION_S)
+    assert sparse.of(Layer.PAD).size == 0
+    assert 0 < len(sparse.begin_s) < (view_score(SPEC, START, SECTION_S).layer != Layer.PAD).sum()
+
+
 def test_notes_are_clipped_to_the_span() -> None:
     view = view_score(SPEC, START + 30, 45.0)
     assert (view.begin_s == 0.0).any()

@@ -26,7 +26,18 @@ from tests.synthesis.listening import as_sound, db, difference_db
 BLOCK = 1_700_000_000
 SECTION_END = 7_083_334 * BLOCKS_PER_SECTION
 MIXED: list[Job] = [
-    (StreamSpec(preset=preset, intensity_steps=4 * index % 21, seed=index), BLOCK + 7 * index)
+    (
+        StreamSpec(
+            preset=preset,
+            intensity_steps=4 * index % 21,
+            seed=index,
+            # The first one is not steered.
+            brightness_steps=(10 + 3 * index) % 21,
+            density_steps=(10 + 5 * index) % 21,
+            level_steps=tuple(max(10 - index * layer, 0) for layer in range(7)),
+        ),
+        BLOCK + 7 * index,
+    )
     for index, preset in enumerate(PRESETS)
 ]
 
