@@ -13,7 +13,19 @@ from litestar.datastructures import ResponseHeader, State
 from litestar.handlers import ASGIRouteHandler, HTTPRouteHandler
 from litestar.types import Receive, Scope, Send
 
-from services.contract.spec import KEYS, MAX_BPM, MAX_SEED, MIN_BPM, MODES, PRESETS
+from services.contract.spec import (
+    CONTROL_STEPS,
+    INTENSITY_STEPS,
+    KEYS,
+    LEVEL_STEPS,
+    MAX_BPM,
+    MAX_LEVEL,
+    MAX_SEED,
+    MIN_BPM,
+    MODES,
+    PRESETS,
+    StreamSpec,
+)
 from services.contract.websocket import FORMAT, JSON_V1, OPUS_V1, PCM_V1, TIER_CHUNKS
 from services.edge.service import EdgeService
 from services.runtime.metrics import build_version
@@ -93,14 +105,22 @@ def streams(state: State) -> dict[str, Any]:
 
 @read("/api/options")
 def options() -> dict[str, Any]:
-    """The values that a stream's fields may have, and how audio is delivered: everything that a player needs."""
+    """The values that a stream's fields may have, and how audio is delivered: everything that a player needs.
+
+    A list of three numbers is lowest, highest and step. `levels` has such a list for each layer.
+    """
+    default = StreamSpec().to_params()
     return {
         "keys": list(KEYS),
         "modes": list(MODES),
         "presets": list(PRESETS),
         "bpm": [MIN_BPM, MAX_BPM],
-        "intensity": [0.0, 1.0, 0.05],
+        "intensity": [0.0, 1.0, 1 / INTENSITY_STEPS],
         "seed": [0, MAX_SEED],
+        "brightness": [0.0, 1.0, 1 / CONTROL_STEPS],
+        "density": [0.0, 1.0, 1 / CONTROL_STEPS],
+        "levels": {layer: [0.0, MAX_LEVEL, 1 / LEVEL_STEPS] for layer in default["levels"]},
+        "defaults": default,
         "format": dict(FORMAT),
         "subprotocols": [OPUS_V1, PCM_V1, JSON_V1],
         "tiers": dict(TIER_CHUNKS),

@@ -7,6 +7,7 @@ import time
 import httpx
 import pytest
 
+from services.contract.spec import LAYERS, StreamSpec
 from tests.edge.playing import (
     Fleet,
     connect,
@@ -26,6 +27,7 @@ async def test_the_api_lists_what_plays(fleet: Fleet) -> None:
         (stream,) = [one for one in heard if one["stream_id"] == "d-lydian-70-50-drift-0"]
         assert stream["stream"] == {
             "key": "D", "mode": "lydian", "bpm": 70, "intensity": 0.5, "preset": "drift", "seed": 0,
+            "brightness": 0.5, "density": 0.5, "levels": dict.fromkeys(LAYERS, 1.0),
         }  # fmt: skip
         assert stream["listeners"] == 1
         assert stream["state"] == "playing"
@@ -38,6 +40,9 @@ async def test_the_api_lists_what_plays(fleet: Fleet) -> None:
         assert status["ready"] is True
         options = (await http.get("/api/options")).json()
         assert options["bpm"] == [40, 180]
+        assert options["brightness"] == options["density"] == [0.0, 1.0, 0.05]
+        assert options["levels"] == {layer: [0.0, 1.5, 0.1] for layer in LAYERS}
+        assert options["defaults"] == StreamSpec().to_params()
 
 
 async def test_a_head_request_gets_the_headers_of_a_get(fleet: Fleet) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
 
@@ -22,20 +23,24 @@ from tests.edge.playing import (
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def test_a_change_is_heard_within_300_ms(fleet: Fleet) -> None:
+@pytest.mark.parametrize(
+    "change", [{"intensity": 0.9}, {"brightness": 0.7}, {"density": 0.2}, {"levels": {"pad": 0, "air": 1.5}}]
+)
+async def test_a_change_is_heard_within_300_ms(fleet: Fleet, change: dict[str, Any]) -> None:
     edge = fleet.edge
     async with connect(edge, PCM_V1) as ws:
         await say(ws, "start")
         await hear_audio(ws, 15)
         changed = time.perf_counter()
-        await say(ws, "update", intensity=0.9)
+        await say(ws, "update", **change)
         splice = await hear_event(ws, "splice")
         (first,) = await hear_audio(ws, 1)
         # Until the chunk is due by the edge's clock, because then it is heard.
         heard_s = time.perf_counter() - changed + (first["chunk_id"] / 10 - edge.service.hub.clock.now())
         assert heard_s < 0.3
-        new = StreamSpec(intensity_steps=18)
+        new = StreamSpec.from_params(change)
         assert splice["stream_id"] == new.stream_id
+        assert splice["stream"] == new.to_params()
         assert first["chunk_id"] == splice["chunk_id"]
         messages = [first, *await hear_audio(ws, 15)]
         assert unbroken(messages)
