@@ -91,8 +91,23 @@ def _wav_file[P: (str, Path, str | None)](_: click.Context, __: click.Parameter,
     return value
 
 
+def _levels(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, float | str] | None:
+    """`("pad=0.5", "air=0")` as `{"pad": 0.5, "air": 0.0}`; None for no values."""
+    levels: dict[str, float | str] = {}
+    for value in values:
+        layer, _equals, level = value.partition("=")
+        if layer in levels:
+            raise click.UsageError(f"--level: got {layer} twice, expected each layer once")
+        try:
+            levels[layer] = float(level)
+        except ValueError:
+            # Left as text: the check of the spec names the range.
+            levels[layer] = level
+    return levels or None
+
+
 def _spec_options[C: Callable[..., None]](command: C) -> C:
-    """The six values of a stream as options."""
+    """The values of a stream as options."""
     for option in reversed(
         (
             click.option("--key", metavar="NAME", help="C, C#, Db, … B."),
@@ -107,6 +122,16 @@ def _spec_options[C: Callable[..., None]](command: C) -> C:
             click.option(
                 "--seed", type=int, help="0 is the stream that all listeners share; each other number is other music."
             ),
+            click.option("--brightness", type=float, help="0 (dark) to 1 (bright); 0.5 is the preset's own."),
+            click.option("--density", type=float, help="0 (fewest notes) to 1 (all); 0.5 is what the intensity says."),
+            click.option(
+                "--level",
+                "levels",
+                metavar="LAYER=LEVEL",
+                multiple=True,
+                callback=_levels,
+                help="Of drone, bass, pad, melody, shimmer, pulse or air: 0 (silent) to 1.5. Give it once a layer.",
+            ),
         )
     ):
         command = option(command)
@@ -120,7 +145,9 @@ def _read_spec(values: Mapping[str, Any]) -> StreamSpec:
     try:
         return StreamSpec.from_params({name: values[name] for name in SPEC_FIELDS if values[name] is not None})
     except FieldError as error:
-        raise click.UsageError(f"--{error}") from error
+        # The options are called "--level pad=2", where messages have "levels": {"pad": 2}.
+        option = str(error).replace("levels:", "level:", 1).replace("level.", "level ", 1)
+        raise click.UsageError(f"--{option}") from error
 
 
 @main.command()

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from services import cli
-from services.contract.spec import PRESETS, StreamSpec
+from services.contract.spec import PRESETS, SPEC_FIELDS, StreamSpec
 from services.local.doctor import findings
 from services.local.doctor.findings import Finding
 
@@ -57,6 +57,11 @@ def test_up_imports_no_torch() -> None:
         (("listen", "ws://x/ws", "--key", "H"), "--key: got 'H'"),
         (("render", "out.wav", "--mode", "cheerful"), "--mode: got 'cheerful'"),
         (("render", "out.wav", "--intensity", "2"), "--intensity: got 2.0"),
+        (("render", "out.wav", "--density", "-1"), "--density: got -1.0, expected a number from 0 to 1"),
+        (("render", "out.wav", "--level", "pad=2"), "--level pad: got 2.0, expected a number from 0 to 1.5"),
+        (("render", "out.wav", "--level", "pad"), "--level pad: got '', expected a number from 0 to 1.5"),
+        (("render", "out.wav", "--level", "piano=1"), "--level: got 'piano', expected only drone, bass, pad"),
+        (("render", "out.wav", "--level", "pad=0", "--level", "pad=1"), "--level: got pad twice"),
         (("render", "out.wav", "--seconds", "0"), "--seconds"),
         (("render", "out.mp3"), "out.mp3: got a name that ends in .mp3, expected one that ends in .wav"),
         (("listen", "ws://x/ws", "-o", "out.Opus"), "expected one that ends in .wav"),
@@ -75,8 +80,19 @@ def test_help_names_every_preset() -> None:
 
 
 def test_the_spec_is_read_from_the_options() -> None:
-    values = {"key": "Eb", "mode": "minor", "bpm": 60, "intensity": 0.41, "preset": None, "seed": None}
+    values: dict[str, object] = dict.fromkeys(SPEC_FIELDS)
+    values |= {"key": "Eb", "mode": "minor", "bpm": 60, "intensity": 0.41}
     assert cli._read_spec(values) == StreamSpec("D#", "aeolian", 60, 8, "drift", 0)
+    steered = StreamSpec.from_params({"density": 0.2, "levels": {"pad": 0.5}})
+    assert cli._read_spec({**dict.fromkeys(SPEC_FIELDS), "density": 0.2, "levels": {"pad": 0.5}}) == steered
+
+
+def test_a_level_is_given_once_for_each_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    rendered: list[StreamSpec] = []
+    monkeypatch.setattr("services.local.render.run.run_render", lambda spec, *_, **__: rendered.append(spec) or 0)
+    arguments = ["render", "out.wav", "--level", "pad=0.5", "--level", "air=0", "--brightness", "0.7"]
+    CliRunner().invoke(cli.main, arguments, catch_exceptions=False)
+    assert rendered == [StreamSpec.from_params({"brightness": 0.7, "levels": {"pad": 0.5, "air": 0}})]
 
 
 def test_listening_without_an_edge_fails_with_one_sentence() -> None:

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 import httpx
 
 from services.client import Client, ClientError
-from services.contract.spec import MODES, PRESETS, StreamSpec
+from services.contract.spec import LAYERS, MAX_LEVEL, MODES, PRESETS, StreamSpec
 from services.local.soak.report import ListenerCounts
 
 FORMATS: Final = ("pcm", "json", "opus", "stream.opus", "stream.mp3")
@@ -89,7 +89,7 @@ async def _listen(
                     break
                 if now_s >= steer_s:
                     counts.steered += 1
-                    await client.update(intensity=round(rng.random(), 2))
+                    await client.update(**_change(rng))
                     steer_s = now_s + rng.uniform(*_STEER_EVERY_S)
     finally:
         summary = client.arrivals.summary()
@@ -107,6 +107,13 @@ async def _fetch(url: str, stay_s: float, counts: ListenerCounts, rng: random.Ra
                 async for part in answer.aiter_raw():
                     counts.http_bytes += len(part)
                 counts.failed(f"{url.rpartition('/')[2]}: the stream ended")
+
+
+def _change(rng: random.Random) -> dict[str, Any]:
+    field = rng.choice(("intensity", "brightness", "density", "levels"))
+    if field == "levels":
+        return {"levels": {rng.choice(LAYERS): round(rng.uniform(0.0, MAX_LEVEL), 1)}}
+    return {field: round(rng.random(), 2)}
 
 
 def _params(rng: random.Random) -> dict[str, Any]:
