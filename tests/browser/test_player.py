@@ -119,6 +119,69 @@ async def test_dragging_intensity_changes_the_stream_without_a_break() -> None:
         assert complaints == []
 
 
+MOVE = (
+    "([id, value]) => { const slider = document.getElementById(id); slider.value = value;"
+    " slider.dispatchEvent(new Event('input', {bubbles: true})); }"
+)
+
+
+async def test_brightness_density_and_levels_change_the_stream_without_a_break() -> None:
+    async with playing_edge() as (edge, _), opened(edge) as (page, complaints):
+        assert await page.is_hidden("#brightness")
+        await page.click("summary")
+        await page.click("#play")
+        await until(page, "Number(document.body.dataset.level) > 0.02")
+        for slider, value in (("brightness", 0.7), ("density", 0.3), ("level-pad", 0.5), ("level-air", 0)):
+            await page.evaluate(MOVE, [slider, value])
+        await until(page, "Number(document.body.dataset.splices) >= 1")
+        wanted = "c-dorian-70-50-drift-0-b70-d30-pad50-air0"
+        await holds(lambda: [stream["stream_id"] for stream in edge.service.hub.now_playing()] == [wanted])
+        assert page.url.endswith("?brightness=0.7&density=0.3&level.pad=0.5&level.air=0")
+        assert "level.pad=0.5" in str(await page.get_attribute("#record", "href"))
+        spoken = [
+            await page.get_attribute(f"#{slider}", "aria-valuetext")
+            for slider in ("brightness", "density", "level-pad", "level-air", "level-bass")
+        ]
+        assert spoken == ["70 %, brighter", "30 %, fewer notes", "50 %", "silent", "100 %"]
+        await page.click("#untouched")
+        plain = "c-dorian-70-50-drift-0"
+        await holds(lambda: [stream["stream_id"] for stream in edge.service.hub.now_playing()] == [plain])
+        assert page.url == f"{edge.http}/"
+        assert int(await state(page, "underruns")) == 0
+        assert complaints == []
+
+
+async def test_a_link_shows_the_levels_that_it_names_and_starts_with_them() -> None:
+    async with playing_edge() as (edge, _), opened(edge, "?level.pad=0.5&density=0.3&level.air=9") as (page, _):
+        assert await page.input_value("#level-pad") == "0.5"
+        assert await page.input_value("#density") == "0.3"
+        assert await page.input_value("#level-air") == "1"
+        await page.click("#play")
+        await until(page, "document.body.dataset.state === 'playing'")
+        (stream,) = edge.service.hub.now_playing()
+        assert stream["stream_id"] == "c-dorian-70-50-drift-0-d30-pad50"
+
+
+@pytest.mark.parametrize("size", [(1280, 800), (360, 740)])
+async def test_every_control_under_more_can_be_touched_and_nothing_is_wider_than_the_page(
+    size: tuple[int, int],
+) -> None:
+    viewport = {"width": size[0], "height": size[1]}
+    async with playing_edge() as (edge, _), opened(edge, "?level.pad=0", viewport=viewport) as (page, _):
+        heights = await page.evaluate(
+            "[...document.querySelectorAll('#more input, #more button, summary')]"
+            ".map(each => each.getBoundingClientRect().height)"
+        )
+        assert len(heights) == 2 + 7 + 2
+        assert min(heights) >= 44
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        # By keys alone: from the summary to the first slider, and a step up.
+        await page.focus("summary")
+        await page.keyboard.press("Tab")
+        await page.keyboard.press("ArrowRight")
+        assert await page.input_value("#brightness") == "0.55"
+
+
 async def test_a_link_names_the_stream() -> None:
     async with playing_edge() as (edge, _), opened(edge, "?key=D%23&mode=lydian&bpm=60&preset=tundra") as (page, _):
         assert await page.input_value("#key") == "D#"

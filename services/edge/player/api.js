@@ -22,6 +22,7 @@ export const isFull = (status) => status !== null && (status.draining || status.
 /* The entry of the stream in the list of all that play; undefined if it is not there. */
 export async function fetchNowPlaying(params, streamId) {
   const { streams } = await (await fetch("api/streams")).json();
-  const sameParams = (entry) => Object.entries(params).every(([name, value]) => entry.stream[name] === value);
+  const sameParams = ({ stream }) =>
+    Object.entries(params).every(([name, value]) => JSON.stringify(stream[name]) === JSON.stringify(value));
   return streams.find((entry) => (streamId ? entry.stream_id === streamId : sameParams(entry)));
 }

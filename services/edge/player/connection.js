@@ -2,7 +2,7 @@
 
 import { fetchStatus, isFull } from "./api.js";
 import { OpusVoice } from "./opus.js";
-import { token } from "./stream.js";
+import { requested, token } from "./stream.js";
 
 const HEADER_BYTES = 20;
 const OPUS = 2;                    // format in the header of a binary message; 1 is PCM
@@ -133,7 +133,7 @@ export class Connection {
     this.heardAt = null;
     socket.onopen = () => {
       if (socket !== this.socket) return;
-      const params = { ...this.params };
+      const params = requested(this.params);
       if (this.token) {
         params.resume = this.token;
         if (this.nextId !== null) params.chunk_id = this.nextId;

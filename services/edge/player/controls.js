@@ -1,6 +1,6 @@
 /* The page's controls: buttons, sliders, selects and the space bar. */
 
-import { describe, shareLink, streamQuery } from "./stream.js";
+import { describe, isTouched, shareLink, streamQuery, untouched } from "./stream.js";
 
 const RECORD_S = 20;
 const COPIED_MS = 2500;            // how long "Copied" is shown
@@ -16,20 +16,25 @@ export class Controls {
     change("mode", "change", String);
     change("bpm", "input", Number);
     change("intensity", "input", Number);
+    change("brightness", "input", Number);
+    change("density", "input", Number);
+    // All levels each time: several quick changes are sent as one, of which the last counts.
+    $("levels").addEventListener("input", () => on.change({ levels: readLevels() }));
+    $("untouched").addEventListener("click", () => on.change(untouched()));
     $("presets").addEventListener("change", ({ target }) => on.change({ preset: target.value }));
     $("volume").addEventListener("input", () => on.volume());
     $("sleep").addEventListener("change", ({ target }) => on.sleep(Number(target.value)));
     $("controls").addEventListener("submit", (event) => event.preventDefault());
     $("share").addEventListener("click", () => this.share());
     addEventListener("keydown", (event) => {
-      if (event.code !== "Space" || event.target.closest("button, input, select")) return;
+      if (event.code !== "Space" || event.target.closest("button, input, select, summary")) return;
       event.preventDefault();
       $("play").click();
     });
   }
 
-  /* Offer the values that the server knows. */
-  offer({ keys, modes, bpm, presets }) {
+  /* Offer the values that the server knows; what the page's address names is seen. */
+  offer({ keys, modes, bpm, presets, levels }, params) {
     const fill = (id, values) => $(id).append(...values.map((value) => new Option(value, value)));
     fill("key", keys);
     fill("mode", modes);
@@ -40,6 +45,8 @@ export class Controls {
       label.append(input, preset);
       $("presets").append(label);
     }
+    $("levels").append(...Object.entries(levels).map(levelSlider));
+    $("more").open = isTouched(params);
     $("volume").value = remembered("volume") ?? "0.8";
   }
 
@@ -50,6 +57,12 @@ export class Controls {
     describeSlider("bpm", `${params.bpm} bpm`);
     $("intensity").value = params.intensity;
     describeSlider("intensity", `${Math.round(params.intensity * 100)} %`);
+    paintHalves("brightness", params.brightness, "darker", "brighter");
+    paintHalves("density", params.density, "fewer notes", "more notes");
+    for (const [layer, level] of Object.entries(params.levels)) {
+      $(`level-${layer}`).value = level;
+      describeSlider(`level-${layer}`, level ? `${Math.round(level * 100)} %` : "silent");
+    }
     const chosen = document.querySelector(`#presets input[value="${params.preset}"]`);
     if (chosen) chosen.checked = true;
     $("record").href = `record?${streamQuery(params, { seconds: RECORD_S })}`;
@@ -83,10 +96,35 @@ export class Controls {
   }
 }
 
+/* The slider of a layer's level, with its name and value. */
+function levelSlider([layer, [min, max, step]]) {
+  const id = `level-${layer}`;
+  const label = Object.assign(document.createElement("label"), { className: "slider", htmlFor: id });
+  const name = Object.assign(document.createElement("span"), { textContent: `${layer[0].toUpperCase()}${layer.slice(1)} ` });
+  const output = Object.assign(document.createElement("output"), { id: `${id}-value` });
+  output.setAttribute("aria-live", "off");
+  name.append(output);
+  const slider = Object.assign(document.createElement("input"), { id, type: "range", min, max, step });
+  slider.dataset.layer = layer;
+  label.append(name, slider);
+  return label;
+}
+
+function readLevels() {
+  return Object.fromEntries([...$("levels").querySelectorAll("input")].map((slider) => [slider.dataset.layer, Number(slider.value)]));
+}
+
+/* A slider whose middle is how the character has it. */
+function paintHalves(id, value, below, above) {
+  $(id).value = value;
+  const words = value < 0.5 ? `, ${below}` : value > 0.5 ? `, ${above}` : "";
+  describeSlider(id, `${Math.round(value * 100)} %`, words);
+}
+
 /* A slider's value in words, for eyes and for screen readers. */
-function describeSlider(id, text) {
+function describeSlider(id, text, spoken = "") {
   $(`${id}-value`).textContent = text;
-  $(id).setAttribute("aria-valuetext", text);
+  $(id).setAttribute("aria-valuetext", text + spoken);
 }
 
 /* Browsers that are set to store nothing throw instead; then the value is forgotten. */

@@ -172,7 +172,7 @@ async function updateNowPlaying() {
 async function setUp() {
   const options = await fetchOptions();
   Object.assign(params, readAddress(options));
-  controls.offer(options);
+  controls.offer(options, params);
   applyVolume();
   paint();
   if (!CAN_MIX) display.hideBuffer();

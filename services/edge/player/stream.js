@@ -1,30 +1,40 @@
 /* The stream that the page plays: its parameters, and how the page's address and links name it. */
 
-const DEFAULTS = { key: "C", mode: "dorian", bpm: 70, intensity: 0.5, preset: "drift", seed: 0 };
+const OPTIONAL = ["brightness", "density"];
+
+let defaults = {};                 // the server's; `levels` has an entry for each layer
 
 /* The parameters that the page's address names; what it does not name, or names wrongly, has its default. */
 export function readAddress(options) {
-  const params = { ...DEFAULTS };
+  defaults = options.defaults;
+  const params = { ...defaults, levels: { ...defaults.levels } };
   const query = new URLSearchParams(location.search);
   const pick = (name, allowed) => allowed.includes(query.get(name)) && (params[name] = query.get(name));
   pick("key", options.keys);
   pick("mode", options.modes);
   pick("preset", options.presets);
-  const number = (name, [low, high], whole) => {
+  const number = (name, [low, high], whole, take) => {
     const value = Number(query.get(name));
-    if (query.get(name) && value >= low && value <= high && (!whole || Number.isInteger(value))) params[name] = value;
+    if (query.get(name) && value >= low && value <= high && (!whole || Number.isInteger(value))) take(value);
   };
-  number("bpm", options.bpm, true);
-  number("intensity", options.intensity, false);
-  number("seed", options.seed, true);
+  const field = (name, whole) => number(name, options[name], whole, (value) => (params[name] = value));
+  field("bpm", true);
+  field("intensity", false);
+  field("seed", true);
+  field("brightness", false);
+  field("density", false);
+  for (const [layer, range] of Object.entries(options.levels)) {
+    number(`level.${layer}`, range, false, (value) => (params.levels[layer] = value));
+  }
   return params;
 }
 
 /* Have the page's address name the stream, without an entry in the browser's history. */
 export function writeAddress(params) {
   const query = new URLSearchParams(location.search);
-  for (const [name, value] of Object.entries(params)) {
-    value === DEFAULTS[name] ? query.delete(name) : query.set(name, value);
+  const normal = flat(defaults);
+  for (const [name, value] of Object.entries(flat(params))) {
+    value === normal[name] ? query.delete(name) : query.set(name, value);
   }
   const text = query.toString();
   history.replaceState(null, "", text ? `?${text}` : location.pathname);
@@ -35,9 +45,35 @@ export const token = () => new URLSearchParams(location.search).get("token");
 
 /* The stream as the query of `stream.mp3` and `record`, with the listener's token. */
 export function streamQuery(params, more = {}) {
-  const query = new URLSearchParams({ ...params, ...more });
+  const query = new URLSearchParams({ ...flat(requested(params)), ...more });
   if (token()) query.set("token", token());
   return query;
+}
+
+/* The parameters to ask a server for: optional ones, and layers, only where they are not at their default, so that an
+   older server understands those who use none. */
+export function requested({ levels, ...params }) {
+  for (const name of OPTIONAL) if (params[name] === defaults[name]) delete params[name];
+  const changed = Object.entries(levels).filter(([layer, level]) => level !== defaults.levels[layer]);
+  return changed.length ? { ...params, levels: Object.fromEntries(changed) } : params;
+}
+
+/* What brightness, density and levels are where nobody has touched them. */
+export const untouched = () => ({
+  ...Object.fromEntries(OPTIONAL.map((name) => [name, defaults[name]])),
+  levels: { ...defaults.levels },
+});
+
+/* Whether brightness, density or a level is not at its default. */
+export const isTouched = (params) => {
+  const request = requested(params);
+  return "levels" in request || OPTIONAL.some((name) => name in request);
+};
+
+/* The parameters as a query has them: `levels.pad` is the field "level.pad". */
+function flat({ levels = {}, ...params }) {
+  for (const [layer, level] of Object.entries(levels)) params[`level.${layer}`] = level;
+  return params;
 }
 
 /* The page's address for other listeners: without this listener's token. */
