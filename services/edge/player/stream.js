@@ -58,7 +58,7 @@ export function requested({ levels, ...params }) {
   return changed.length ? { ...params, levels: Object.fromEntries(changed) } : params;
 }
 
-/* What brightness, density and levels are where nobody has touched them. */
+/* Brightness, density and levels at their defaults. */
 export const untouched = () => ({
   ...Object.fromEntries(OPTIONAL.map((name) => [name, defaults[name]])),
   levels: { ...defaults.levels },
