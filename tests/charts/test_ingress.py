@@ -17,6 +17,7 @@ from services.local.ports import free_ports
 from services.runtime.bus.memory import MemoryBroker
 from tests.charts.support import render
 from tests.edge.support import Edge, TinyRenderer, running_edge
+from tests.support.waiting import until
 
 CONFIG = """
 daemon off;
@@ -86,9 +87,7 @@ async def edge() -> AsyncIterator[Edge]:
     renderer = TinyRenderer(broker)
     await renderer.start()
     async with running_edge(broker, trusted_proxies=("127.0.0.1",)) as running:
-        async with asyncio.timeout(5):
-            while not running.service.health.ready:
-                await asyncio.sleep(0.01)
+        await until(lambda: running.service.health.ready)
         yield running
     await renderer.stop()
 

@@ -27,6 +27,7 @@ from services.runtime.bus.nats import NatsBus
 from services.runtime.settings import NatsSettings
 from tests.charts.support import OFF, ON, environment, main_container, merge, render, tree
 from tests.support.nats import NatsServer
+from tests.support.waiting import until
 
 USERS = ("synthesis", "edge", "telemetry")
 REVISION = "r-1"
@@ -232,9 +233,7 @@ async def test_the_rights_of_the_services_suffice(server: NatsServer) -> None:
 
         answers = {message.data async for message in telemetry.gather(subjects.SCRAPE, b"", wait_s=1.0)}
         assert answers == {b"synthesis", b"edge", b"telemetry"}
-        async with asyncio.timeout(5):
-            while len(heard["audio"]) < 2 or not heard["presence"] or not heard["roll-call"]:
-                await asyncio.sleep(0.01)
+        await until(lambda: len(heard["audio"]) >= 2 and heard["presence"] and heard["roll-call"])
         await asyncio.gather(*answering)
     assert violations(server) == []
 
@@ -280,9 +279,7 @@ async def test_the_server_refuses_everything_else(server: NatsServer, user: str,
     await client.connect(server.url, user=user, password=f"a{user}Password0123456789", error_cb=on_error)
     await client.publish(subject, b"")
     await client.flush()
-    async with asyncio.timeout(5):
-        while not refused:
-            await asyncio.sleep(0.01)
+    await until(lambda: refused)
     await client.close()
     assert "permissions violation" in str(refused[0]).lower()
 

@@ -20,6 +20,7 @@ from services.local.ports import free_ports
 from services.runtime.bus.nats import NatsBus
 from services.runtime.settings import NatsSettings
 from tests.charts.support import ROOT
+from tests.support.waiting import until
 
 PASSWORD = "aLongPassword0123456789"  # noqa: S105 - for these tests alone
 REVISION = "r-1"
@@ -96,8 +97,7 @@ async def test_a_region_without_workers_needs_one_connection(regions: tuple[int,
             assert job.data == b"a job"
             await synthesis.publish(subjects.audio(STREAM), bytes(176_400))
             await job.ack()
-            while not heard:
-                await asyncio.sleep(0.01)
+            await until(lambda: heard, 20)
             # An edge that starts now reads the latest blocks.
             assert [message.data for message in await edge.history(subjects.audio(STREAM))] == heard
             assert await edge.failures(subjects.POISON_BUCKET, STREAM) == 0
@@ -107,6 +107,7 @@ async def test_a_region_without_workers_needs_one_connection(regions: tuple[int,
 
             tasks: list[asyncio.Future[None]] = []
             await synthesis.subscribe(subjects.SCRAPE, lambda m: tasks.append(asyncio.ensure_future(answer(m))))
+            # A real pause: the subscription has to reach the hub, and the region does not tell when it has.
             await asyncio.sleep(0.2)
             answers = [message.data async for message in telemetry.gather(subjects.SCRAPE, b"", wait_s=1.0)]
     assert answers == [b"synthesis"]
@@ -118,6 +119,7 @@ async def test_a_region_waits_for_a_hub_that_is_down(tmp_path: Path) -> None:
     with server("nats-region.conf", region, leaf, tmp_path):
         bus = NatsBus(NatsSettings(url=f"nats://127.0.0.1:{region}", user="edge", password=PASSWORD), name="edge")
         connecting = asyncio.create_task(bus.connect())
+        # A real pause, in which a connection would be made.
         await asyncio.sleep(1.0)
         assert not connecting.done(), "without JetStream there is nothing to work with yet"
         with server("nats-hub.conf", hub, leaf, tmp_path):

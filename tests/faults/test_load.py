@@ -69,7 +69,7 @@ async def test_more_streams_than_can_be_rendered_are_refused(fleet: Fleet, figur
             async with asyncio.TaskGroup() as tasks:
                 for new_listener in new_listeners:
                     tasks.create_task(new_listener.listen(12))
-                    await asyncio.sleep(0.1)
+                    await asyncio.sleep(0.1)  # the pace at which listeners come
         well_s = time.monotonic()
         # When it is over, new streams are admitted again.
         admitted = NewListener(edge.ws_url, 6_100)
@@ -194,10 +194,10 @@ async def flood(url: str, chance: random.Random, seconds: float) -> tuple[int, i
                     await ws.send(json.dumps({"type": "control", "action": action, "params": params}))
                     action = "update"
                     said += 1
-                    await asyncio.sleep(0.05)
+                    await asyncio.sleep(0.05)  # the pace of the steering
             return said, refused
         refused += 1
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # the pause before a new connection
     return said, refused
 
 

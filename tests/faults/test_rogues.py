@@ -73,7 +73,7 @@ async def test_garbage_on_the_bus_is_not_heard(fleet: Fleet, figures: Figures) -
                 )
             await client.publish(subjects.PRESENCE, chance.choice([b"", b"{", b'{"v":1}', chance.randbytes(50)]))
             await client.publish(subjects.SCRAPE, chance.randbytes(20), reply="unused")
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.1)  # the pace of the rogue
         skipped = await edge.metric("auralis_bus_messages_skipped_total")
     figures.verdict = verdict = judge(listening, struck_s=struck_s, well_s=struck_s)
     figures.more["skipped_by_the_edge"] = int(skipped)

@@ -93,7 +93,7 @@ class NatsServer:
             with contextlib.suppress(OSError, ValueError):
                 if self.info().get("jetstream"):
                     return
-            time.sleep(0.01)
+            time.sleep(0.01)  # not `wait_until`: a server that has ended fails the test immediately
         raise TimeoutError(f"nats-server did not answer within {START_TIMEOUT_S:g} s:\n{self.log}")
 
     def info(self) -> dict[str, Any]:

@@ -242,6 +242,7 @@ async def test_progress_goes_on_being_reported_after_a_surprise(world: World, mo
     world.start()
     await world.ask(SPECS[0])
     await asyncio.to_thread(world.renderer.entered.wait, 5)
+    # A real pause, longer than the ack wait: without later reports the bus would redeliver the job.
     await asyncio.sleep(1.3)
     world.renderer.gate.set()
     await world.settled(1)
@@ -469,6 +470,7 @@ async def test_a_drain_finishes_the_batch_and_gives_the_rest_back() -> None:
         # Fetched while the batch renders.
         await until(lambda: world.worker.jobs_in_hand > 2)
         draining = asyncio.create_task(world.worker.drain())
+        # A real pause, in which the drain would end if it did not wait for the batch.
         await asyncio.sleep(0.02)
         assert not draining.done()
         world.renderer.gate.set()
@@ -508,7 +510,7 @@ class _SlowBus(MemoryBus):
     """Takes its time to open a lane."""
 
     async def jobs(self, durable: str, subject_filter: str, *, ack_wait_s: float = 1.0) -> JobSource:
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # long enough for a drain to begin meanwhile
         return await super().jobs(durable, subject_filter, ack_wait_s=ack_wait_s)
 
 
@@ -517,10 +519,12 @@ async def test_a_worker_that_drains_while_it_opens_never_says_that_it_is_ready()
         heard: list[str] = []
         await world.edge.subscribe(subjects.PRESENCE, lambda message: heard.append(Presence.decode(message.data).state))
         running = asyncio.create_task(world.worker.run())
+        # A real pause: the worker opens its lanes, and is not done.
         await asyncio.sleep(0.02)
         await world.worker.drain()
         await running
         await world.until(lambda: len(heard) > 0)
+        # A real pause, in which a second announcement would arrive.
         await asyncio.sleep(0.02)
         assert heard == ["draining"]
 
@@ -596,7 +600,7 @@ async def test_two_workers_share_the_load_and_do_no_job_twice() -> None:
         running = asyncio.create_task(second.run())
         for seed in range(80):
             await world.ask(SPECS[seed])
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0.001)  # the pace of the asks, so that both workers fetch
         await world.settled(80)
         await second.drain()
         await running

@@ -35,7 +35,7 @@ class _BusyRenderer(FakeRenderer):
     """Takes as long as it says."""
 
     def render(self, jobs: Sequence[tuple[StreamSpec, int]], out: NDArray[np.int16] | None = None) -> RenderedBatch:
-        time.sleep(BLOCK_S * len(jobs))
+        time.sleep(BLOCK_S * len(jobs))  # the time that a batch takes
         return super().render(jobs, out)
 
 

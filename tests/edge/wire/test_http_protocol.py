@@ -21,8 +21,8 @@ async def test_a_request_that_never_ends_is_dropped(monkeypatch: pytest.MonkeyPa
         reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
         writer.write(b"GET /ws HTTP/1.1\r\nHost: a\r\n")
         for index in range(8):
+            # The pace of the request: a header now and then, without end.
             await asyncio.sleep(0.1)
-            # A header now and then, without end.
             with contextlib.suppress(ConnectionError):
                 writer.write(f"X-{index}: a\r\n".encode())
                 await writer.drain()

@@ -46,6 +46,7 @@ def test_other_threads_run_while_a_kernel_runs(compiled_kernels: Kernels) -> Non
     began = time.perf_counter()
     beside_kernels = _counted_during(render)
     seconds = time.perf_counter() - began
+    # A real pause as long as the kernel ran: the counter alone.
     beside_nothing = _counted_during(lambda: time.sleep(seconds))
     # A kernel that keeps the interpreter's lock leaves others a tenth at most; one core shared by both, a half.
     assert beside_kernels > 0.25 * beside_nothing
