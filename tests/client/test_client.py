@@ -33,14 +33,14 @@ from services.local.ports import free_ports
 
 SPEC = StreamSpec.from_params({"key": "D", "bpm": 60})
 QUICK = Backoff(first_s=0.01, max_s=0.05, give_up_after_s=0.5)
-Answer = Callable[["Line"], Awaitable[None]]
+Answer = Callable[["EdgeSide"], Awaitable[None]]
 
 
 def pcm(level: int) -> bytes:
     return np.full((CHUNK_FRAMES, 2), level, "<i2").tobytes()
 
 
-class Line:
+class EdgeSide:
     """The edge's end of one connection, speaking the contract."""
 
     def __init__(self, connection: ServerConnection) -> None:
@@ -95,7 +95,7 @@ async def edge(*answers: Answer) -> AsyncIterator[str]:
 
     async def handle(connection: ServerConnection) -> None:
         try:
-            await waiting.pop(0)(Line(connection))
+            await waiting.pop(0)(EdgeSide(connection))
         except ConnectionClosed:
             pass
         except BaseException as error:  # noqa: BLE001 - an assertion that failed in here must fail the test
@@ -132,13 +132,13 @@ async def test_a_listener_asks_for_its_stream_and_gets_its_chunks(
 ) -> None:
     stopped = asyncio.Event()
 
-    async def answer(line: Line) -> None:
-        assert line.connection.subprotocol == subprotocol
-        assert await line.start() == Start(SPEC)
-        await line.play(range(10, 15))
-        await line.expect(Stop)
+    async def answer(side: EdgeSide) -> None:
+        assert side.connection.subprotocol == subprotocol
+        assert await side.start() == Start(SPEC)
+        await side.play(range(10, 15))
+        await side.expect(Stop)
         stopped.set()
-        await line.connection.close(CloseCode.STOPPED)
+        await side.connection.close(CloseCode.STOPPED)
 
     async with edge(answer) as url:
         async with Client(url, SPEC, format=format_, events=events) as client:
@@ -151,11 +151,11 @@ async def test_a_listener_asks_for_its_stream_and_gets_its_chunks(
 async def test_leaving_while_audio_waits_to_be_read_hangs_up_soon() -> None:
     gone = asyncio.Event()
 
-    async def answer(line: Line) -> None:
-        await line.start()
+    async def answer(side: EdgeSide) -> None:
+        await side.start()
         try:
-            await line.play(range(1000))
-            await line.connection.wait_closed()
+            await side.play(range(1000))
+            await side.connection.wait_closed()
         finally:
             gone.set()
 
@@ -166,26 +166,26 @@ async def test_leaving_while_audio_waits_to_be_read_hangs_up_soon() -> None:
 
 
 async def test_the_music_ends_when_the_edge_says_so() -> None:
-    async def answer(line: Line) -> None:
-        await line.start()
-        await line.play([1, 2])
-        await line.connection.close(CloseCode.STOPPED)
+    async def answer(side: EdgeSide) -> None:
+        await side.start()
+        await side.play([1, 2])
+        await side.connection.close(CloseCode.STOPPED)
 
     async with edge(answer) as url, Client(url, SPEC) as client:
         assert [chunk.chunk_id async for chunk in client] == [1, 2]
 
 
 async def test_a_broken_connection_is_resumed_with_the_token_and_the_chunk_that_is_missing() -> None:
-    async def first(line: Line) -> None:
-        await line.start()
-        await line.hello(1, "token-a")
-        await line.play([1, 2, 3])
-        await line.hang_up_without_a_word()
+    async def first(side: EdgeSide) -> None:
+        await side.start()
+        await side.hello(1, "token-a")
+        await side.play([1, 2, 3])
+        await side.hang_up_without_a_word()
 
-    async def second(line: Line) -> None:
-        assert await line.start() == Start(SPEC, resume="token-a", chunk_id=4)
-        await line.hello(4, "token-b", recovered=True)
-        await line.play([4, 5, 6])
+    async def second(side: EdgeSide) -> None:
+        assert await side.start() == Start(SPEC, resume="token-a", chunk_id=4)
+        await side.hello(4, "token-b", recovered=True)
+        await side.play([4, 5, 6])
 
     async with edge(first, second) as url, Client(url, SPEC, reconnect=QUICK) as client:
         assert [chunk_id for chunk_id, _ in await listen(client, 6)] == [1, 2, 3, 4, 5, 6]
@@ -194,31 +194,31 @@ async def test_a_broken_connection_is_resumed_with_the_token_and_the_chunk_that_
 
 
 async def test_an_edge_that_goes_away_is_left_with_the_token_of_its_last_word() -> None:
-    async def first(line: Line) -> None:
-        await line.start()
-        await line.hello(1, "early")
-        await line.play([1, 2])
-        await line.connection.close(CloseCode.RESTART, "exact")
+    async def first(side: EdgeSide) -> None:
+        await side.start()
+        await side.hello(1, "early")
+        await side.play([1, 2])
+        await side.connection.close(CloseCode.RESTART, "exact")
 
-    async def second(line: Line) -> None:
-        assert await line.start() == Start(SPEC, resume="exact", chunk_id=3)
-        await line.hello(3, "next", recovered=True)
-        await line.play([3])
+    async def second(side: EdgeSide) -> None:
+        assert await side.start() == Start(SPEC, resume="exact", chunk_id=3)
+        await side.hello(3, "next", recovered=True)
+        await side.play([3])
 
     async with edge(first, second) as url, Client(url, SPEC, reconnect=QUICK) as client:
         assert len(await listen(client, 3)) == 3
 
 
 async def test_after_a_resume_that_failed_the_gap_is_crossed_without_a_step() -> None:
-    async def first(line: Line) -> None:
-        await line.start()
-        await line.play([1, 2], level=8000)
-        await line.hang_up_without_a_word()
+    async def first(side: EdgeSide) -> None:
+        await side.start()
+        await side.play([1, 2], level=8000)
+        await side.hang_up_without_a_word()
 
-    async def second(line: Line) -> None:
-        await line.start()
-        await line.hello(40, "t", recovered=False)
-        await line.play([40, 41], level=-8000)
+    async def second(side: EdgeSide) -> None:
+        await side.start()
+        await side.hello(40, "t", recovered=False)
+        await side.play([40, 41], level=-8000)
 
     async with edge(first, second) as url, Client(url, SPEC, reconnect=QUICK) as client:
         chunks = await listen(client, 4)
@@ -247,9 +247,9 @@ async def test_a_refused_upgrade_says_when_to_come_back() -> None:
 
 @pytest.mark.parametrize("code", [CloseCode.BAD_MESSAGE, CloseCode.UNAUTHORIZED, CloseCode.TRY_LATER])
 async def test_a_close_that_would_only_repeat_is_an_error_with_its_reason(code: CloseCode) -> None:
-    async def answer(line: Line) -> None:
-        await line.start()
-        await line.connection.close(code, "because")
+    async def answer(side: EdgeSide) -> None:
+        await side.start()
+        await side.connection.close(code, "because")
 
     async with edge(answer) as url, Client(url, SPEC, reconnect=QUICK) as client:
         with pytest.raises(RefusedError, match="because") as refused:
@@ -258,14 +258,14 @@ async def test_a_close_that_would_only_repeat_is_an_error_with_its_reason(code: 
 
 
 async def test_after_music_has_played_try_later_is_tried_later() -> None:
-    async def first(line: Line) -> None:
-        await line.start()
-        await line.play([1])
-        await line.connection.close(CloseCode.TRY_LATER, "overloaded")
+    async def first(side: EdgeSide) -> None:
+        await side.start()
+        await side.play([1])
+        await side.connection.close(CloseCode.TRY_LATER, "overloaded")
 
-    async def second(line: Line) -> None:
-        await line.start()
-        await line.play([9])
+    async def second(side: EdgeSide) -> None:
+        await side.start()
+        await side.play([9])
 
     async with edge(first, second) as url, Client(url, SPEC, reconnect=QUICK) as client:
         assert [chunk_id for chunk_id, _ in await listen(client, 2)] == [1, 9]
@@ -279,10 +279,10 @@ async def test_nothing_at_the_address_is_a_sentence() -> None:
 
 
 async def test_an_edge_that_stays_away_is_given_up_after_a_while() -> None:
-    async def answer(line: Line) -> None:
-        await line.start()
-        await line.play([1])
-        await line.hang_up_without_a_word()
+    async def answer(side: EdgeSide) -> None:
+        await side.start()
+        await side.play([1])
+        await side.hang_up_without_a_word()
 
     async with edge(answer) as url:
         client = await Client(url, SPEC, reconnect=QUICK).__aenter__()
@@ -292,9 +292,9 @@ async def test_an_edge_that_stays_away_is_given_up_after_a_while() -> None:
 
 
 async def test_without_reconnection_a_broken_line_is_an_error() -> None:
-    async def answer(line: Line) -> None:
-        await line.start()
-        await line.hang_up_without_a_word()
+    async def answer(side: EdgeSide) -> None:
+        await side.start()
+        await side.hang_up_without_a_word()
 
     async with edge(answer) as url, Client(url, SPEC, reconnect=None) as client:
         with pytest.raises(ClientError, match="broke"):
@@ -302,12 +302,12 @@ async def test_without_reconnection_a_broken_line_is_an_error() -> None:
 
 
 async def test_what_cannot_be_read_is_skipped_and_counted() -> None:
-    async def answer(line: Line) -> None:
-        await line.start()
-        await line.connection.send(b"\x07rubbish")
-        await line.connection.send("{")
-        await line.say({"type": "weather"})
-        await line.play([1])
+    async def answer(side: EdgeSide) -> None:
+        await side.start()
+        await side.connection.send(b"\x07rubbish")
+        await side.connection.send("{")
+        await side.say({"type": "weather"})
+        await side.play([1])
 
     async with edge(answer) as url, Client(url, SPEC) as client:
         assert len(await listen(client, 1)) == 1
@@ -317,9 +317,9 @@ async def test_what_cannot_be_read_is_skipped_and_counted() -> None:
 async def test_an_update_reaches_the_edge_and_a_bad_one_does_not() -> None:
     got: asyncio.Future[websocket.ClientMessage] = asyncio.get_running_loop().create_future()
 
-    async def answer(line: Line) -> None:
-        await line.start()
-        got.set_result(await line.expect(Update))
+    async def answer(side: EdgeSide) -> None:
+        await side.start()
+        got.set_result(await side.expect(Update))
 
     async with edge(answer) as url, Client(url, SPEC) as client:
         with pytest.raises(FieldError):
@@ -332,10 +332,10 @@ async def test_an_update_reaches_the_edge_and_a_bad_one_does_not() -> None:
 async def test_the_edge_is_told_how_the_buffer_stands() -> None:
     got: asyncio.Future[websocket.ClientMessage] = asyncio.get_running_loop().create_future()
 
-    async def answer(line: Line) -> None:
-        await line.start()
-        await line.play(range(20, 30))
-        got.set_result(await line.expect(Report))
+    async def answer(side: EdgeSide) -> None:
+        await side.start()
+        await side.play(range(20, 30))
+        got.set_result(await side.expect(Report))
 
     async with edge(answer) as url, Client(url, SPEC, report_every_s=0.001) as client:
         await listen(client, 10)
@@ -347,11 +347,11 @@ async def test_the_edge_is_told_how_the_buffer_stands() -> None:
 
 
 async def test_everything_that_the_edge_says_can_be_watched() -> None:
-    async def answer(line: Line) -> None:
-        await line.start()
-        await line.say(websocket.status("warming"))
-        await line.hello(1, "t")
-        await line.play([1])
+    async def answer(side: EdgeSide) -> None:
+        await side.start()
+        await side.say(websocket.status("warming"))
+        await side.hello(1, "t")
+        await side.play([1])
 
     events: list[Event] = []
     async with edge(answer) as url, Client(url, SPEC, on_event=events.append) as client:
@@ -360,11 +360,11 @@ async def test_everything_that_the_edge_says_can_be_watched() -> None:
 
 
 async def test_chunks_that_were_handed_out_are_not_replaced_but_the_next_one_fades() -> None:
-    async def answer(line: Line) -> None:
-        await line.start()
-        await line.play([1, 2, 3], level=8000)
-        await line.say(websocket.splice(2, SPEC.updated({"bpm": 80})))
-        await line.play([2, 3, 4, 5], level=-8000)
+    async def answer(side: EdgeSide) -> None:
+        await side.start()
+        await side.play([1, 2, 3], level=8000)
+        await side.say(websocket.splice(2, SPEC.updated({"bpm": 80})))
+        await side.play([2, 3, 4, 5], level=-8000)
 
     async with edge(answer) as url, Client(url, SPEC) as client:
         chunks = dict(await listen(client, 5))
@@ -378,12 +378,12 @@ async def test_chunks_that_were_handed_out_are_not_replaced_but_the_next_one_fad
 
 
 async def test_sound_at_the_pace_of_the_clock_goes_over_a_splice_before_its_chunks_are_played() -> None:
-    async def answer(line: Line) -> None:
-        await line.start()
-        await line.play(range(10), level=8000, depth=10)
-        await line.say(websocket.splice(3, SPEC))
-        await line.play(range(3, 10), level=-8000, depth=10)
-        await line.connection.close(CloseCode.STOPPED)
+    async def answer(side: EdgeSide) -> None:
+        await side.start()
+        await side.play(range(10), level=8000, depth=10)
+        await side.say(websocket.splice(3, SPEC))
+        await side.play(range(3, 10), level=-8000, depth=10)
+        await side.connection.close(CloseCode.STOPPED)
 
     loop = asyncio.get_running_loop()
     async with edge(answer) as url, Client(url, SPEC) as client, aclosing(client.playout()) as sound:
@@ -400,10 +400,10 @@ async def test_sound_at_the_pace_of_the_clock_goes_over_a_splice_before_its_chun
 
 
 async def test_sound_at_the_pace_of_the_clock_passes_the_end_of_the_connection_on() -> None:
-    async def answer(line: Line) -> None:
-        await line.start()
-        await line.play([1, 2, 3])
-        await line.connection.close(CloseCode.POLICY, "enough")
+    async def answer(side: EdgeSide) -> None:
+        await side.start()
+        await side.play([1, 2, 3])
+        await side.connection.close(CloseCode.POLICY, "enough")
 
     async with edge(answer) as url, Client(url, SPEC) as client, aclosing(client.playout()) as sound:
         with pytest.raises(RefusedError, match="enough"):

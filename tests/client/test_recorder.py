@@ -111,7 +111,7 @@ def test_a_next_file_overwrites_nothing(tmp_path: Path) -> None:
 
 
 def declare(data_bytes: int) -> bytes:
-    """The header of a WAV file of so many bytes of samples."""
+    """The header of a WAV file with this number of bytes of samples."""
     header = io.BytesIO()
     file = wave.open(header, "wb")  # noqa: SIM115 - see below
     file.setparams((2, 2, 44100, data_bytes // 4, "NONE", "not compressed"))

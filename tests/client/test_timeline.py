@@ -69,7 +69,7 @@ def test_a_splice_replaces_what_is_held_and_crossfades_at_its_place() -> None:
     assert [chunks[n] for n in (0, 1, 2)] == [tone(n) for n in (0, 1, 2)]
     assert chunks[3] == crossfade(tone(3), tone(3, 330))
     assert [chunks[n] for n in (4, 5)] == [tone(n, 330) for n in (4, 5)]
-    # Nowhere is a step larger than the steeper of the two tones makes by itself, both at once.
+    # Nowhere is a step larger than the steeper of the two tones makes by itself, both together.
     steepest = 8000 * 2 * np.pi * (220 + 330) / SAMPLE_RATE_HZ
     assert largest_step(b"".join(chunks[n] for n in range(6))) < steepest
     assert timeline.crossfades == 1

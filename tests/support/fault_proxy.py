@@ -118,9 +118,9 @@ class FaultProxy:
 @contextlib.asynccontextmanager
 async def fault_proxy(target_port: int, *, seed: int = 0, host: str = "127.0.0.1") -> AsyncIterator[FaultProxy]:
     """A proxy in front of `target_port`, transparent until it is told otherwise."""
-    line = FaultProxy(target_port, seed=seed, host=host)
-    await line.start()
+    proxy = FaultProxy(target_port, seed=seed, host=host)
+    await proxy.start()
     try:
-        yield line
+        yield proxy
     finally:
-        await line.stop()
+        await proxy.stop()

@@ -42,7 +42,7 @@ class SynthesisSettings:
 
     device: Literal["auto", "mps", "cuda", "cpu"] = "auto"
     batch_size: int | None = None
-    """Blocks rendered at once; None: chosen from the device's memory and speed (`GPU_BATCH_SIZE=auto`)."""
+    """Blocks rendered together; None: chosen from the device's memory and speed (`GPU_BATCH_SIZE=auto`)."""
     enable_compile: bool = True
     kernel_cache: str = ""
     """Folder of compiled kernels; empty: the user's cache folder."""

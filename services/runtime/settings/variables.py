@@ -132,7 +132,7 @@ VARIABLES: Final = (
     ),
     Variable(
         "GPU_BATCH_SIZE", "synthesis.batch_size", batch_size, "auto or a whole number from 1 to 1024",
-        "Blocks rendered at once; `auto` measures the device.",
+        "Blocks rendered together; `auto` measures the device.",
     ),
     Variable(
         "GPU_ENABLE_COMPILE", "synthesis.enable_compile", flag, _FLAG,
@@ -178,7 +178,7 @@ VARIABLES: Final = (
     ),
     Variable(
         "AURALIS_MAX_STREAMS", "edge.max_streams", whole(1, 100_000), "a whole number from 1 to 100000",
-        "Different streams an edge holds at once; further ones are refused politely.",
+        "Different streams an edge holds at a time; further ones are refused politely.",
     ),
     Variable(
         "AURALIS_TRUSTED_PROXIES", "edge.trusted_proxies", networks, "IP addresses or networks, separated by commas",
@@ -211,7 +211,7 @@ VARIABLES: Final = (
     ),
     Variable(
         "AURALIS_WAIT_FOR_RENDERERS_SECONDS", "edge.wait_for_renderers_s", seconds, "seconds from 0 to 3600",
-        "How long a starting edge is not ready while no renderer is. Where everything is replaced at once, listeners "
+        "How long a starting edge is not ready while no renderer is. Where everything is replaced together, listeners "
         "then stay on the old edges, which play a loop for them.",
     ),
     Variable(

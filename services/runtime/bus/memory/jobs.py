@@ -40,7 +40,7 @@ class MemoryJobSource:
 
     Args:
         consumer: where jobs wait.
-        take: up to so many jobs of the consumer, without waiting.
+        take: up to a number of jobs of the consumer, without waiting.
         monotonic: the broker's seconds.
     """
 
