@@ -11,7 +11,6 @@ from benchmarks.music_report.sound import Levels, Sound
 
 STEP_S: Final = 0.1
 SHORT_TERM_S: Final = 3.0
-MOMENTARY_S: Final = 0.4
 _ABSOLUTE_GATE_LUFS: Final = -70.0
 _RELATIVE_GATE_LU: Final = -20.0
 
