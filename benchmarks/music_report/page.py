@@ -41,7 +41,7 @@ def table(results: Results) -> str:
 
 
 def missing(results: Results) -> list[str]:
-    """Why rows have gaps: a line for each reason, with its rows and who they lack."""
+    """Why rows have gaps: a line for each reason, with its rows and the sources that they lack."""
     found: dict[str, dict[str, dict[str, None]]] = {}
     for figure in results.figures:
         if figure.value is None:
@@ -49,7 +49,7 @@ def missing(results: Results) -> list[str]:
             found.setdefault(figure.note, {}).setdefault(title, {})[figure.name or ALL] = None
     lines = []
     for note, rows in found.items():
-        # Rows of an area share their reason and who lacks them.
+        # Rows of an area share their reason and the sources that lack them.
         same = len({tuple(names) for names in rows.values()}) == 1
         named = [f"{title} ({', '.join(names)})" for title, names in rows.items()]
         if same:

@@ -1,4 +1,4 @@
-"""What was measured: figures by row and by who was heard. Pure."""
+"""The measured figures by row and by source. Pure."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Figure:
     Attributes:
         row: key of its row.
         kind: PRESET, PEER or ALL.
-        name: who was heard; empty for ALL.
+        name: of the preset or peer that was measured; empty for ALL.
         value: in the row's unit; None where it was not measured.
         note: the reason why not, or what belongs to the figure.
     """

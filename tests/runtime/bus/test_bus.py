@@ -115,7 +115,7 @@ async def test_closing_twice_is_harmless_and_a_closed_bus_is_not_connected(world
 # --- gather ----------------------------------------------------------------------------------------------------------
 
 
-async def test_gather_yields_the_answer_of_everybody_who_listens(world: World) -> None:
+async def test_gather_yields_the_answers_of_all_subscribers(world: World) -> None:
     asking = await world.bus()
     tasks: set[asyncio.Task[None]] = set()
     for number in range(3):
@@ -130,7 +130,7 @@ async def test_gather_yields_the_answer_of_everybody_who_listens(world: World) -
     await asyncio.gather(*tasks)
 
 
-async def test_gather_ends_at_once_when_nobody_listens(world: World) -> None:
+async def test_gather_ends_at_once_without_a_subscriber(world: World) -> None:
     bus = await world.bus()
     began_s = asyncio.get_running_loop().time()
     assert [message async for message in bus.gather("unheard", b"", wait_s=5.0)] == []

@@ -245,7 +245,7 @@ async def test_a_dropped_job_never_comes_back(world: World) -> None:
     assert not await source.fetch(8, 0.3)
 
 
-async def test_a_job_that_nobody_takes_expires(world: World) -> None:
+async def test_a_job_that_no_worker_takes_expires(world: World) -> None:
     bus = await world.bus()
     revision = fresh("r")
     await bus.ask(subjects.render(revision, "now", "s", 7), b"late", message_id=revision)

@@ -108,7 +108,7 @@ async def test_a_request_under_way_is_given_time_and_then_cancelled() -> None:
 def test_a_crowd_at_the_door_is_let_in_within_a_few_turns_of_the_loop() -> None:
     crowd = 4 * ACCEPTED_AT_ONCE
 
-    async def turns_for_everybody() -> int:
+    async def turns_for_the_crowd() -> int:
         server = EmbeddedServer(hello, bind_socket("127.0.0.1", 0), lifespan="off")
         await server.start()
         links = []
@@ -129,4 +129,4 @@ def test_a_crowd_at_the_door_is_let_in_within_a_few_turns_of_the_loop() -> None:
 
     # asyncio's own loop takes all at once; the one that services run on takes one of each socket.
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        assert runner.run(turns_for_everybody()) <= crowd // ACCEPTED_AT_ONCE + 4
+        assert runner.run(turns_for_the_crowd()) <= crowd // ACCEPTED_AT_ONCE + 4

@@ -163,7 +163,7 @@ def test_a_line_break_in_a_field_does_not_begin_a_new_line() -> None:
     assert len(stream.getvalue().splitlines()) == 1
 
 
-def test_the_console_is_readable_and_has_no_colours_where_nobody_looks() -> None:
+def test_the_console_is_readable_and_has_no_colours_off_a_terminal() -> None:
     stream = io.StringIO()
     configure_logging(Settings(), service="edge", stream=stream)
     get_logger("services.edge").info("ready", port=8000)

@@ -71,7 +71,7 @@ def test_only_the_last_seconds_of_a_stream_are_kept() -> None:
     assert [second for second in range(10) if ("a", second) in store] == list(range(10 - KEEP_SECONDS, 10))
 
 
-def test_a_stream_that_nobody_asks_for_any_more_is_forgotten() -> None:
+def test_a_stream_without_asks_is_forgotten() -> None:
     store = SendStore(32, CPU)
     _store(store, ("left", 100), ("heard", 100 + IDLE_S + 1))
     store.forget({"heard": 100 + IDLE_S + 1})

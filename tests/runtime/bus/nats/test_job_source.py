@@ -28,7 +28,7 @@ async def test_a_consumer_that_vanishes_under_a_waiting_fetch_is_made_again(
     assert [job.data for job in await asyncio.wait_for(waiting, 5)] == [b"job"]
 
 
-async def test_consumers_of_a_revision_that_nobody_runs_vanish_by_themselves(
+async def test_consumers_of_a_revision_that_no_worker_runs_vanish_by_themselves(
     nats_server: NatsServer, fleet: Fleet, admin: Client
 ) -> None:
     bus = fleet.bus(nats_server.url)
