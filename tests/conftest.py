@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +14,15 @@ from tests.support.system import System, running_system
 # How long an example takes depends on who else is using the machine, so that is no property of the code.
 settings.register_profile("auralis", deadline=None, print_blob=True)
 settings.load_profile("auralis")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _denormals_come_back() -> Iterator[None]:
+    """A renderer flushes denormals in its thread, in which hypothesis refuses to make floats."""
+    yield
+    # Only a module that imported torch can have rendered; importing it here would cost the others seconds.
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_flush_denormal(False)
 
 
 @pytest.fixture

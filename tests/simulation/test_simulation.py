@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from statistics import mean
 
@@ -10,7 +9,6 @@ from click.testing import CliRunner
 from services.simulation.__main__ import main
 from services.simulation.event_queue import START_S, EventQueue
 from services.simulation.fleet import Fleet
-from services.simulation.network import run_now
 from services.simulation.plan import Outage, Plan
 
 SMALL = Plan(edges=40, streams=12, workers=6, streams_per_edge=2, seconds=45)
@@ -126,16 +124,3 @@ def test_calls_are_made_in_the_order_of_their_times_and_then_of_their_queueing()
     events.run_until(START_S + 5)
     assert seen == ["a", "b", "c"]
     assert events.now() == START_S + 5
-
-
-def test_a_call_that_waits_is_an_error() -> None:
-    async def quick() -> int:
-        return 7
-
-    assert run_now(quick()) == 7
-
-    async def slow() -> None:
-        await asyncio.sleep(0)
-
-    with pytest.raises(RuntimeError, match="waits"):
-        run_now(slow())

@@ -17,13 +17,6 @@ BUILD_TIMEOUT_S = 900
 """A test that asks for compiled kernels may be the one that has to build them."""
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _denormals_come_back() -> Iterator[None]:
-    """A renderer flushes denormals in its thread, in which hypothesis refuses to make floats."""
-    yield
-    torch.set_flush_denormal(False)
-
-
 @pytest.fixture(scope="session")
 def compiled_kernels() -> Kernels:
     """The packages of this machine's cache; built if they are missing. Skips only on a machine without a compiler."""
