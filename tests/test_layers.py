@@ -33,7 +33,7 @@ ROOMS = {
     ),
     "services.runtime.bus": ("limits", "port", "memory", "nats"),
     "services.synthesis": (
-        "batching", "job_lanes", "idle_streams", "metrics", "device_selector", "dsp", "score", "sound",
+        "batching", "job_lanes", "idle_streams", "metrics", "device_selector", "dsp", "instruments", "score", "sound",
         "packing", "kernels", "render", "synthesis_engine", "presence", "settling", "publisher", "worker", "service",
         "__main__",
     ),

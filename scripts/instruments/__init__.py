@@ -1,0 +1,1 @@
+"""Measures instruments from free recordings: `scripts/measure-instruments`."""
