@@ -66,5 +66,5 @@ def onsets_per_s(sound: Sound) -> float:
 CONTROLS: Final = (
     Control("controls.brightness", {"brightness": 0.0}, {"brightness": 1.0}, centroid_change_percent),
     Control("controls.density", {"density": 0.0}, {"density": 1.0}, onset_change_percent),
-    Control("controls.texture", {"texture_level": 0.0}, {"texture_level": 1.0}, air_change_db),
+    Control("controls.texture", {"levels": {"air": 0.0}}, {"levels": {"air": 1.5}}, air_change_db),
 )

@@ -60,7 +60,7 @@ ROWS: Final = (
     Row("recognition.share", "recognised among the presets", "", 2),
     Row("controls.brightness", "brightness 0 to 1 moves the centroid by", "%", 0),
     Row("controls.density", "density 0 to 1 moves onsets by", "%", 0),
-    Row("controls.texture", "texture's level moves the level above 5 kHz by", "dB"),
+    Row("controls.texture", "air at level 0 to 1.5 moves the level above 5 kHz by", "dB"),
 )
 """All rows, in the table's order."""
 
