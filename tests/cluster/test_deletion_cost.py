@@ -77,16 +77,16 @@ async def test_edges_are_marked_with_their_listeners_and_nothing_else_is_allowed
         now_s = [0.0]
         metrics = TelemetryMetrics(PrometheusMetrics())
         keeper = CostKeeper(pods, lambda: listeners, metrics=metrics, clock=lambda: now_s[0])
-        await keeper.look()
+        await keeper.update()
         assert [annotation(cluster, name) for name in names] == ["100", "3"]
         assert sample_value(metrics.patches, result="done") == 2
         assert sample_value(metrics.patches, result="gone") == 1
 
         listeners["marked-a"] = 0
-        await keeper.look()
+        await keeper.update()
         assert annotation(cluster, "marked-a") == "100", "at most once a minute a pod"
         now_s[0] = 61.0
-        await keeper.look()
+        await keeper.update()
         assert annotation(cluster, "marked-a") == "0"
 
         me = f"--as=system:serviceaccount:{cluster.namespace}:{ACCOUNT}"

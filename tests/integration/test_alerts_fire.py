@@ -88,7 +88,7 @@ def test_dashboards_have_data_and_a_slow_renderers_alert_fires_and_resolves(syst
         (alert,) = (a for a in server.get("alerts")["alerts"] if a["labels"]["alertname"] == "SynthesisLatencyHigh")
         assert alert["labels"]["severity"] == "warning"
         assert alert["annotations"]["runbook_url"] == "docs/runbooks/SynthesisLatencyHigh.md"
-        assert "one block in a hundred takes" in alert["annotations"]["description"]
+        assert "p99 render latency" in alert["annotations"]["description"]
         wait_for(server, "SynthesisLatencyHigh", {None}, 240)
         times = timeline(server, "SynthesisLatencyHigh", slow_s)
         pending_s, (firing_s, last_s) = times["pending"][0], times["firing"]
