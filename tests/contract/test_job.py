@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.contract.errors import ContractError, FieldError, MessageError, UnknownVersionError
@@ -84,6 +84,7 @@ def test_hostile_json_is_an_error_of_the_contract(data: bytes) -> None:
 
 
 @given(objects("v", "stream", "block", "attempt") | st.binary(max_size=100))
+@example(ENCODED)
 def test_whatever_arrives_is_a_job_or_an_error_of_the_contract(data: bytes) -> None:
     try:
         job = RenderJob.decode(data)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.contract.errors import FieldError, MessageError, UnknownVersionError
@@ -70,6 +70,7 @@ def test_a_number_too_large_for_a_float_is_not_finite_and_refused() -> None:
 
 
 @given(values)
+@example(3)
 def test_only_the_very_version_is_taken(version: object) -> None:
     data = json.dumps({"v": version})
     if type(version) is int and version == 3:
@@ -81,6 +82,9 @@ def test_only_the_very_version_is_taken(version: object) -> None:
 
 
 @given(values)
+@example(-5)
+@example(4.5)
+@example("ten signs.")
 def test_a_field_is_of_its_type_and_range_or_an_error_that_names_it(value: object) -> None:
     message = {"field": value}
     for read, taken in (

@@ -9,7 +9,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.contract.errors import FieldError
@@ -192,6 +192,7 @@ def test_any_other_spelling_of_an_address_is_refused(address: str) -> None:
 
 
 @given(st.text(max_size=100) | st.from_regex(r"[a-z]{1,2}-[a-z]+-[0-9]+-[0-9]+-[a-z]+-[0-9]+(-[a-z]+[0-9]+)*"))
+@example("c-dorian-70-50-drift-0-b70-pad0")
 def test_whatever_text_arrives_is_a_canonical_address_or_a_field_error(text: str) -> None:
     try:
         spec = StreamSpec.from_id(text)
@@ -347,6 +348,7 @@ def test_an_update_changes_only_what_it_names() -> None:
 
 
 @given(st.dictionaries(st.sampled_from([*SPEC_FIELDS, "other"]), values, max_size=9))
+@example({"key": "F#", "bpm": 71, "levels": {"pad": 0.5}, "other": None})
 def test_whatever_params_arrive_they_are_a_spec_or_a_field_error(params: dict[str, Any]) -> None:
     try:
         spec = StreamSpec.from_params(params)

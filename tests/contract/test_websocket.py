@@ -5,7 +5,7 @@ import struct
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.contract import websocket
@@ -170,6 +170,10 @@ def test_hostile_json_is_an_error_of_the_contract(data: bytes) -> None:
         },
     )
 )
+@example({"type": "control", "action": "start", "params": {"key": "F#"}})
+@example({"type": "control", "action": "update", "params": {"bpm": 71}})
+@example({"type": "control", "action": "stop"})
+@example({"type": "report", "chunk_id": 7, "buffer_ms": 900, "underruns": 0, "jitter_ms": 1.5})
 def test_whatever_arrives_is_a_message_or_an_error_of_the_contract(said: dict[str, Any]) -> None:
     try:
         message = parse_client_message(json.dumps(said))
