@@ -10,7 +10,8 @@ from urllib.parse import unquote, urlsplit
 import httpx
 
 from services.contract.errors import shorten
-from services.telemetry.alerting.alerts import RULES, AlertReport, AlertsReport, in_order
+from services.telemetry.alerting.alerts import AlertReport, AlertsReport, in_order
+from services.telemetry.alerting.rules import RULES
 from services.telemetry.periodic import run_periodically
 
 EVERY_S: Final = 10.0

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from services.telemetry.alerting.alerts import RESOLVED_KEPT_S, RULES, Alerts, LateBudget
+from services.telemetry.alerting.alerts import RESOLVED_KEPT_S, Alerts
+from services.telemetry.alerting.late_budget import LateBudget
+from services.telemetry.alerting.rules import RULES
 from services.telemetry.fleet.report import FleetReport, InstanceReport
 from tests.telemetry.rows import GOOD_JITTER, edge, fleet, memory, renderer
 

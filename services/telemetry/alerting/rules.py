@@ -1,0 +1,182 @@
+"""Pure. The rules by which telemetry judges the fleet itself, if no Prometheus is configured.
+
+Names, severities and limits are those of charts/auralis/files/alerts.yaml; a test compares the two. Prometheus judges
+from its stored samples, telemetry from what it has seen since its start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from services.telemetry.alerting.late_budget import LateBudget
+from services.telemetry.fleet.report import FleetReport, InstanceReport
+
+MAX_JITTER_P99_MS: Final = 50.0
+MAX_UNDERRUNS_PER_LISTENER: Final = 0.05
+"""In five minutes."""
+MAX_SEND_ERRORS: Final = 5
+"""In five minutes, of an edge without listeners …"""
+MAX_SEND_ERRORS_PER_LISTENER: Final = 0.02
+"""… and for each listener in addition."""
+NEARLY_FULL: Final = 0.9
+"""Share of an edge's limit of listeners."""
+SILENT_BELOW_DBFS: Final = -60.0
+MAX_RENDER_P99_MS: Final = 100.0
+MAX_BLOCKS_MISSING_PER_STREAM: Final = 0.01
+"""Blocks a second that are missing when they are due, for each stream."""
+MAX_GPU_MB: Final = 4096.0
+MAX_BUS_RECONNECTS: Final = 3
+"""In ten minutes."""
+MAX_CLOCK_OFFSET_S: Final = 0.5
+
+
+Found = Iterable[tuple[str, str]]
+"""(instance, description) of each problem that exists now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """An alert's rule.
+
+    Attributes:
+        name: of the alert.
+        severity: "critical" or "warning".
+        for_s: seconds for which the condition must hold before the alert fires.
+        summary: the problem in a few words.
+        find: yields the problems that exist now.
+    """
+
+    name: str
+    severity: str
+    for_s: float
+    summary: str
+    find: Callable[[FleetReport, LateBudget], Found]
+
+
+def _rows(fleet: FleetReport, service: str = "") -> Iterator[InstanceReport]:
+    return (row for row in fleet.instances if row.up and service in ("", row.service))
+
+
+def _burning(fleet: FleetReport, budget: LateBudget) -> Found:
+    share = budget.burning(fleet.generated_at)
+    if share is not None:
+        yield "", f"{share:.1%} of the chunks are written more than 50 ms late; the objective is at most 1 %"
+
+
+def _jitter(fleet: FleetReport, _: LateBudget) -> Found:
+    for row in _rows(fleet, "edge"):
+        if (row.jitter_p99_ms or 0) > MAX_JITTER_P99_MS:
+            yield row.instance, f"p99 chunk lateness {row.jitter_p99_ms:.0f} ms; the target is 50 ms"
+
+
+def _underruns(fleet: FleetReport, _: LateBudget) -> Found:
+    for row in _rows(fleet, "edge"):
+        if row.listeners and (row.underruns_5m or 0) / row.listeners > MAX_UNDERRUNS_PER_LISTENER:
+            yield row.instance, f"{(row.underruns_5m or 0) / row.listeners:.2f} underruns per listener in five minutes"
+
+
+def _send_errors(fleet: FleetReport, _: LateBudget) -> Found:
+    for row in _rows(fleet, "edge"):
+        if (row.send_errors_5m or 0) > MAX_SEND_ERRORS + MAX_SEND_ERRORS_PER_LISTENER * (row.listeners or 0):
+            yield row.instance, f"{row.send_errors_5m} failed sends in five minutes"
+
+
+def _near_limit(fleet: FleetReport, _: LateBudget) -> Found:
+    for row in _rows(fleet, "edge"):
+        if row.listeners_limit and (row.listeners or 0) / row.listeners_limit > NEARLY_FULL:
+            yield row.instance, f"{row.listeners} of {row.listeners_limit} listeners"
+
+
+def _silence(fleet: FleetReport, _: LateBudget) -> Found:
+    for row in _rows(fleet, "edge"):
+        if row.loudness_dbfs is not None and row.loudness_dbfs < SILENT_BELOW_DBFS and row.demanded_streams:
+            yield row.instance, f"the quietest stream with listeners is at {row.loudness_dbfs:.0f} dBFS"
+
+
+def _degraded(fleet: FleetReport, _: LateBudget) -> Found:
+    for row in _rows(fleet, "edge"):
+        if row.degraded_streams:
+            yield row.instance, f"{row.degraded_streams} streams loop their last seconds"
+
+
+def _no_workers(fleet: FleetReport, _: LateBudget) -> Found:
+    heard = [row.ready_renderers or 0 for row in _rows(fleet, "edge")]
+    if heard and max(heard) == 0:
+        yield "", "edges have seen no ready worker"
+
+
+def _slow(fleet: FleetReport, _: LateBudget) -> Found:
+    for row in _rows(fleet, "synthesis"):
+        if (row.render_p99_ms or 0) > MAX_RENDER_P99_MS:
+            yield row.instance, f"p99 render latency {row.render_p99_ms:.0f} ms; the target is 100 ms"
+
+
+def _backlog(fleet: FleetReport, _: LateBudget) -> Found:
+    for row in _rows(fleet, "edge"):
+        missing_per_s = (row.blocks_missing_2m or 0) / 120
+        if row.overloaded:
+            yield row.instance, "new streams are refused, because blocks are late"
+        elif missing_per_s > MAX_BLOCKS_MISSING_PER_STREAM * (row.demanded_streams or 0):
+            yield row.instance, f"{row.blocks_missing_2m or 0} blocks were missing when due, in two minutes"
+
+
+def _gpu_memory(fleet: FleetReport, _: LateBudget) -> Found:
+    for row in _rows(fleet):
+        held_mb = (row.memory.gpu_mb if row.memory else None) or 0
+        if held_mb > MAX_GPU_MB or row.out_of_memory_10m:
+            yield (
+                row.instance,
+                f"{held_mb:.0f} MiB are allocated; {row.out_of_memory_10m} batches were halved because memory ran out",
+            )
+
+
+def _leak(fleet: FleetReport, _: LateBudget) -> Found:
+    for row in _rows(fleet):
+        if row.memory and row.memory.leak:
+            yield (
+                row.instance,
+                f"memory grows by {row.memory.growth_mb_per_hour or 0:.0f} MiB per hour; the limit is 20",
+            )
+
+
+def _gone(fleet: FleetReport, _: LateBudget) -> Found:
+    if not fleet.bus_connected:
+        return  # all instances look silent
+    for row in fleet.instances:
+        if not row.up:
+            yield row.instance, f"no answer for {row.silent_s:.0f} s"
+
+
+def _reconnecting(fleet: FleetReport, _: LateBudget) -> Found:
+    for row in _rows(fleet):
+        if row.bus_connected is False or (row.bus_reconnects_10m or 0) > MAX_BUS_RECONNECTS:
+            yield row.instance, f"{row.bus_reconnects_10m or 0} reconnects in ten minutes"
+    if not fleet.bus_connected:
+        yield "", "telemetry is disconnected from NATS"
+
+
+def _clock(fleet: FleetReport, _: LateBudget) -> Found:
+    for row in _rows(fleet):
+        if abs(row.clock_offset_s or 0) > MAX_CLOCK_OFFSET_S:
+            yield row.instance, f"{abs(row.clock_offset_s or 0):.1f} s from the machine's clock"
+
+
+RULES: Final = (
+    Rule("DeliveryBudgetBurning", "critical", 0, "Late chunks use up the error budget", _burning),
+    Rule("ChunkJitterHigh", "warning", 120, "p99 chunk lateness is above 50 ms", _jitter),
+    Rule("BufferUnderrunsHigh", "warning", 60, "Listeners' buffers run empty", _underruns),
+    Rule("WebSocketErrorsHigh", "warning", 60, "Sends to listeners fail", _send_errors),
+    Rule("ConnectionsNearLimit", "warning", 120, "An edge is nearly full", _near_limit),
+    Rule("EdgeSilent", "critical", 30, "A stream with listeners is silent", _silence),
+    Rule("StreamsDegraded", "warning", 30, "Streams loop their last seconds", _degraded),
+    Rule("NoSynthesisWorkers", "critical", 60, "No worker is ready to render", _no_workers),
+    Rule("SynthesisLatencyHigh", "warning", 60, "p99 render latency is above 100 ms", _slow),
+    Rule("RenderBacklog", "critical", 60, "Blocks arrive too late", _backlog),
+    Rule("GPUMemoryHigh", "warning", 60, "A worker's GPU memory is high", _gpu_memory),
+    Rule("MemoryLeakDetected", "warning", 300, "A process leaks memory", _leak),
+    Rule("InstanceSilent", "warning", 30, "A process does not answer", _gone),
+    Rule("NatsReconnecting", "warning", 30, "The connection to NATS is unstable", _reconnecting),
+    Rule("ClockOffsetHigh", "warning", 60, "A process's clock differs from its machine's", _clock),
+)
