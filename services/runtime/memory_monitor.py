@@ -126,6 +126,7 @@ class MemoryMonitor:
         if self._metrics is not None:
             self._metrics.resident_mb.set(snapshot.rss_mb)
             self._metrics.gpu_mb.set(snapshot.gpu_allocated_mb)
+            self._metrics.gpu_total_mb.set(_gpu_total_bytes() / _MIB)
             self._metrics.unique_bytes.set(snapshot.uss_mb * _MIB)
             self._metrics.python_blocks.set(snapshot.python_blocks)
             if judged:
@@ -249,5 +250,15 @@ def _gpu_bytes() -> int:
         if torch.backends.mps.is_available():
             return int(torch.mps.current_allocated_memory())
     except (AttributeError, RuntimeError):  # another thread is still importing it, or the driver has failed
+        return 0
+    return 0
+
+
+def _gpu_total_bytes() -> int:
+    torch: Any = sys.modules.get("torch")
+    try:
+        if torch is not None and torch.cuda.is_initialized():
+            return int(torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory)
+    except (AttributeError, RuntimeError):  # as in `_gpu_bytes`
         return 0
     return 0

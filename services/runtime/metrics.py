@@ -123,6 +123,15 @@ class PrometheusMetrics:
         )
 
     @cached_property
+    def gpu_memory_total_mb(self) -> Gauge:
+        """Memory of the GPU in MiB."""
+        return Gauge(
+            "gpu_memory_total_mb",
+            "Memory of the GPU that this process uses, in MiB; 0 without a GPU.",
+            registry=self.registry,
+        )
+
+    @cached_property
     def chunk_encoding_duration_seconds(self) -> Histogram:
         """Seconds to encode one chunk, once for all of its listeners."""
         return Histogram(
@@ -181,6 +190,7 @@ class MemoryMetrics:
         registry = metrics.registry
         self.resident_mb = metrics.memory_usage_mb
         self.gpu_mb = metrics.gpu_memory_allocated_mb
+        self.gpu_total_mb = metrics.gpu_memory_total_mb
         self.unique_bytes = Gauge(
             "auralis_memory_unique_bytes",
             "Memory that ending this process would free (USS), in bytes.",

@@ -71,10 +71,28 @@ def steady(name: str, below: str, above: str) -> dict[str, str]:
     return histogram(name, below, above, slow=(0, 0), fast=(600, 5))
 
 
+def hpa(name: str, *labels: str) -> str:
+    """A series of kube-state-metrics about the edge's autoscaler; `labels`: condition and status."""
+    more = f'{labels[0]},status="{labels[1]}",' if labels else ""
+    place = 'namespace="music",horizontalpodautoscaler="radio-edge"'
+    return f"kube_horizontalpodautoscaler_{name}{{{more}{place}}}"
+
+
+def pod(name: str, label: str) -> str:
+    """A series of kube-state-metrics about a pod of the edge."""
+    return f'kube_pod_{name}{{namespace="music",pod="radio-edge-7d",{label}}}'
+
+
 NO_PLACE = {"namespace": "music"}
+UP_EDGES = of("auralis_fleet_instances", 'fleet_service="edge",state="up"', instance="telemetry-1")
+HPA_LIMITS = {hpa("spec_max_replicas"): "10x60", hpa("spec_min_replicas"): "2x60"}
+HPA_LABELS = {"namespace": "music", "horizontalpodautoscaler": "radio-edge"}
+SCALING, ABLE = 'condition="ScalingActive"', 'condition="AbleToScale"'
+DAY_S = 86_400
+CERTIFICATE = 'certmanager_certificate_expiration_timestamp_seconds{namespace="music",name="auralis-tls"}'
 CASES = {
     "DeliveryBudgetBurning": Case(
-        bad=histogram("chunk_delivery_jitter_ms", "50.0", "100.0", slow=(600, 15), fast=(600, 50)),
+        bad=histogram("chunk_delivery_jitter_ms", "50.0", "100.0", slow=(6_000, 15), fast=(6_000, 50)),
         well=steady("chunk_delivery_jitter_ms", "50.0", "100.0"),
         not_yet_at=50,
         fires_at=64,
@@ -145,9 +163,15 @@ CASES = {
         bad={
             of("auralis_ready_renderers"): "2x5 0x5 2x30",
             of("auralis_ready_renderers", instance="edge-2"): "2x5 0x5 1x30",
+            of("auralis_render_demand_streams"): "0x60",
+            of("auralis_render_demand_streams", instance="edge-2"): "3x60",
         },
-        # One edge has just started and has seen no worker yet.
-        well={of("auralis_ready_renderers"): "0x60", of("auralis_ready_renderers", instance="edge-2"): "2x60"},
+        # Nothing is demanded: workers may have been scaled down to none.
+        well={
+            of("auralis_ready_renderers"): "0x60",
+            of("auralis_render_demand_streams"): "0x60",
+            of("auralis_refusals_total", 'reason="token"'): "0+60x60",
+        },
         not_yet_at=6,
         fires_at=8,
         well_at=15,
@@ -178,12 +202,17 @@ CASES = {
         "blocks are late. Start more workers.",
     ),
     "GPUMemoryHigh": Case(
-        bad={of("gpu_memory_allocated_mb"): "900x5 6000x5 900x30"},
-        well={of("gpu_memory_allocated_mb"): "4000x60", of("auralis_render_out_of_memory_total"): "0x60"},
+        bad={of("gpu_memory_allocated_mb"): "900x5 7000x5 900x30", of("gpu_memory_total_mb"): "8000x60"},
+        well={
+            of("gpu_memory_allocated_mb"): "60000x60",
+            of("gpu_memory_total_mb"): "80000x60",
+            of("auralis_render_out_of_memory_total"): "0x60",
+        },
         not_yet_at=5,
         fires_at=8,
         well_at=15,
-        description="edge-1: more than 4096 MiB are allocated, or batches were halved because memory ran out (6000). "
+        description="edge-1: more than 85 % of the GPU's memory are allocated, or batches were halved because "
+        "memory ran out (0.88). "
         "Lower GPU_BATCH_SIZE, or keep other processes off the GPU.",
     ),
     "MemoryLeakDetected": Case(
@@ -224,6 +253,112 @@ CASES = {
         well_at=15,
         description="edge-1 is disconnected from NATS, or reconnects often: 0 reconnects in ten minutes.",
     ),
+    "ListenersRefused": Case(
+        bad={of("auralis_refusals_total", 'reason="connections"'): "0x5 0+10x5 50x30"},
+        well={
+            of("auralis_refusals_total", 'reason="connections"'): "0x5 0+1x5 5x30",
+            of("auralis_refusals_total", 'reason="token"'): "0+100x60",
+        },
+        not_yet_at=5,
+        fires_at=10,
+        well_at=25,
+        description="edge-1: 40 listeners or streams were refused in five minutes, for want of room or workers.",
+    ),
+    "FirstAudioSlow": Case(
+        bad=histogram("auralis_first_audio_seconds", "0.5", "1.0", slow=(60, 5), fast=(60, 5)),
+        # Two starts in five minutes give no percentile.
+        well=histogram("auralis_first_audio_seconds", "0.5", "1.0", slow=(1, 2), fast=(0, 5)),
+        not_yet_at=6,
+        fires_at=9,
+        well_at=20,
+        description="edge-1: p99 time from a start message to the first chunk 995ms; the limit is 500 ms.",
+    ),
+    "NoEdges": Case(
+        bad={UP_EDGES: "2x5 0x5 1x30"},
+        well={UP_EDGES: "1x60", UP_EDGES.replace("up", "silent"): "0x60"},
+        not_yet_at=5,
+        fires_at=8,
+        well_at=15,
+        labels=NO_PLACE,
+        description="Telemetry has heard of 0 edges for a minute. No listener can connect.",
+    ),
+    "RenderHeadroomLow": Case(
+        bad={
+            of("auralis_render_demand_streams"): "10x5 90x10 10x30",
+            of("auralis_render_demand_streams", instance="edge-2"): "10x60",
+            of("auralis_render_capacity_streams", instance="s1"): "50x60",
+            of("auralis_render_capacity_streams", instance="s2"): "50x60",
+        },
+        # Two edges share their streams.
+        well={
+            of("auralis_render_demand_streams"): "70x60",
+            of("auralis_render_demand_streams", instance="edge-2"): "70x60",
+            of("auralis_render_capacity_streams", instance="s1"): "100x60",
+        },
+        not_yet_at=9,
+        fires_at=13,
+        well_at=20,
+        labels=NO_PLACE,
+        description="90% of the streams that all workers can render in real time are demanded. "
+        "Start more workers before blocks come late.",
+    ),
+    "OpenFilesNearLimit": Case(
+        bad={
+            of("process_open_fds"): "100x5 900x5 100x30",
+            of("process_max_fds"): "1000x60",
+            of("auralis_build_info"): "1x60",
+        },
+        # Another program's.
+        well={of("process_open_fds"): "900x60", of("process_max_fds"): "1000x60"},
+        not_yet_at=6,
+        fires_at=9,
+        well_at=15,
+        description="edge-1: 90% of its file descriptors are open. An edge that has none left refuses listeners.",
+    ),
+    "AutoscalerAtMaximum": Case(
+        bad={hpa("status_desired_replicas"): "4x5 10x20 4x40", **HPA_LIMITS},
+        # At its only size.
+        well={hpa("status_desired_replicas"): "2x60", **dict.fromkeys(HPA_LIMITS, "2x60")},
+        not_yet_at=19,
+        fires_at=22,
+        well_at=40,
+        labels=HPA_LABELS,
+        description="radio-edge has wanted 10 replicas for 15 minutes, which is its maximum: "
+        "more load is refused or late.",
+    ),
+    "AutoscalerBlind": Case(
+        bad={hpa("status_condition", SCALING, "false"): "0x5 1x10 0x30"},
+        well={hpa("status_condition", SCALING, "true"): "1x60", hpa("status_condition", ABLE, "false"): "1x60"},
+        not_yet_at=9,
+        fires_at=12,
+        well_at=20,
+        labels={**HPA_LABELS, "condition": "ScalingActive", "status": "false"},
+        description="radio-edge cannot read its metric (ScalingActive is false: 1) and holds the number of pods.",
+    ),
+    "PodNotStarting": Case(
+        bad={pod("status_phase", 'phase="Pending"'): "0x5 1x10 0x30"},
+        well={
+            pod("status_phase", 'phase="Running"'): "1x60",
+            pod("status_phase", 'phase="Pending"').replace("radio-edge-7d", "database-0"): "1x60",
+            pod("container_status_waiting_reason", 'reason="ContainerCreating"'): "1x60",
+        },
+        not_yet_at=9,
+        fires_at=12,
+        well_at=20,
+        labels={"namespace": "music", "pod": "radio-edge-7d"},
+        description="radio-edge-7d has been pending, or has waited for its image or its configuration, "
+        "for five minutes (1).",
+    ),
+    "CertificateExpiring": Case(
+        # It crosses the limit after an hour, and is renewed after five.
+        bad={CERTIFICATE: f"{14 * DAY_S + 3_600}x300 {60 * DAY_S}x100"},
+        well={CERTIFICATE: f"{60 * DAY_S}x400"},
+        not_yet_at=70,
+        fires_at=80,
+        well_at=320,
+        labels={"namespace": "music", "name": "auralis-tls"},
+        description="auralis-tls: the certificate expires in 13d 23h 40m 0s.",
+    ),
     "ClockOffsetHigh": Case(
         bad={of("auralis_clock_offset_seconds"): "0x5 -0.9x5 0x30"},
         well={of("auralis_clock_offset_seconds"): "0.4x60"},
@@ -244,12 +379,21 @@ OTHER_WAYS = {
         'auralis_fleet_instances{fleet_service="edge",state="silent",instance="telemetry-1"}': "0x2 1x60"
     },
     "NatsReconnecting": {of("auralis_bus_reconnects_total"): "0x2 0+1x60", of("auralis_bus_connected"): "1x60"},
-    "DeliveryBudgetBurning": histogram("chunk_delivery_jitter_ms", "50.0", "100.0", slow=(100, 600), fast=(600, 5)),
+    "NoSynthesisWorkers": {
+        of("auralis_ready_renderers"): "0x60",
+        of("auralis_render_demand_streams"): "0x60",
+        of("auralis_refusals_total", 'reason="overload"'): "0+1x60",
+    },
+    "PodNotStarting": {pod("container_status_waiting_reason", 'reason="ImagePullBackOff"'): "1x60"},
+    "CertificateExpiring": {
+        'probe_ssl_earliest_cert_expiry{job="auralis-ingress",instance="radio.example"}': "86400x500"
+    },
+    "DeliveryBudgetBurning": histogram("chunk_delivery_jitter_ms", "50.0", "100.0", slow=(3_600, 600), fast=(6_000, 5)),
 }
 """Series that fire an alert by the other side of its `or`, within 20 minutes or 7 hours (the slow burn)."""
 
 
-def told(*phases: tuple[float, int], each: float = 600.0) -> str:
+def told(*phases: tuple[float, int], each: float = 6_000.0) -> str:
     """A counter by the minute. In each phase (share, minutes) it rises by share * `each` per minute."""
     values = [0.0]
     for share, minutes in phases:
@@ -297,12 +441,14 @@ BRINKS: dict[str, tuple[list[dict[str, str]], list[dict[str, str]]]] = {
     "ChunkJitterHigh": ([late((0.015, 30))], [late((0.005, 30))]),
     "BufferUnderrunsHigh": (
         [
+            rate("auralis_underruns_total", 2.1, auralis_listeners=200),
             rate("auralis_underruns_total", 1.1, auralis_listeners=100),
-            rate("auralis_underruns_total", 1, auralis_listeners=1),
         ],
         [
-            rate("auralis_underruns_total", 0.9, auralis_listeners=100),
-            rate("auralis_underruns_total", 1, auralis_listeners=0),
+            rate("auralis_underruns_total", 1.9, auralis_listeners=200),
+            # Enough for each listener, and too few in all: one listener's bad network.
+            rate("auralis_underruns_total", 0.9, auralis_listeners=1),
+            rate("auralis_underruns_total", 2, auralis_listeners=0),
         ],
     ),
     "WebSocketErrorsHigh": (
@@ -324,13 +470,73 @@ BRINKS: dict[str, tuple[list[dict[str, str]], list[dict[str, str]]]] = {
         [{of("auralis_loudness_min_dbfs"): "-59x30", of("auralis_render_demand_streams"): "1x30"}],
     ),
     "StreamsDegraded": ([{of("auralis_degraded_streams"): "1x30"}], [{of("auralis_degraded_streams"): "0x30"}]),
-    "NoSynthesisWorkers": ([{of("auralis_ready_renderers"): "0x30"}], [{of("auralis_ready_renderers"): "1x30"}]),
+    "ListenersRefused": (
+        [
+            rate("auralis_refusals_total", 1.1, 'reason="overload"'),
+            rate("auralis_refusals_total", 1.1, 'reason="streams"'),
+        ],
+        [
+            rate("auralis_refusals_total", 0.9, 'reason="overload"'),
+            rate("auralis_refusals_total", 99, 'reason="address"'),
+        ],
+    ),
+    "FirstAudioSlow": (
+        [late((0.015, 30), name="auralis_first_audio_seconds", limit="0.5")],
+        [
+            late((0.005, 30), name="auralis_first_audio_seconds", limit="0.5"),
+            {
+                name: " ".join(f"{float(number) / 2_000:.4f}" for number in values.split())
+                for name, values in late((0.5, 30), name="auralis_first_audio_seconds", limit="0.5").items()
+            },
+        ],
+    ),
+    "NoEdges": ([{UP_EDGES: "0x30"}], [{UP_EDGES: "1x30"}, {UP_EDGES.replace("edge", "synthesis"): "0x30"}]),
+    "NoSynthesisWorkers": (
+        [{of("auralis_ready_renderers"): "0x30", of("auralis_render_demand_streams"): "1x30"}],
+        [
+            {of("auralis_ready_renderers"): "1x30", of("auralis_render_demand_streams"): "1x30"},
+            {of("auralis_ready_renderers"): "0x30", of("auralis_render_demand_streams"): "0x30"},
+        ],
+    ),
+    "RenderHeadroomLow": (
+        [{of("auralis_render_demand_streams"): "81x30", of("auralis_render_capacity_streams"): "100x30"}],
+        [
+            {of("auralis_render_demand_streams"): "79x30", of("auralis_render_capacity_streams"): "100x30"},
+            {of("auralis_render_demand_streams"): "79x30", of("auralis_render_capacity_streams"): "0x30"},
+        ],
+    ),
+    "OpenFilesNearLimit": (
+        [{of("process_open_fds"): "81x30", of("process_max_fds"): "100x30", of("auralis_build_info"): "1x30"}],
+        [{of("process_open_fds"): "79x30", of("process_max_fds"): "100x30", of("auralis_build_info"): "1x30"}],
+    ),
+    "AutoscalerAtMaximum": (
+        [{hpa("status_desired_replicas"): "10x30", **HPA_LIMITS}],
+        [{hpa("status_desired_replicas"): "9x30", **HPA_LIMITS}],
+    ),
+    "AutoscalerBlind": (
+        [{hpa("status_condition", SCALING, "false"): "1x30"}],
+        [{hpa("status_condition", SCALING, "false"): "0x30"}],
+    ),
+    "PodNotStarting": (
+        [{pod("status_phase", 'phase="Pending"'): "1x30"}],
+        [{pod("status_phase", 'phase="Pending"'): "0x30"}],
+    ),
+    "CertificateExpiring": (
+        [{CERTIFICATE: f"{14 * DAY_S + 600}x30"}],
+        [{CERTIFICATE: f"{14 * DAY_S + 1_200}x30"}],
+    ),
     "SynthesisLatencyHigh": ([slow(0.015)], [slow(0.005)]),
     "RenderBacklog": (
         [rate("auralis_blocks_missing_total", 66, auralis_render_demand_streams=100)],
         [rate("auralis_blocks_missing_total", 54, auralis_render_demand_streams=100)],
     ),
-    "GPUMemoryHigh": ([{of("gpu_memory_allocated_mb"): "4200x30"}], [{of("gpu_memory_allocated_mb"): "4000x30"}]),
+    "GPUMemoryHigh": (
+        [{of("gpu_memory_allocated_mb"): "86x30", of("gpu_memory_total_mb"): "100x30"}],
+        [
+            {of("gpu_memory_allocated_mb"): "84x30", of("gpu_memory_total_mb"): "100x30"},
+            {of("gpu_memory_allocated_mb"): "84x30", of("gpu_memory_total_mb"): "0x30"},
+        ],
+    ),
     "MemoryLeakDetected": (
         [{of("auralis_memory_leak"): "1x30", of("auralis_memory_growth_bytes_per_hour", 'kind="gpu"'): "1x30"}],
         [{of("auralis_memory_leak"): "0x30", of("auralis_memory_growth_bytes_per_hour", 'kind="gpu"'): "1x30"}],

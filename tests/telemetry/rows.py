@@ -14,7 +14,8 @@ def edge(name: str = "e1", **fields: Any) -> InstanceReport:
     usual = {
         "up": True, "silent_s": 1.0, "listeners": 100, "listeners_limit": 5000, "websocket_connections": 90,
         "streams": 5, "demanded_streams": 5, "degraded_streams": 0, "jitter_p99_ms": 12.0, "underruns_5m": 0,
-        "send_errors_5m": 0, "blocks_missing_2m": 0, "loudness_dbfs": -20.0, "overloaded": False,
+        "send_errors_5m": 0, "refusals_5m": 0, "first_audio_p99_ms": 40.0, "open_files_share": 0.1,
+        "blocks_missing_2m": 0, "loudness_dbfs": -20.0, "overloaded": False,
         "ready_renderers": 1, "memory_mb": 90.0, "bus_connected": True, "bus_reconnects_10m": 0,
         "tiers": {"minimal": 0, "normal": 100, "stable": 0, "defensive": 0},
     }  # fmt: skip
@@ -31,7 +32,8 @@ def renderer(name: str = "s1", **fields: Any) -> InstanceReport:
 
 
 def memory(*, leak: bool = False, gpu_mb: float = 0.0) -> MemoryReport:
-    return MemoryReport(900.0, 850.0, gpu_mb, 31.0 if leak else 0.5, leak, 0.99 if leak else 0.4)
+    """Of a process on a GPU of 8,000 MiB."""
+    return MemoryReport(900.0, 850.0, gpu_mb, 8_000.0, 31.0 if leak else 0.5, leak, 0.99 if leak else 0.4)
 
 
 def fleet(*rows: InstanceReport, at: float = 1000.0, bus: bool = True) -> FleetReport:

@@ -36,6 +36,10 @@ BURN_RATES: Final = (
 )
 
 
+MIN_CHUNKS_PER_S: Final = 50.0
+"""Five listeners: with fewer, one bad network is a large share of the chunks."""
+
+
 class LateBudget:
     """Counts late chunks, minute by minute, for six hours. Times are seconds of one clock."""
 
@@ -60,11 +64,17 @@ class LateBudget:
         total = sum(minute[2] for minute in inside)
         return sum(minute[1] for minute in inside) / total if total else 0.0
 
+    def chunks_per_s(self, now_s: float, window_s: float) -> float:
+        """Mean of the minutes that were added in the last `window_s` seconds; 0 without any."""
+        totals = [total for when_s, _, total in self._minutes if when_s > now_s - window_s]
+        return sum(totals) / (60.0 * len(totals)) if totals else 0.0
+
     def burning(self, now_s: float) -> float | None:
         """The share of late chunks in the short window of a burn rate that is exceeded; None if none is."""
         for rate in BURN_RATES:
             limit = rate.factor * LATE_ALLOWED
             short = self.ratio(now_s, rate.short_s)
-            if short > limit and self.ratio(now_s, rate.long_s) > limit:
+            busy = self.chunks_per_s(now_s, rate.short_s) > MIN_CHUNKS_PER_S
+            if busy and short > limit and self.ratio(now_s, rate.long_s) > limit:
                 return short
         return None

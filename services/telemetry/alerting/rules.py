@@ -14,8 +14,15 @@ from services.telemetry.alerting.late_budget import LateBudget
 from services.telemetry.fleet.report import FleetReport, InstanceReport
 
 MAX_JITTER_P99_MS: Final = 50.0
+MAX_UNDERRUNS: Final = 5
 MAX_UNDERRUNS_PER_LISTENER: Final = 0.05
+"""In five minutes; both must be exceeded, so that one listener's bad network is no alert."""
+MAX_REFUSALS: Final = 5
 """In five minutes."""
+MAX_FIRST_AUDIO_P99_MS: Final = 500.0
+MAX_DEMAND_SHARE: Final = 0.8
+"""Demanded streams by the streams that all workers can render."""
+MAX_OPEN_FILES_SHARE: Final = 0.8
 MAX_SEND_ERRORS: Final = 5
 """In five minutes, of an edge without listeners …"""
 MAX_SEND_ERRORS_PER_LISTENER: Final = 0.02
@@ -26,7 +33,8 @@ SILENT_BELOW_DBFS: Final = -60.0
 MAX_RENDER_P99_MS: Final = 100.0
 MAX_BLOCKS_MISSING_PER_STREAM: Final = 0.01
 """Blocks a second that are missing when they are due, for each stream."""
-MAX_GPU_MB: Final = 4096.0
+MAX_GPU_SHARE: Final = 0.85
+"""Of the GPU's memory."""
 MAX_BUS_RECONNECTS: Final = 3
 """In ten minutes."""
 MAX_CLOCK_OFFSET_S: Final = 0.5
@@ -73,8 +81,9 @@ def _jitter(fleet: FleetReport, _: LateBudget) -> Found:
 
 def _underruns(fleet: FleetReport, _: LateBudget) -> Found:
     for row in _rows(fleet, "edge"):
-        if row.listeners and (row.underruns_5m or 0) / row.listeners > MAX_UNDERRUNS_PER_LISTENER:
-            yield row.instance, f"{(row.underruns_5m or 0) / row.listeners:.2f} underruns per listener in five minutes"
+        underruns = row.underruns_5m or 0
+        if row.listeners and underruns > MAX_UNDERRUNS and underruns / row.listeners > MAX_UNDERRUNS_PER_LISTENER:
+            yield row.instance, f"{underruns / row.listeners:.2f} underruns per listener in five minutes"
 
 
 def _send_errors(fleet: FleetReport, _: LateBudget) -> Found:
@@ -101,9 +110,27 @@ def _degraded(fleet: FleetReport, _: LateBudget) -> Found:
             yield row.instance, f"{row.degraded_streams} streams loop their last seconds"
 
 
+def _refusals(fleet: FleetReport, _: LateBudget) -> Found:
+    for row in _rows(fleet, "edge"):
+        if (row.refusals_5m or 0) > MAX_REFUSALS:
+            yield row.instance, f"{row.refusals_5m} listeners or streams were refused in five minutes"
+
+
+def _first_audio(fleet: FleetReport, _: LateBudget) -> Found:
+    for row in _rows(fleet, "edge"):
+        if (row.first_audio_p99_ms or 0) > MAX_FIRST_AUDIO_P99_MS:
+            yield row.instance, f"p99 time to the first sound {row.first_audio_p99_ms:.0f} ms; the limit is 500 ms"
+
+
+def _no_edges(fleet: FleetReport, _: LateBudget) -> Found:
+    if fleet.bus_connected and fleet.instances and not any(_rows(fleet, "edge")):
+        yield "", "no edge answers"
+
+
 def _no_workers(fleet: FleetReport, _: LateBudget) -> Found:
-    heard = [row.ready_renderers or 0 for row in _rows(fleet, "edge")]
-    if heard and max(heard) == 0:
+    edges = list(_rows(fleet, "edge"))
+    wanted = any(row.demanded_streams or row.refusals_5m for row in edges)
+    if wanted and max(row.ready_renderers or 0 for row in edges) == 0:
         yield "", "edges have seen no ready worker"
 
 
@@ -122,14 +149,27 @@ def _backlog(fleet: FleetReport, _: LateBudget) -> Found:
             yield row.instance, f"{row.blocks_missing_2m or 0} blocks were missing when due, in two minutes"
 
 
+def _headroom(fleet: FleetReport, _: LateBudget) -> Found:
+    demanded, capacity = fleet.totals.demanded_streams, fleet.totals.capacity_streams
+    if capacity and demanded > MAX_DEMAND_SHARE * capacity:
+        yield "", f"{demanded} streams are demanded, and workers can render {capacity:.0f}"
+
+
 def _gpu_memory(fleet: FleetReport, _: LateBudget) -> Found:
     for row in _rows(fleet):
         held_mb = (row.memory.gpu_mb if row.memory else None) or 0
-        if held_mb > MAX_GPU_MB or row.out_of_memory_10m:
+        total_mb = (row.memory.gpu_total_mb if row.memory else None) or 0
+        if row.out_of_memory_10m or held_mb > MAX_GPU_SHARE * total_mb > 0:
             yield (
                 row.instance,
-                f"{held_mb:.0f} MiB are allocated; {row.out_of_memory_10m} batches were halved because memory ran out",
+                f"{held_mb:.0f} of {total_mb:.0f} MiB are allocated; {row.out_of_memory_10m} batches were halved",
             )
+
+
+def _open_files(fleet: FleetReport, _: LateBudget) -> Found:
+    for row in _rows(fleet):
+        if (row.open_files_share or 0) > MAX_OPEN_FILES_SHARE:
+            yield row.instance, f"{row.open_files_share:.0%} of its file descriptors are open"
 
 
 def _leak(fleet: FleetReport, _: LateBudget) -> Found:
@@ -171,12 +211,17 @@ RULES: Final = (
     Rule("ConnectionsNearLimit", "warning", 120, "An edge is nearly full", _near_limit),
     Rule("EdgeSilent", "critical", 30, "A stream with listeners is silent", _silence),
     Rule("StreamsDegraded", "warning", 30, "Streams loop their last seconds", _degraded),
+    Rule("ListenersRefused", "warning", 60, "Listeners are refused", _refusals),
+    Rule("FirstAudioSlow", "warning", 120, "Listeners wait for their first sound", _first_audio),
+    Rule("NoEdges", "critical", 60, "No edge is left", _no_edges),
     Rule("NoSynthesisWorkers", "critical", 60, "No worker is ready to render", _no_workers),
     Rule("SynthesisLatencyHigh", "warning", 60, "p99 render latency is above 100 ms", _slow),
     Rule("RenderBacklog", "critical", 60, "Blocks arrive too late", _backlog),
+    Rule("RenderHeadroomLow", "warning", 300, "Workers are nearly busy", _headroom),
     Rule("GPUMemoryHigh", "warning", 60, "A worker's GPU memory is high", _gpu_memory),
     Rule("MemoryLeakDetected", "warning", 300, "A process leaks memory", _leak),
     Rule("InstanceSilent", "warning", 30, "A process does not answer", _gone),
+    Rule("OpenFilesNearLimit", "warning", 120, "A process runs out of file descriptors", _open_files),
     Rule("NatsReconnecting", "warning", 30, "The connection to NATS is unstable", _reconnecting),
     Rule("ClockOffsetHigh", "warning", 60, "A process's clock differs from its machine's", _clock),
 )

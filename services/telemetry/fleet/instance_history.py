@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -20,7 +20,8 @@ SPACING_S: Final = 10.0
 MAX_SNAPSHOTS: Final = int(KEPT_S / SPACING_S) + 2
 JITTER: Final = "chunk_delivery_jitter_ms"
 LATENCY: Final = "synthesis_latency_seconds"
-HISTOGRAMS: Final = (JITTER, LATENCY)
+FIRST_AUDIO: Final = "auralis_first_audio_seconds"
+HISTOGRAMS: Final = (JITTER, LATENCY, FIRST_AUDIO)
 COUNTERS: Final = (
     "auralis_underruns_total",
     "auralis_blocks_missing_total",
@@ -29,7 +30,16 @@ COUNTERS: Final = (
     "auralis_render_out_of_memory_total",
 )
 SEND_ERRORS: Final = "websocket_send_errors_total"
-
+REFUSALS: Final = "auralis_refusals_total"
+REFUSALS_FOR_WANT: Final = ("connections", "streams", "overload", "unrenderable")
+"""Reasons for refusals for want of room or workers."""
+LABELLED: Final[Mapping[str, tuple[str, Callable[[str], bool]]]] = {
+    # A listener that has left is not an error.
+    SEND_ERRORS: ("error_type", lambda kind: kind != "closed"),
+    # Other refusals are the listener's own doing: its token, its page, its many connections.
+    REFUSALS: ("reason", lambda reason: reason in REFUSALS_FOR_WANT),
+}
+"""Counters whose labels are added up: the label, and which of its values count."""
 
 Count = dict[float, float]
 """A histogram as cumulative counts by upper bound; a counter as a single count at `_COUNTER`."""
@@ -116,9 +126,9 @@ class InstanceHistory:
 
 def _counts(exposition: Exposition) -> dict[str, Count]:
     found = {name: {_COUNTER: value} for name in COUNTERS if (value := text.value(exposition, name)) is not None}
-    errors = text.by_label(exposition, SEND_ERRORS, "error_type")
-    if errors:
-        # A listener that has left is not an error.
-        found[SEND_ERRORS] = {_COUNTER: sum(count for kind, count in errors.items() if kind != "closed")}
+    for name, (label, counts_in) in LABELLED.items():
+        values = text.by_label(exposition, name, label)
+        if values:
+            found[name] = {_COUNTER: sum(count for value, count in values.items() if counts_in(value))}
     found = {name: count for name, count in found.items() if 0 <= count[_COUNTER] < MAX_COUNT}
     return found | {name: counts for name in HISTOGRAMS if (counts := buckets(exposition, name))}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -10,10 +11,19 @@ from services.contract.websocket import TIERS
 from services.telemetry.exposition import exposition as text
 from services.telemetry.exposition.exposition import Exposition
 from services.telemetry.exposition.histograms import MAX_COUNT, quantile
-from services.telemetry.fleet.instance_history import JITTER, LATENCY, SEND_ERRORS, InstanceHistory
+from services.telemetry.fleet.instance_history import (
+    FIRST_AUDIO,
+    JITTER,
+    LATENCY,
+    REFUSALS,
+    SEND_ERRORS,
+    InstanceHistory,
+)
 
 RECENT_S: Final = 60.0
 """Window of quantiles and rates, unless a field's name says otherwise."""
+STARTS_5M: Final = 20
+"""A percentile of fewer starts in five minutes is one listener's luck."""
 _MIB: Final = 2**20
 
 
@@ -25,6 +35,7 @@ class MemoryReport:
         rss_mb: resident memory with shared pages, in MiB.
         uss_mb: unique memory, which the end of the process would free, in MiB.
         gpu_mb: memory of tensors on the GPU, in MiB.
+        gpu_total_mb: memory of the GPU, in MiB.
         growth_mb_per_hour: slope of the resident memory after warm-up.
         leak: it grows, with statistical certainty; False in the first 20 minutes.
         confidence: that it grows at all, 0 to 1.
@@ -33,6 +44,7 @@ class MemoryReport:
     rss_mb: float | None
     uss_mb: float | None
     gpu_mb: float | None
+    gpu_total_mb: float | None
     growth_mb_per_hour: float | None
     leak: bool
     confidence: float | None
@@ -53,6 +65,7 @@ class InstanceReport:
         bus_connected: it is connected to the bus.
         bus_reconnects_10m: reconnects to the bus in ten minutes.
         clock_offset_s: seconds by which its machine's clock is ahead of its own.
+        open_files_share: of the file descriptors that it may open, 0 to 1.
         listeners: listeners that are connected (edge).
         listeners_limit: most listeners that it accepts (edge).
         websocket_connections: listeners over WebSocket (edge).
@@ -64,6 +77,9 @@ class InstanceReport:
         underruns_total: underruns of its listeners since its start (edge).
         underruns_5m: underruns in five minutes (edge).
         send_errors_5m: sends that failed in five minutes, except to listeners that left (edge).
+        refusals_5m: connections and streams refused in five minutes for want of room or workers (edge).
+        first_audio_p99_ms: 99th percentile, in five minutes, of the time from a start message to the first chunk; None
+            with fewer than `STARTS_5M` starts (edge).
         blocks_missing_2m: blocks that were missing when due, in two minutes (edge).
         loudness_dbfs: level of its quietest stream (edge).
         overloaded: it refuses new streams, because blocks are late (edge).
@@ -86,6 +102,7 @@ class InstanceReport:
     bus_connected: bool | None = None
     bus_reconnects_10m: int | None = None
     clock_offset_s: float | None = None
+    open_files_share: float | None = None
     listeners: int | None = None
     listeners_limit: int | None = None
     websocket_connections: int | None = None
@@ -99,6 +116,8 @@ class InstanceReport:
     underruns_total: int | None = None
     underruns_5m: int | None = None
     send_errors_5m: int | None = None
+    refusals_5m: int | None = None
+    first_audio_p99_ms: float | None = None
     blocks_missing_2m: int | None = None
     loudness_dbfs: float | None = None
     overloaded: bool | None = None
@@ -187,6 +206,7 @@ def instance_report(
         bus_connected=_flag(text.value(data, "auralis_bus_connected")),
         bus_reconnects_10m=_whole(history.increase("auralis_bus_reconnects_total", 600.0)),
         clock_offset_s=_rounded(text.value(data, "auralis_clock_offset_seconds"), 3),
+        open_files_share=_open_files_share(data),
     )
     if service == "edge":
         tiers = text.by_label(data, "auralis_tier_listeners", "tier")
@@ -206,6 +226,8 @@ def instance_report(
             underruns_total=_whole(text.value(data, "auralis_underruns_total")),
             underruns_5m=_whole(history.increase("auralis_underruns_total", 300.0)),
             send_errors_5m=_whole(history.increase(SEND_ERRORS, 300.0)),
+            refusals_5m=_whole(history.increase(REFUSALS, 300.0)),
+            first_audio_p99_ms=_first_audio_p99_ms(history),
             blocks_missing_2m=_whole(history.increase("auralis_blocks_missing_total", 120.0)),
             loudness_dbfs=_rounded(text.value(data, "auralis_loudness_min_dbfs"), 1),
             overloaded=_flag(text.value(data, "auralis_overloaded")),
@@ -263,10 +285,21 @@ def _memory(data: Exposition) -> MemoryReport | None:
         rss_mb=_amount(resident, 1),
         uss_mb=_mebibytes(text.value(data, "auralis_memory_unique_bytes")),
         gpu_mb=_amount(text.value(data, "gpu_memory_allocated_mb"), 1),
+        gpu_total_mb=_amount(text.value(data, "gpu_memory_total_mb"), 1),
         growth_mb_per_hour=_mebibytes(growth),
         leak=bool(_flag(text.value(data, "auralis_memory_leak"))),
         confidence=_amount(text.value(data, "auralis_memory_growth_confidence_ratio"), 3),
     )
+
+
+def _first_audio_p99_ms(history: InstanceHistory) -> float | None:
+    counts = history.histogram_increase(FIRST_AUDIO, 300.0)
+    return _milliseconds(quantile(counts, 0.99)) if counts.get(math.inf, 0.0) >= STARTS_5M else None
+
+
+def _open_files_share(data: Exposition) -> float | None:
+    opened, limit = text.value(data, "process_open_fds"), text.value(data, "process_max_fds")
+    return _rounded(opened / limit, 3) if opened is not None and limit else None
 
 
 def _whole(number: float | None) -> int | None:

@@ -29,10 +29,15 @@ BAD: dict[str, tuple[InstanceReport, ...]] = {
     "ConnectionsNearLimit": (edge(listeners=4600, underruns_5m=0), renderer()),
     "EdgeSilent": (edge(loudness_dbfs=-90.0), renderer()),
     "StreamsDegraded": (edge(degraded_streams=2), renderer()),
+    "ListenersRefused": (edge(refusals_5m=6), renderer()),
+    "FirstAudioSlow": (edge(first_audio_p99_ms=800.0), renderer()),
+    "NoEdges": (renderer(),),
     "NoSynthesisWorkers": (edge(ready_renderers=0), renderer()),
+    "RenderHeadroomLow": (edge(demanded_streams=45), renderer()),
+    "OpenFilesNearLimit": (edge(open_files_share=0.9), renderer()),
     "SynthesisLatencyHigh": (edge(), renderer(render_p99_ms=180.0)),
     "RenderBacklog": (edge(blocks_missing_2m=30), renderer()),
-    "GPUMemoryHigh": (edge(), renderer(memory=memory(gpu_mb=5000.0))),
+    "GPUMemoryHigh": (edge(), renderer(memory=memory(gpu_mb=7000.0))),
     "MemoryLeakDetected": (edge(), renderer(memory=memory(leak=True))),
     "InstanceSilent": (edge(), renderer(), edge("e2", up=False, silent_s=20.0)),
     "NatsReconnecting": (edge(bus_reconnects_10m=5), renderer()),
@@ -52,7 +57,9 @@ def names(alerts: Alerts, state: str) -> set[str]:
 
 
 def test_names_severities_and_summaries_are_those_of_the_chart() -> None:
-    assert {rule.name for rule in RULES} == set(IN_CHART)
+    # Outside Kubernetes there is no autoscaler, no pod and no certificate of the cluster's.
+    kubernetes = {"AutoscalerAtMaximum", "AutoscalerBlind", "PodNotStarting", "CertificateExpiring"}
+    assert {rule.name for rule in RULES} == set(IN_CHART) - kubernetes
     for rule in RULES:
         in_chart = IN_CHART[rule.name]
         assert rule.severity == in_chart["labels"]["severity"], rule.name
@@ -115,10 +122,10 @@ def test_critical_alerts_come_first() -> None:
     assert [each.name for each in alerts.report().alerts] == ["EdgeSilent", "StreamsDegraded"]
 
 
-def budget_after(minutes: int, share: float) -> tuple[LateBudget, float]:
+def budget_after(minutes: int, share: float, chunks: int = 6_000) -> tuple[LateBudget, float]:
     budget = LateBudget()
     for minute in range(minutes):
-        budget.add(minute * 60.0, 600 * share, 600)
+        budget.add(minute * 60.0, chunks * share, chunks)
     return budget, minutes * 60.0
 
 
@@ -134,13 +141,44 @@ def test_the_budget_burns_when_a_short_and_a_long_window_agree(minutes: int, sha
 def test_five_bad_minutes_after_five_good_hours_do_not_burn_the_budget_yet() -> None:
     budget, now_s = budget_after(300, 0.0)
     for minute in range(5):
-        budget.add(now_s + minute * 60.0, 300, 600)
+        budget.add(now_s + minute * 60.0, 3_000, 6_000)
     assert budget.burning(now_s + 300) is None
+
+
+def test_the_budget_of_a_few_listeners_does_not_burn() -> None:
+    for chunks, burning in ((2_900, False), (3_100, True)):
+        budget, now_s = budget_after(60, 0.5, chunks)
+        assert (budget.burning(now_s) is not None) is burning
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        (edge(ready_renderers=0, demanded_streams=0), renderer()),
+        (edge(listeners=3, underruns_5m=5), renderer()),
+        (edge(refusals_5m=5), renderer()),
+        (edge(demanded_streams=40), renderer()),
+        (edge(first_audio_p99_ms=None), renderer()),
+        (edge(), renderer(memory=memory(gpu_mb=6_700.0))),
+        (edge(), renderer(capacity_streams=0.0)),
+    ],
+    ids=["no demand", "few underruns", "few refusals", "headroom", "few starts", "gpu", "no capacity known"],
+)
+def test_just_below_a_limit_nothing_fires(rows: tuple[InstanceReport, ...]) -> None:
+    alerts = Alerts()
+    run(alerts, rows, 0, 400)
+    assert names(alerts, "firing") == set()
+
+
+def test_refused_listeners_without_a_worker_are_demand() -> None:
+    alerts = Alerts()
+    run(alerts, (edge(ready_renderers=0, demanded_streams=0, refusals_5m=1), renderer()), 0, 70)
+    assert names(alerts, "firing") == {"NoSynthesisWorkers"}
 
 
 def test_late_chunks_count_against_the_budget() -> None:
     alerts = Alerts()
-    late = {50.0: 700.0, 100.0: 1000.0, float("inf"): 1000.0}
+    late = {50.0: 4_200.0, 100.0: 6_000.0, float("inf"): 6_000.0}
     report: FleetReport | None = None
     for minute in range(61):
         report = fleet(*GOOD, at=minute * 60.0)

@@ -207,6 +207,26 @@ def test_jitter_covers_the_last_minute() -> None:
     assert jitter_ms < 5
 
 
+@pytest.mark.parametrize(("starts", "expected"), [(19, None), (20, True)])
+def test_the_time_to_the_first_sound_needs_some_starts(starts: int, expected: bool | None) -> None:  # noqa: FBT001 - a parameter of the test
+    bounds = "".join(
+        f'auralis_first_audio_seconds_bucket{{le="{bound}"}} {count}\n'
+        for bound, count in (("0.5", 0), ("1.0", starts), ("+Inf", starts))
+    )
+    fleet = Fleet()
+    take(fleet, "edge", "e1", f"# TYPE auralis_first_audio_seconds histogram\n{bounds}".encode())
+    first_ms = fleet.report(100.0, generated_at=0.0, bus_connected=True).instances[0].first_audio_p99_ms
+    assert (first_ms is not None and 500 < first_ms <= 1_000) is bool(expected)
+
+
+def test_open_files_are_a_share_of_the_limit_and_unknown_without_one() -> None:
+    fleet = Fleet()
+    take(fleet, "edge", "e1", b"# TYPE process_open_fds gauge\nprocess_open_fds 30\nprocess_max_fds 120\n")
+    take(fleet, "edge", "e2", b"process_open_fds 30\nprocess_max_fds 0\n")
+    rows = fleet.report(100.0, generated_at=0.0, bus_connected=True).instances
+    assert [row.open_files_share for row in rows] == [0.25, None]
+
+
 NONSENSE = (
     *(
         f"{name} {number}"

@@ -1,7 +1,7 @@
 import pytest
 
 from services.telemetry.exposition.exposition import Parser
-from services.telemetry.fleet.instance_history import JITTER, MAX_SNAPSHOTS, SEND_ERRORS, InstanceHistory
+from services.telemetry.fleet.instance_history import JITTER, MAX_SNAPSHOTS, REFUSALS, SEND_ERRORS, InstanceHistory
 
 
 def add(history: InstanceHistory, now_s: float, **counters: float) -> None:
@@ -80,6 +80,17 @@ def test_without_the_counter_there_is_no_increase() -> None:
     history = InstanceHistory()
     add(history, 0, other=1)
     assert history.increase("auralis_underruns_total", 300) is None
+
+
+def test_only_refusals_for_want_of_room_or_workers_count() -> None:
+    history = InstanceHistory()
+    for second, counts in ((0, (0, 0, 0)), (10, (3, 2, 900))):
+        lines = [
+            f'{REFUSALS}{{reason="{reason}"}} {count}\n'
+            for reason, count in zip(("overload", "connections", "token"), counts, strict=True)
+        ]
+        history.add(Parser().parse((f"# TYPE {REFUSALS} counter\n" + "".join(lines)).encode()), float(second))
+    assert history.increase(REFUSALS, 300) == 5
 
 
 def test_listeners_that_left_are_no_send_errors() -> None:
