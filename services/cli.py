@@ -106,6 +106,14 @@ def _levels(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> d
     return levels or None
 
 
+def _seed(_: click.Context, __: click.Parameter, value: str | None) -> int | str | None:
+    """A number where `value` is one; a title stays text, and the check of the spec reads it."""
+    try:
+        return None if value is None else int(value)
+    except ValueError:
+        return value
+
+
 def _spec_options[C: Callable[..., None]](command: C) -> C:
     """The values of a stream as options."""
     for option in reversed(
@@ -120,7 +128,10 @@ def _spec_options[C: Callable[..., None]](command: C) -> C:
                 help="drift, aurora, cathedral, harbor, lantern, nocturne, rainfall or tundra.",
             ),
             click.option(
-                "--seed", type=int, help="0 is the stream that all listeners share; each other number is other music."
+                "--seed",
+                metavar="NUMBER|TITLE",
+                callback=_seed,
+                help="Other music for each number; its title, 'Tranquil Pond', means the same. 0 is shared by default.",
             ),
             click.option("--brightness", type=float, help="0 (dark) to 1 (bright); 0.5 is the preset's own."),
             click.option("--density", type=float, help="0 (fewest notes) to 1 (all); 0.5 is what the intensity says."),

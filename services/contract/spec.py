@@ -3,7 +3,7 @@
 Equal specs are equal music. The canonical text of a spec (`StreamSpec.stream_id`, for example
 `cs-dorian-70-50-drift-0`) is its address in subjects, metrics and URLs; a spec can be read back from it. Brightness,
 density and levels are in the address only where they are not at their default, as percentages and in this order:
-`cs-dorian-70-50-drift-0-b70-d30-pad0`.
+`cs-dorian-70-50-drift-0-b70-d30-pad0`. A seed also has a title, which people may write in its place (`titles`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
+from services.contract import titles
 from services.contract.errors import FieldError
 
 KEYS: Final[Mapping[str, int]] = {
@@ -44,7 +45,7 @@ MIN_BPM: Final = 40
 MAX_BPM: Final = 180
 INTENSITY_STEPS: Final = 20
 """Intensity has steps of 1/20 = 0.05."""
-MAX_SEED: Final = 2**32 - 1
+MAX_SEED: Final = titles.MAX_SEED
 
 CONTROL_STEPS: Final = 20
 """Brightness and density are heard in steps of 1/20 = 0.05; the middle one is the default."""
@@ -62,7 +63,10 @@ _MIDDLE: Final = CONTROL_STEPS // 2
 _PRESET_LEVELS: Final = (LEVEL_STEPS,) * len(LAYERS)
 _BRIGHTNESS_TAG: Final = "b"
 _DENSITY_TAG: Final = "d"
-_ID: Final = re.compile(r"([a-z]{1,2})-([a-z]+)-([0-9]+)-([0-9]+)-([a-z]+)-([0-9]+)((?:-[a-z]+[0-9]+)*)")
+_ID: Final = re.compile(
+    r"([a-z]{1,2})-([a-z]+)-([0-9]+)-([0-9]+)-([a-z]+)-([0-9]+|[a-z]+-[a-z]+(?:-[0-9]+)?)"
+    r"((?:-[a-z]+[0-9]+)*)"
+)
 _OPTION: Final = re.compile(r"-([a-z]+)([0-9]+)")
 _ID_FORM: Final = "key-mode-bpm-intensity-preset-seed, for example 'c-dorian-70-50-drift-0' or '…-0-b70-d30-pad0'"
 
@@ -137,6 +141,11 @@ class StreamSpec:
         return KEYS[self.key]
 
     @property
+    def title(self) -> str:
+        """The piece's name, which the seed alone decides: "Tranquil Pond"."""
+        return titles.title_of_seed(self.seed)
+
+    @property
     def stream_id(self) -> str:
         """The canonical text, of `[a-z0-9-]`: key-mode-bpm-intensity percent-preset-seed, and optional parts."""
         key = self.key.lower().replace("#", "s")
@@ -155,10 +164,10 @@ class StreamSpec:
 
     @classmethod
     def from_id(cls, stream_id: str) -> Self:
-        """Read a spec back from its canonical text.
+        """Read a spec back from its canonical text, in which the seed's title may stand for its number.
 
         Raises:
-            FieldError: the text is not exactly what `stream_id` writes.
+            FieldError: the text is not exactly what `stream_id` writes, the seed's title aside.
         """
         match = _ID.fullmatch(stream_id) if len(stream_id) <= MAX_ID_CHARS else None
         if match is None:
@@ -170,11 +179,12 @@ class StreamSpec:
             bpm=int(bpm),
             intensity_steps=int(percent) * INTENSITY_STEPS // 100,
             preset=preset,
-            seed=int(seed),
+            seed=int(seed) if seed.isdigit() else titles.seed_of_title(seed),
             **_read_options(stream_id, options),
         )
+        numbered = stream_id if seed.isdigit() else stream_id.replace(seed, str(spec.seed), 1)
         # One stream has one address: '070', '52' or 'b50' would be a second name for the same stream.
-        if spec.stream_id != stream_id:
+        if spec.stream_id != numbered:
             raise FieldError("stream", stream_id, f"its canonical form {spec.stream_id!r}")
         return spec
 
@@ -286,6 +296,15 @@ def _read_whole(field: str, value: object, low: int, high: int) -> int:
     raise FieldError(field, value, f"a whole number from {low} to {high}")
 
 
+def _read_seed(value: object) -> int:
+    if isinstance(value, str):
+        return titles.seed_of_title(value)
+    try:
+        return _read_whole("seed", value, 0, MAX_SEED)
+    except FieldError as error:
+        raise FieldError("seed", value, titles.EXPECTED) from error
+
+
 def _read_steps(field: str, value: object, high: float, steps: int) -> int:
     """`value`, a number from 0 to `high`, in `steps` for each 1."""
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= high:
@@ -310,7 +329,7 @@ _READERS: Final[Mapping[str, Callable[[object], Any]]] = {
     "bpm": lambda value: _read_whole("bpm", value, MIN_BPM, MAX_BPM),
     "intensity": lambda value: _read_steps("intensity", value, 1, INTENSITY_STEPS),
     "preset": _read_preset,
-    "seed": lambda value: _read_whole("seed", value, 0, MAX_SEED),
+    "seed": _read_seed,
     "brightness": lambda value: _read_steps("brightness", value, 1, CONTROL_STEPS),
     "density": lambda value: _read_steps("density", value, 1, CONTROL_STEPS),
 }

@@ -199,6 +199,7 @@ def hello(
         "format": dict(format_),
         "stream": spec.to_params(),
         "stream_id": spec.stream_id,
+        "title": spec.title,
         "chunk_id": chunk_id,
         "current_tier": tier,
         "resume": resume,
@@ -220,7 +221,13 @@ def status(state: str, **details: Any) -> dict[str, Any]:
 
 def splice(chunk_id: int, spec: StreamSpec) -> dict[str, Any]:
     """Chunks from `chunk_id` on are void and will be sent again as `spec`; crossfade into them."""
-    return {"type": "splice", "chunk_id": chunk_id, "stream": spec.to_params(), "stream_id": spec.stream_id}
+    return {
+        "type": "splice",
+        "chunk_id": chunk_id,
+        "stream": spec.to_params(),
+        "stream_id": spec.stream_id,
+        "title": spec.title,
+    }
 
 
 def error(code: int, message: str, field: str | None = None) -> dict[str, Any]:

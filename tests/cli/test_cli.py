@@ -95,6 +95,22 @@ def test_a_level_is_given_once_for_each_layer(monkeypatch: pytest.MonkeyPatch) -
     assert rendered == [StreamSpec.from_params({"brightness": 0.7, "levels": {"pad": 0.5, "air": 0}})]
 
 
+@pytest.mark.parametrize("seed", ["1", "scented-rookery", "Scented Rookery"])
+def test_a_seed_is_a_number_or_a_title(seed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rendered: list[StreamSpec] = []
+    monkeypatch.setattr("services.local.render.run.run_render", lambda spec, *_, **__: rendered.append(spec) or 0)
+    CliRunner().invoke(cli.main, ["render", "out.wav", "--seed", seed], catch_exceptions=False)
+    assert rendered == [StreamSpec(seed=1)]
+
+
+@pytest.mark.parametrize("seed", ["1.5", "-1", "4294967296", "scented nothing"])
+def test_a_seed_that_does_not_exist_is_refused(seed: str) -> None:
+    status, text = run("render", "out.wav", "--seed", seed)
+    assert status == 2
+    assert "--seed: got" in text
+    assert "a whole number from 0 to 4294967295 or a title such as 'Tranquil Pond'" in text
+
+
 def test_listening_without_an_edge_fails_with_one_sentence() -> None:
     status, text = run("listen", "ws://127.0.0.1:9/ws", "--seconds", "1")
     assert status == 1

@@ -214,6 +214,7 @@ def test_the_edge_says_literally_this() -> None:
         },
         "stream": stream,
         "stream_id": "cs-lydian-90-25-harbor-7",
+        "title": "Blended Leaf",
         "chunk_id": 17_000_000_003,
         "current_tier": "normal",
         "resume": "token",
@@ -232,6 +233,7 @@ def test_the_edge_says_literally_this() -> None:
         "chunk_id": 9,
         "stream": stream,
         "stream_id": "cs-lydian-90-25-harbor-7",
+        "title": "Blended Leaf",
     }
     assert websocket.error(4400, "bad") == {"type": "error", "code": 4400, "message": "bad"}
     assert websocket.error(4400, "bad", "bpm") == {"type": "error", "code": 4400, "message": "bad", "field": "bpm"}
