@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from litestar import HttpMethod, Litestar, Response, asgi, route
 from litestar.datastructures import ResponseHeader, State
+from litestar.exceptions import ClientException
 from litestar.handlers import ASGIRouteHandler, HTTPRouteHandler
 from litestar.types import Receive, Scope, Send
 
@@ -26,7 +27,9 @@ from services.contract.spec import (
     PRESETS,
     StreamSpec,
 )
+from services.contract.titles import PAIRS
 from services.contract.websocket import FORMAT, JSON_V1, OPUS_V1, PCM_V1, TIER_CHUNKS
+from services.edge.endpoints.query import spec_from_query
 from services.edge.service import EdgeService
 from services.runtime.metrics import build_version
 
@@ -38,7 +41,7 @@ _MEDIA_TYPES: Final[Mapping[str, str]] = {
     ".css": "text/css",
     ".svg": "image/svg+xml",
 }
-_ENDPOINTS: Final = ("/ws", "/stream.opus", "/stream.mp3", "/listen.m3u", "/record")
+_ENDPOINTS: Final = ("/ws", "/stream.opus", "/stream.mp3", "/listen.m3u", "/listen.pls", "/listen.xspf", "/record")
 """Paths that the service's own ASGI applications serve; see `EdgeService.endpoints`."""
 
 read: Final = partial(route, http_method=[HttpMethod.GET, HttpMethod.HEAD], sync_to_thread=False)
@@ -78,6 +81,7 @@ def create_app(make_service: Callable[[], EdgeService]) -> Litestar:
             *(_endpoint(path) for path in _ENDPOINTS),
             status,
             streams,
+            stream,
             options,
             healthz,
             readyz,
@@ -103,11 +107,26 @@ def streams(state: State) -> dict[str, Any]:
     return {"streams": _service(state).hub.now_playing()}
 
 
+@read("/api/stream")
+def stream(scope: Scope) -> dict[str, Any]:
+    """The stream that a query names, as a player shows it: its values, its address and its title.
+
+    Raises:
+        ClientException: 400; the text names the field.
+    """
+    try:
+        spec = spec_from_query(scope["query_string"].decode("latin-1"))
+    except ValueError as error:
+        raise ClientException(str(error)) from error
+    return {"stream": spec.to_params(), "stream_id": spec.stream_id, "title": spec.title}
+
+
 @read("/api/options")
 def options() -> dict[str, Any]:
     """The values that a stream's fields may have, and how audio is delivered: everything that a player needs.
 
-    A list of three numbers is lowest, highest and step. `levels` has such a list for each layer.
+    A list of three numbers is lowest, highest and step. `levels` has such a list for each layer. Seeds below
+    `two_word_seeds` have titles without a number.
     """
     default = StreamSpec().to_params()
     return {
@@ -117,6 +136,7 @@ def options() -> dict[str, Any]:
         "bpm": [MIN_BPM, MAX_BPM],
         "intensity": [0.0, 1.0, 1 / INTENSITY_STEPS],
         "seed": [0, MAX_SEED],
+        "two_word_seeds": PAIRS,
         "brightness": [0.0, 1.0, 1 / CONTROL_STEPS],
         "density": [0.0, 1.0, 1 / CONTROL_STEPS],
         "levels": {layer: [0.0, MAX_LEVEL, 1 / LEVEL_STEPS] for layer in default["levels"]},

@@ -93,7 +93,9 @@ class EdgeService:
             "/ws": WebSocketEndpoint(self.hub, proxies=proxies, origins=edge.allowed_origins, tokens=tokens),
             "/stream.opus": MountEndpoint(self.hub, mounts, "opus", proxies=proxies, tokens=tokens),
             "/stream.mp3": MountEndpoint(self.hub, mounts, "mp3", proxies=proxies, tokens=tokens),
-            "/listen.m3u": PlaylistEndpoint(proxies=proxies),
+            "/listen.m3u": PlaylistEndpoint("m3u", proxies=proxies),
+            "/listen.pls": PlaylistEndpoint("pls", proxies=proxies),
+            "/listen.xspf": PlaylistEndpoint("xspf", proxies=proxies),
             "/record": self._record,
         }
 

@@ -29,6 +29,7 @@ async def test_the_api_lists_what_plays(fleet: Fleet) -> None:
             "key": "D", "mode": "lydian", "bpm": 70, "intensity": 0.5, "preset": "drift", "seed": 0,
             "brightness": 0.5, "density": 0.5, "levels": dict.fromkeys(LAYERS, 1.0),
         }  # fmt: skip
+        assert stream["title"] == "Tranquil Pond"
         assert stream["listeners"] == 1
         assert stream["state"] == "playing"
         assert stream["chord"] in ("Am9", "Fmaj7")
@@ -38,16 +39,41 @@ async def test_the_api_lists_what_plays(fleet: Fleet) -> None:
         status = (await http.get("/api/status")).json()
         assert (status["listeners"] >= 1, status["max_listeners"], status["streams"] >= 1) == (True, 50, True)
         assert status["ready"] is True
+        assert "Tranquil Pond" in status["titles"]
         options = (await http.get("/api/options")).json()
         assert options["bpm"] == [40, 180]
         assert options["brightness"] == options["density"] == [0.0, 1.0, 0.05]
         assert options["levels"] == {layer: [0.0, 1.5, 0.1] for layer in LAYERS}
+        assert options["two_word_seeds"] == 1_000_000
         assert options["defaults"] == StreamSpec().to_params()
+
+
+async def test_the_api_tells_the_address_and_the_title_of_a_stream(fleet: Fleet) -> None:
+    async with httpx.AsyncClient(base_url=fleet.edge.http) as http:
+        for written in ("1", "Scented Rookery", "scented-rookery"):
+            answer = (await http.get("/api/stream", params={"seed": written, "key": "Eb"})).json()
+            assert answer == {
+                "stream": StreamSpec("D#", seed=1).to_params(),
+                "stream_id": "ds-dorian-70-50-drift-1",
+                "title": "Scented Rookery",
+            }
+        refused = await http.get("/api/stream", params={"seed": "Scented Rockery"})
+        assert refused.status_code == 400
+        assert refused.json()["detail"].startswith("seed: got 'Scented Rockery', expected")
 
 
 async def test_a_head_request_gets_the_headers_of_a_get(fleet: Fleet) -> None:
     async with httpx.AsyncClient(base_url=fleet.edge.http) as http:
-        for path in ("/", "/player.js", "/api/status", "/api/streams", "/api/options", "/healthz", "/readyz"):
+        for path in (
+            "/",
+            "/player.js",
+            "/api/status",
+            "/api/streams",
+            "/api/stream",
+            "/api/options",
+            "/healthz",
+            "/readyz",
+        ):
             whole, head = await http.get(path), await http.head(path)
             assert (head.status_code, head.headers["content-type"]) == (200, whole.headers["content-type"])
             assert head.content == b""

@@ -19,6 +19,7 @@ from services.contract.spec import StreamSpec
 from services.contract.timebase import CHUNK_BYTES, tick_at
 from services.contract.websocket import FRAME_HEADER_BYTES, CloseCode
 from services.edge.codecs.mount_encoder import MountEncoder, MountFormat
+from services.edge.endpoints.query import title_of
 from services.edge.fanout.connection import Connection
 from services.edge.fanout.hub import Hub
 from services.edge.listener.payloads import Format, Payload
@@ -121,7 +122,7 @@ class Mount:
         self.spec = spec
         self._hub = hub
         self._pool = pool
-        self._encoder = MountEncoder(format_, title=spec.stream_id)
+        self._encoder = MountEncoder(format_, title=title_of(spec))
         self.head = self._encoder.head
         self._chunks: deque[memoryview] = deque()
         self._wake = asyncio.Event()
@@ -134,11 +135,11 @@ class Mount:
 
     @property
     def title(self) -> str:
-        """A title of the music that plays now: "C dorian - Am9"."""
+        """A title of the music that plays now: "Tranquil Pond - C dorian - Am9"."""
         ring = self._hub.ring_of(self.spec.stream_id)
         chord = None if ring is None else ring.chord_at(tick_at(self._hub.clock.now()))
-        key_and_mode = f"{self.spec.key} {self.spec.mode}"
-        return f"{key_and_mode} - {chord}" if chord else key_and_mode
+        words = [self.spec.title, f"{self.spec.key} {self.spec.mode}"]
+        return " - ".join([*words, chord] if chord else words)
 
     def count_skip(self) -> None:
         """Count that a listener was too slow."""

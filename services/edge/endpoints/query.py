@@ -29,6 +29,8 @@ _MAX_NAME_CHARS: Final = 40
 def spec_from_query(query_string: str) -> StreamSpec:
     """The stream that `key=D&bpm=60&level.pad=0.5` names; absent fields take their defaults, a token is skipped.
 
+    The seed is a number or a title, `seed=tranquil-pond`.
+
     Raises:
         FieldError: a field is unknown, given twice, or has a value that cannot be used.
         ValueError: there are more than 32 fields.
@@ -59,9 +61,9 @@ def query_from_spec(spec: StreamSpec) -> str:
 
 
 def title_of(spec: StreamSpec) -> str:
-    """The stream in words, for people: "C dorian, 70 bpm, intensity 0.5, drift, no pad"."""
+    """The stream in words, for people: "Tranquil Pond (C dorian, 70 bpm, intensity 0.5, drift, no pad)"."""
     words = [f"{spec.key} {spec.mode}", f"{spec.bpm} bpm", f"intensity {spec.intensity:g}", spec.preset]
-    return ", ".join(words + spec.options_in_words())
+    return f"{spec.title} ({', '.join(words + spec.options_in_words())})"
 
 
 def _number(read: Callable[[str], float], text: str) -> float | str:

@@ -7,11 +7,13 @@ import io
 import wave
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final, Literal
 
 from services.contract.spec import StreamSpec
 from services.contract.timebase import CHANNELS, SAMPLE_BYTES, SAMPLE_RATE_HZ, TICKS_PER_S, tick_at
 from services.edge.codecs.mount_encoder import MountEncoder
+from services.edge.endpoints.query import title_of
 from services.edge.fanout.hub import Hub
 from services.edge.stream.mixing import Pcm
 
@@ -59,7 +61,7 @@ class Recorder:
             raise BusyError
         self._recordings += 1
         try:
-            encode = to_wav if format_ == "wav" else to_opus
+            encode = to_wav if format_ == "wav" else partial(to_opus, title=title_of(spec))
             return await asyncio.get_running_loop().run_in_executor(self._pool, encode, heard)
         finally:
             self._recordings -= 1
@@ -80,8 +82,8 @@ def to_wav(chunks: Sequence[Pcm]) -> bytes:
     return file.getvalue()
 
 
-def to_opus(chunks: Sequence[Pcm]) -> bytes:
-    """Chunks as an Ogg Opus file."""
-    encoder = MountEncoder("opus", title="Auralis")
+def to_opus(chunks: Sequence[Pcm], title: str) -> bytes:
+    """Chunks as an Ogg Opus file that has a title."""
+    encoder = MountEncoder("opus", title=title)
     data = encoder.head + b"".join(encoder.encode(chunk) for chunk in chunks)
     return data + encoder.finish()

@@ -287,6 +287,7 @@ class Hub:
             "max_listeners": self._settings.max_connections,
             "streams": sum(1 for stream in streams.by_id.values() if stream.subscribers),
             "max_streams": self._settings.max_streams,
+            "titles": now_playing.titles(streams),
             "renderers": len(streams.presences.ready(now_s)),
             "warming": streams.presences.warming(now_s),
             "overloaded": streams.load.overloaded(now_s),

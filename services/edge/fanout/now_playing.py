@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import log10
-from typing import Any
+from typing import Any, Final
 
 from services.contract.timebase import BLOCKS_PER_SECTION, SECTION_S, block_of, tick_at
 from services.edge.fanout.connection import Connection
@@ -12,12 +12,24 @@ from services.edge.fanout.streams import Streams
 from services.edge.metrics import SILENCE_DBFS, EdgeMetrics
 from services.edge.stream.mixing import rms
 
+MAX_TITLES: Final = 8
+"""Titles that `/api/status` names at most."""
+
 
 def describe(streams: Streams[Connection], now_s: float) -> list[dict[str, Any]]:
     """Every stream that is heard, the one with most listeners first, as `/api/streams` answers."""
+    return [_describe(stream, now_s, tick_at(now_s)) for stream in _heard(streams)]
+
+
+def titles(streams: Streams[Connection]) -> list[str]:
+    """Titles of the pieces that are heard, the stream with most listeners first; each one once, at most MAX_TITLES."""
+    return list(dict.fromkeys(stream.spec.title for stream in _heard(streams)))[:MAX_TITLES]
+
+
+def _heard(streams: Streams[Connection]) -> list[Stream[Connection]]:
     heard = [stream for stream in streams.by_id.values() if stream.subscribers]
     heard.sort(key=lambda stream: (-stream.audience, stream.id))
-    return [_describe(stream, now_s, tick_at(now_s)) for stream in heard]
+    return heard
 
 
 def _describe(stream: Stream[Connection], now_s: float, live: int) -> dict[str, Any]:
@@ -28,6 +40,7 @@ def _describe(stream: Stream[Connection], now_s: float, live: int) -> dict[str, 
     section, second = divmod(now_s, SECTION_S)
     return {
         "stream_id": stream.id,
+        "title": stream.spec.title,
         "stream": stream.spec.to_params(),
         "listeners": stream.audience,
         "state": state,

@@ -79,7 +79,7 @@ async def test_two_listeners_of_one_stream_share_one_encoder(monkeypatch: pytest
             streams = (await http.get(edge.http + "/api/streams")).json()["streams"]
         assert [stream["listeners"] for stream in streams] == [2]
         (_, one), (_, other) = await both
-        assert made == ["c-dorian-70-50-drift-0"]
+        assert made == ["Tranquil Pond (C dorian, 70 bpm, intensity 0.5, drift)"]
         assert one[-3000:-1500] in other or other[-3000:-1500] in one
         await until(lambda: edge.metric("auralis_listeners") == 0)
         assert edge.metric("active_websocket_connections") == 0
@@ -87,11 +87,12 @@ async def test_two_listeners_of_one_stream_share_one_encoder(monkeypatch: pytest
 
 async def test_an_mp3_contains_titles_if_the_player_asks_for_them() -> None:
     async with playing() as edge:
-        response, data = await fetch(edge, "/stream.mp3?key=D", 1.5, **{"Icy-MetaData": "1"})
+        response, data = await fetch(edge, "/stream.mp3?key=D&seed=scented-rookery", 1.5, **{"Icy-MetaData": "1"})
         interval = int(response.headers["icy-metaint"])
         length = data[interval] * 16
         block = data[interval + 1 : interval + 1 + length]
-        assert block.startswith(b"StreamTitle='D dorian")
+        assert block.startswith(b"StreamTitle='Scented Rookery - D dorian")
+        assert response.headers["icy-description"].startswith("Scented Rookery (D dorian")
         plain, _ = await fetch(edge, "/stream.mp3?key=D", 0.5)
         assert "icy-metaint" not in plain.headers
 

@@ -26,9 +26,16 @@ def test_a_query_has_no_optional_field_at_its_default() -> None:
 
 
 def test_a_title_names_what_is_not_at_its_default() -> None:
-    assert title_of(StreamSpec()) == "C dorian, 70 bpm, intensity 0.5, drift"
+    assert title_of(StreamSpec()) == "Tranquil Pond (C dorian, 70 bpm, intensity 0.5, drift)"
     steered = StreamSpec.from_params({"brightness": 0.7, "levels": {"pad": 0, "air": 1.5}})
-    assert title_of(steered) == "C dorian, 70 bpm, intensity 0.5, drift, brightness 0.7, no pad, air 1.5"
+    assert (
+        title_of(steered) == "Tranquil Pond (C dorian, 70 bpm, intensity 0.5, drift, brightness 0.7, no pad, air 1.5)"
+    )
+
+
+@pytest.mark.parametrize("written", ["scented-rookery", "Scented+Rookery", "Scented%20Rookery", "1"])
+def test_a_seed_is_named_by_its_title_or_its_number(written: str) -> None:
+    assert spec_from_query(f"key=D&seed={written}") == StreamSpec(key="D", seed=1)
 
 
 def test_no_query_is_the_shared_default() -> None:
@@ -51,6 +58,8 @@ def test_every_spec_comes_back_from_its_query(spec: StreamSpec) -> None:
         ("intensity=nan", "intensity"),
         ("intensity=1e400", "intensity"),
         ("key=H", "key"),
+        ("seed=-1", "seed: got -1, expected a whole number from 0 to 4294967295 or a title such as 'Tranquil Pond'"),
+        ("seed=scented-rookerie", r"seed: got .* no title ends in 'rookerie' \(perhaps 'rookery'\)"),
         ("brightness=1.1", "brightness: got 1.1, expected a number from 0 to 1"),
         ("density=loud", "density: got 'loud', expected a number from 0 to 1"),
         ("level.pad=1.6", r"level\.pad: got 1.6, expected a number from 0 to 1.5"),

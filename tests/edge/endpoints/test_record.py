@@ -43,8 +43,9 @@ def test_a_wav_file_holds_the_chunks_and_nothing_else() -> None:
 
 def test_an_opus_file_is_complete_to_its_last_chunk() -> None:
     pcm = pcm_of(SPEC.stream_id, 1, marked=False)
-    data = to_opus([pcm[start : start + 17640] for start in range(0, len(pcm), 17640)])
+    data = to_opus([pcm[start : start + 17640] for start in range(0, len(pcm), 17640)], "Tranquil Pond")
     with av.open(io.BytesIO(data)) as container:
+        assert container.streams.audio[0].metadata["title"] == "Tranquil Pond"
         resampler = av.AudioResampler(format="fltp", layout="stereo", rate=SAMPLE_RATE_HZ)
         sound = np.concatenate(
             [out.to_ndarray()[0] for frame in container.decode(audio=0) for out in resampler.resample(frame)]
