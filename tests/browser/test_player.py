@@ -493,7 +493,7 @@ async def test_a_screen_reader_gets_each_change_once_and_in_words() -> None:
         await until(page, "document.body.dataset.state === 'playing'")
         assert await page.get_attribute("#play", "aria-label") == "Stop"
         assert await page.get_attribute("#play", "aria-pressed") is None
-        assert await page.title() == "C dorian, drift · Auralis"
+        assert await page.title() == "Tranquil Pond, C dorian, drift · Auralis"
         await page.click("#play")
         assert await page.title() == "Auralis"
 
@@ -508,3 +508,35 @@ async def test_in_forced_colours_the_chosen_preset_is_visible() -> None:
         assert chosen.startswith("rgb(")
         assert filled.startswith("rgb(")
         assert chosen != other
+
+
+async def test_a_piece_has_a_title_and_is_found_by_it() -> None:
+    async with playing_edge() as (edge, _), opened(edge, "?seed=scented-rookery") as (page, complaints):
+        await until(page, "document.getElementById('title').textContent === 'Scented Rookery'")
+        await page.click("#play")
+        await until(page, "document.body.dataset.state === 'playing'")
+        assert await page.title() == "Scented Rookery, C dorian, drift · Auralis"
+        assert "seed=1" in page.url
+        await page.fill("#piece", "blended leaf")
+        await page.press("#piece", "Enter")
+        await until(page, "document.getElementById('title').textContent === 'Blended Leaf'")
+        await holds(lambda: "c-dorian-70-50-drift-7" in edge.service.hub.streams.by_id)
+        await page.fill("#piece", "0")
+        await page.press("#piece", "Enter")
+        await until(page, "document.getElementById('piece').value === 'Tranquil Pond'")
+        assert "seed" not in page.url
+        await page.click("#another")
+        await until(page, "document.getElementById('title').textContent !== 'Tranquil Pond'")
+        assert len((await page.inner_text("#title")).split()) == 2
+        assert complaints == []
+
+
+async def test_a_title_that_does_not_exist_changes_nothing_and_is_explained() -> None:
+    async with playing_edge() as (edge, _), opened(edge, "?seed=scented-nothing") as (page, _):
+        await until(page, "document.getElementById('title').textContent === 'Tranquil Pond'")
+        assert "no title ends in 'nothing'" in await page.inner_text("#status")
+        await page.fill("#piece", "blended loaf")
+        await page.press("#piece", "Enter")
+        await until(page, "document.getElementById('status').textContent.includes(\"'loaf'\")")
+        assert await page.input_value("#piece") == "Tranquil Pond"
+        assert await page.inner_text("#title") == "Tranquil Pond"

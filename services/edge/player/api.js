@@ -7,6 +7,15 @@ export async function fetchOptions() {
   return (await fetch("api/options")).json();
 }
 
+/* The seed and the title of a piece that is named by either.
+   Throws an Error that says what is wrong with the name. */
+export async function fetchPiece(seed) {
+  const response = await fetch(`api/stream?${new URLSearchParams({ seed })}`);
+  const answer = await response.json();
+  if (!response.ok) throw new Error(answer.detail);
+  return { seed: answer.stream.seed, title: answer.title };
+}
+
 /* The server's status; null if it does not answer, and then connecting tells more. */
 export async function fetchStatus() {
   try {

@@ -8,7 +8,7 @@ const COPIED_MS = 2500;            // how long "Copied" is shown
 const $ = (id) => document.getElementById(id);
 
 export class Controls {
-  /* `on` has press(), change(params), volume() and sleep(minutes). */
+  /* `on` has press(), change(params), piece(name), another(), volume() and sleep(minutes). */
   constructor(on) {
     const change = (id, event, read) => $(id).addEventListener(event, ({ target }) => on.change({ [id]: read(target.value) }));
     $("play").addEventListener("click", () => on.press());
@@ -21,6 +21,8 @@ export class Controls {
     // All levels each time: several quick changes are sent as one, of which the last counts.
     $("levels").addEventListener("input", () => on.change({ levels: readLevels() }));
     $("untouched").addEventListener("click", () => on.change(untouched()));
+    $("piece").addEventListener("change", ({ target }) => on.piece(target.value.trim()));
+    $("another").addEventListener("click", () => on.another());
     $("presets").addEventListener("change", ({ target }) => on.change({ preset: target.value }));
     $("volume").addEventListener("input", () => on.volume());
     $("sleep").addEventListener("change", ({ target }) => on.sleep(Number(target.value)));
@@ -68,6 +70,10 @@ export class Controls {
     $("record").href = `record?${streamQuery(params, { seconds: RECORD_S })}`;
   }
 
+  setPiece(title) {
+    $("piece").value = title;
+  }
+
   /* The volume as a gain; squared, because then the middle of the slider sounds half as loud. */
   readGain() {
     const value = Number($("volume").value);
@@ -77,11 +83,15 @@ export class Controls {
   }
 
   /* For headsets and lock screens. */
-  offerMediaKeys(params, on) {
+  offerMediaKeys(on) {
     if (!("mediaSession" in navigator)) return;
-    navigator.mediaSession.metadata = new MediaMetadata({ title: describe(params), artist: "Auralis" });
     navigator.mediaSession.setActionHandler("play", () => on.play());
     navigator.mediaSession.setActionHandler("pause", () => on.pause());
+  }
+
+  nameForMediaKeys(title, params) {
+    if (!("mediaSession" in navigator)) return;
+    navigator.mediaSession.metadata = new MediaMetadata({ title, album: describe(params), artist: "Auralis" });
   }
 
   async share() {

@@ -50,6 +50,10 @@ export class Display {
     this.updateTitle();
   }
 
+  setPiece(title) {
+    if ($("title").textContent !== title) $("title").textContent = title;
+  }
+
   updateTitle() {
     document.title = this.idle ? "Auralis" : `${this.stream} · Auralis`;
   }

@@ -1,6 +1,6 @@
 /* The page: what a press of a control, a message of the server and a timer do. */
 
-import { fetchNowPlaying, fetchOptions } from "./api.js";
+import { fetchNowPlaying, fetchOptions, fetchPiece } from "./api.js";
 import { AudioOutput, CAN_MIX } from "./audio_output.js";
 import { Connection } from "./connection.js";
 import { Controls } from "./controls.js";
@@ -8,7 +8,7 @@ import { Display } from "./display.js";
 import { PlainStream } from "./plain_stream.js";
 import { Sky } from "./sky.js";
 import { SleepTimer } from "./sleep_timer.js";
-import { describe, readAddress, streamQuery, writeAddress } from "./stream.js";
+import { addressedPiece, describe, readAddress, streamQuery, writeAddress } from "./stream.js";
 
 const REPORT_MS = 5000;
 const NOW_PLAYING_MS = 3000;
@@ -20,6 +20,8 @@ const sky = new Sky(document.getElementById("sky"));
 const controls = new Controls({
   press: () => (display.idle ? play() : stop()),
   change,
+  piece: (name) => choosePiece(name || params.seed),
+  another: () => choosePiece(Math.floor(Math.random() * twoWordSeeds)),
   volume: () => applyVolume(),
   sleep(minutes) {
     const { fading } = sleep;
@@ -36,6 +38,9 @@ const sleep = new SleepTimer({
   },
 });
 const params = {};
+let title = "";                    // of the piece: the name of params.seed
+let twoWordSeeds = 1;              // seeds below it have a title without a number
+let choice = 0;                    // counts choices of a piece: an answer to an earlier one is void
 let opening = null;                // promise of `output`
 let output = null;                 // AudioOutput, where the browser can mix
 let connection = null;             // Connection, with `output`
@@ -98,7 +103,7 @@ async function play() {
   connection ??= new Connection(handlers, output.protocols);
   applyVolume(START_FADE_S);
   connection.start(params);
-  controls.offerMediaKeys(params, { play, pause: () => stop() });
+  controls.offerMediaKeys({ play, pause: () => stop() });
 }
 
 function playPlain() {
@@ -111,7 +116,7 @@ function playPlain() {
   });
   plain.start();
   applyVolume();
-  controls.offerMediaKeys(params, { play, pause: () => stop() });
+  controls.offerMediaKeys({ play, pause: () => stop() });
 }
 
 function stop(why) {
@@ -142,7 +147,27 @@ function change(changes) {
 function paint() {
   controls.paint(params);
   sky.wear(params.preset);
-  display.setStream(describe(params));
+  display.setStream(`${title}, ${describe(params)}`);
+  controls.nameForMediaKeys(title, params);
+}
+
+/* Change to the piece that has this number or title; whether there is one. */
+async function choosePiece(name) {
+  const mine = (choice += 1);
+  try {
+    const piece = await fetchPiece(name);
+    if (mine !== choice) return true;
+    ({ title } = piece);
+    display.setPiece(title);
+    if (piece.seed === params.seed) paint();
+    else change({ seed: piece.seed });
+    return true;
+  } catch (error) {
+    if (mine === choice) display.say(`There is no such piece (${error.message}).`);
+    return mine !== choice;
+  } finally {
+    if (mine === choice) controls.setPiece(title);
+  }
 }
 
 function onPlayout(report) {
@@ -172,9 +197,12 @@ async function updateNowPlaying() {
 async function setUp() {
   const options = await fetchOptions();
   Object.assign(params, readAddress(options));
+  twoWordSeeds = options.two_word_seeds;
   controls.offer(options, params);
   applyVolume();
   paint();
+  // What the address misspells has its default.
+  if (!(await choosePiece(addressedPiece() ?? params.seed))) await choosePiece(params.seed);
   if (!CAN_MIX) display.hideBuffer();
   setInterval(reportPlayout, REPORT_MS);
   setInterval(updateNowPlaying, NOW_PLAYING_MS);

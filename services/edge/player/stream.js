@@ -29,6 +29,9 @@ export function readAddress(options) {
   return params;
 }
 
+/* The piece that the page's address names, by number or title; null if it names none. */
+export const addressedPiece = () => new URLSearchParams(location.search).get("seed");
+
 /* Have the page's address name the stream, without an entry in the browser's history. */
 export function writeAddress(params) {
   const query = new URLSearchParams(location.search);
