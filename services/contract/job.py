@@ -13,6 +13,9 @@ from services.contract.timebase import CHUNKS_PER_BLOCK, MAX_TICK
 
 VERSION: Final = 1
 MAX_BYTES: Final = 512
+WAIT_HEADER: Final = "Auralis-Wait-Ms"
+"""Header of an ask on the bus: milliseconds that the edge can still wait for the block, by the edge's clock. It is no
+field of the job, because earlier workers refuse jobs with fields that they do not know."""
 
 
 @dataclass(frozen=True, slots=True)

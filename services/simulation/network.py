@@ -102,7 +102,7 @@ class Network:
             self._tally.lost_asks += 1
             return
         try:
-            accepted = self._queue.put(ask.subject, ask.job.encode(), ask.message_id, self._events.now_s)
+            accepted = self._queue.put(ask.subject, ask.job.encode(), ask.message_id, self._events.now_s, ask.wait_s)
         except BusFullError:
             self._tally.full += 1
             return

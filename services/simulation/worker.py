@@ -52,6 +52,7 @@ class HeldJob:
     job: TakenAsk
     lane: Lane
     request: RenderJob
+    taken_s: float
 
 
 class Worker:
@@ -151,7 +152,7 @@ class Worker:
             return
         self._pulling.discard(lane)
         for job in jobs:
-            held = HeldJob(job, lane, RenderJob.decode(job.data))
+            held = HeldJob(job, lane, RenderJob.decode(job.data), self._events.now_s)
             self._in_hand[held] = None
             self._lanes[lane].append(held)
         if not self._busy:
@@ -177,10 +178,14 @@ class Worker:
             self._busy = bool(batch)
 
     def _presses(self, held: HeldJob) -> bool:
-        return presses(held.request.block, self._events.now_s)
+        return presses(held.request, self._left_s(held))
+
+    def _left_s(self, held: HeldJob) -> float | None:
+        left_s = held.job.left_s
+        return None if left_s is None else left_s - (self._events.now_s - held.taken_s)
 
     def _is_wanted(self, held: HeldJob) -> bool:
-        verdict = judge(held.request.block, held.job.deliveries, self._events.now_s)
+        verdict = judge(held.job.deliveries, self._left_s(held))
         if held.job.deliveries > 1:
             self._tally.redelivered += 1
         if verdict is Verdict.RENDER:

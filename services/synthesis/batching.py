@@ -6,8 +6,6 @@ import math
 from enum import Enum, auto
 from typing import Final
 
-from services.contract.timebase import due_s, first_tick
-
 BATCH_S: Final = 0.125
 """Rendering time of a batch. Larger batches gain nothing, and an urgent block waits for half of one on average."""
 MAX_BATCH: Final = 256
@@ -24,6 +22,8 @@ IN_PROGRESS_S: Final = 0.4
 """Interval at which a worker reports the jobs in hand as in progress; well within ACK_WAIT_S."""
 MAX_DELIVERIES: Final = 4
 """A job that was delivered more often has ended several workers, or no worker can finish it in time."""
+LATE_BACK_S: Final = 1.0
+"""How long a job that one worker has found late waits for the judgement of a second one."""
 
 _NEW_WEIGHT: Final = 0.1
 """Weight of a new measurement of the speed against all earlier ones."""
@@ -98,13 +98,20 @@ class Verdict(Enum):
 
     RENDER = auto()
     LATE = auto()
-    """Its second is over, so that no listener can hear it."""
+    """The edge that asked for it waits no more, because its second is over there."""
     EXHAUSTED = auto()
     """It was delivered too often."""
 
 
-def judge(block: int, deliveries: int, now_s: float) -> Verdict:
-    """Whether a job is worth rendering at `now_s` (unix seconds)."""
-    if due_s(first_tick(block + 1)) <= now_s:
+def judge(deliveries: int, left_s: float | None) -> Verdict:
+    """Whether a job is worth rendering.
+
+    The worker's own clock has no say in it: it may be wrong, and so may the edge's.
+
+    Args:
+        deliveries: how often it has been delivered, this time included.
+        left_s: for how long the edge can still wait; None: it did not say, so the bus alone drops what is too old.
+    """
+    if left_s is not None and left_s <= 0:
         return Verdict.LATE
     return Verdict.EXHAUSTED if deliveries > MAX_DELIVERIES else Verdict.RENDER

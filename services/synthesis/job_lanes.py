@@ -9,11 +9,14 @@ from typing import Final, Protocol
 
 from services.contract.job import RenderJob
 from services.contract.subjects import LANES, Lane
-from services.contract.timebase import due_s, first_tick
 from services.runtime.bus import Job
 
 PRESSING_S: Final = 3.0
 """A block presses from this long before it is due. Asked for five seconds ahead, it is usually rendered by then."""
+BLOCK_S: Final = 1.0
+"""How long a block plays: an edge can wait for it until its end, and should not wait beyond its beginning."""
+PRESSING_ATTEMPT: Final = 2
+"""The ask from which on a block presses, if its edge does not say how long it can wait: edges ask each second."""
 
 
 @dataclass(eq=False, slots=True)
@@ -24,13 +27,17 @@ class Held:
         job: the bus's message.
         lane: that it came by.
         request: what it asks for.
-        fetched_s: when it came, in unix seconds.
+        fetched_s: when it came, by the worker's clock.
     """
 
     job: Job
     lane: Lane
     request: RenderJob
     fetched_s: float
+
+    def left_s(self, now_s: float) -> float | None:
+        """For how long the edge can still wait for the end of the block; None: it did not say."""
+        return None if self.job.left_s is None else self.job.left_s - (now_s - self.fetched_s)
 
 
 class JobLanes:
@@ -52,7 +59,11 @@ class JobLanes:
 
     def next_batch(self, limit: int, now_s: float) -> list[Held]:
         """Take up to `limit` waiting jobs out of the lanes, see `choose`. They stay in hand until they are settled."""
-        return choose(list(self._waiting.values()), limit, pressing=lambda held: presses(held.request.block, now_s))
+
+        def pressing(held: Held) -> bool:
+            return presses(held.request, held.left_s(now_s))
+
+        return choose(list(self._waiting.values()), limit, pressing=pressing)
 
     def take_waiting(self) -> list[Held]:
         """Take all waiting jobs out of the lanes, to give them back. They stay in hand until they are settled."""
@@ -125,6 +136,13 @@ def choose[Waiting: _InHand](
     return batch
 
 
-def presses(block: int, now_s: float) -> bool:
-    """Whether `block` is due so soon that its listeners will miss it unless it is rendered now."""
-    return due_s(first_tick(block)) - now_s < PRESSING_S
+def presses(request: RenderJob, left_s: float | None) -> bool:
+    """Whether a block is due so soon that its listeners will miss it unless it is rendered now.
+
+    Args:
+        request: the ask.
+        left_s: for how long the edge can still wait; None: it did not say.
+    """
+    if left_s is None:
+        return request.attempt >= PRESSING_ATTEMPT
+    return left_s - BLOCK_S < PRESSING_S

@@ -53,7 +53,8 @@ class SynthesisMetrics:
         self.batch_limit = gauge("auralis_render_batch_limit_blocks", "Blocks that a batch may have now.")
         self.mode = gauge("auralis_render_mode", "1 for the mode in use: compiled or eager.", "mode")
         self.late = counter(
-            "auralis_render_late_total", "Jobs dropped because their block had been due before rendering could begin."
+            "auralis_render_late_total",
+            "Jobs not rendered because the edge waited for their block no more; each is given back once, then dropped.",
         )
         self.redelivered = counter("auralis_render_redelivered_total", "Jobs that were delivered before.")
         self.returned = counter("auralis_render_returned_total", "Jobs given back unrendered in a drain.")

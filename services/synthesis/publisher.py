@@ -6,14 +6,14 @@ import asyncio
 
 from services.contract import subjects
 from services.contract.block import Block, stream_hash
-from services.contract.timebase import due_s, first_tick
+from services.contract.timebase import first_tick
 from services.runtime.audio_pool import PooledChunk
 from services.runtime.bus import Bus, BusError
 from services.runtime.clock import Clock
 from services.runtime.observability import traces
 from services.runtime.observability.logging import get_logger
 from services.runtime.observability.rate_limited_log import RateLimitedLog
-from services.synthesis.job_lanes import Held
+from services.synthesis.job_lanes import BLOCK_S, Held
 from services.synthesis.metrics import SynthesisMetrics
 from services.synthesis.render.renderer import RenderedBatch
 from services.synthesis.settling import Settler
@@ -102,5 +102,7 @@ class BlockPublisher:
             traces.active.add("publish", stream, request.block, began_s, now_s)
         self._metrics.blocks.labels(lane=held.lane).inc()
         self._metrics.latency.observe(max(0.0, now_s - held.fetched_s))
-        self._metrics.lead.observe(max(0.0, due_s(first_tick(request.block)) - now_s))
+        left_s = held.left_s(now_s)
+        if left_s is not None:
+            self._metrics.lead.observe(max(0.0, left_s - BLOCK_S))
         await self._settler.ack(held)

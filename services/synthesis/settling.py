@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 from services.contract import subjects
 from services.runtime.bus import Bus, BusError, Job
 from services.runtime.observability.logging import get_logger
 from services.runtime.observability.rate_limited_log import RateLimitedLog
-from services.synthesis.batching import MAX_DELIVERIES
+from services.synthesis.batching import LATE_BACK_S, MAX_DELIVERIES
 from services.synthesis.job_lanes import Held, JobLanes
 from services.synthesis.metrics import SynthesisMetrics
 
@@ -47,9 +48,17 @@ class Settler:
         """No worker shall have the job again."""
         await self._settle(held, held.job.drop)
 
-    async def give_back(self, held: Held) -> None:
-        """Another worker, or this one, shall have the job now."""
-        await self._settle(held, held.job.give_back)
+    async def give_back(self, held: Held, *, delay_s: float = 0.0) -> None:
+        """Another worker, or this one, shall have the job, now or after `delay_s`."""
+        await self._settle(held, partial(held.job.give_back, delay_s=delay_s))
+
+    async def refuse_late(self, held: Held) -> None:
+        """The edge waits for the job no more: a second worker shall say so too, and then it is dropped."""
+        self._metrics.late.inc()
+        if held.job.deliveries > 1:
+            await self.drop(held)
+        else:
+            await self.give_back(held, delay_s=LATE_BACK_S)
 
     def lose(self, held: Held) -> None:
         """Say nothing about the job any more: the bus gives it to another worker after the ack wait."""

@@ -102,7 +102,7 @@ class Worker:
         bus: connected.
         renderer: cold; `warm_up` warms it up.
         metrics: where it counts.
-        clock: for what is due when.
+        clock: for durations; the time that it shows decides nothing.
         instance: its name in the fleet.
         batch_size: blocks of a batch; None follows the measured speed.
         revision: of the music; None is this build's.
@@ -349,10 +349,9 @@ class Worker:
 
     async def _is_wanted(self, held: Held) -> bool:
         """Whether a job is worth rendering; settles it if it is not."""
-        verdict = judge(held.request.block, held.job.deliveries, self._clock.now())
+        verdict = judge(held.job.deliveries, held.left_s(self._clock.now()))
         if verdict is Verdict.LATE:
-            self._metrics.late.inc()
-            await self._settler.drop(held)
+            await self._settler.refuse_late(held)
             return False
         if held.job.deliveries == 1:
             return True

@@ -63,7 +63,8 @@ def test_the_same_seed_gives_the_same_result() -> None:
 
 
 def test_ten_times_as_many_edges_ask_less_than_three_times_as_often() -> None:
-    # Means over seeds, because how many asks of one worker's streams coincide depends on the seed.
+    # Means over seeds, because how many asks of one worker's streams coincide depends on the seed: single ones are
+    # between 2.6 and 9 for 80 edges.
     few, many = (
         [
             Fleet(
@@ -79,7 +80,7 @@ def test_ten_times_as_many_edges_ask_less_than_three_times_as_often() -> None:
                     seed=seed,
                 )
             ).run()
-            for seed in range(1, 5)
+            for seed in range(1, 9)
         ]
         for edges in (8, 80)
     )

@@ -34,13 +34,15 @@ def test_a_batch_is_what_renders_in_an_eighth_of_a_second_and_fits(
     assert batch_limit(capacity, fixed=fixed, memory_limit=memory) == expected
 
 
-def test_a_block_is_rendered_until_its_second_is_over() -> None:
-    assert judge(100, 1, 100.99) is Verdict.RENDER
-    assert judge(100, 1, 101.0) is Verdict.LATE
-    assert judge(100, MAX_DELIVERIES, 99.0) is Verdict.RENDER
-    assert judge(100, MAX_DELIVERIES + 1, 99.0) is Verdict.EXHAUSTED
+def test_a_block_is_rendered_while_its_edge_waits_for_it() -> None:
+    assert judge(1, 0.01) is Verdict.RENDER
+    assert judge(1, 0.0) is Verdict.LATE
+    assert judge(1, None) is Verdict.RENDER
+    assert judge(MAX_DELIVERIES, 2.0) is Verdict.RENDER
+    assert judge(MAX_DELIVERIES + 1, 2.0) is Verdict.EXHAUSTED
+    assert judge(MAX_DELIVERIES + 1, None) is Verdict.EXHAUSTED
     # A late job does not count against its stream.
-    assert judge(100, MAX_DELIVERIES + 1, 101.0) is Verdict.LATE
+    assert judge(MAX_DELIVERIES + 1, -0.5) is Verdict.LATE
 
 
 def test_one_stall_hardly_changes_the_measured_speed() -> None:

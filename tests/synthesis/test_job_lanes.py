@@ -72,8 +72,14 @@ def test_blocks_that_press_go_before_those_of_new_listeners() -> None:
 
 
 def test_a_block_presses_from_three_seconds_before_it_is_due() -> None:
-    assert not presses(100, 97.0)
-    assert presses(100, 97.01)
+    job = RenderJob(StreamSpec(), 100)
+    assert not presses(job, 4.0)
+    assert presses(job, 3.99)
+
+
+def test_without_a_word_from_its_edge_a_block_presses_from_the_third_ask_on() -> None:
+    assert not presses(RenderJob(StreamSpec(), 100, attempt=1), None)
+    assert presses(RenderJob(StreamSpec(), 100, attempt=2), None)
 
 
 class Job:
@@ -82,18 +88,22 @@ class Job:
     data = b""
     deliveries = 1
 
+    def __init__(self, left_s: float | None = None) -> None:
+        self.left_s = left_s
+
     async def ack(self) -> None: ...
     async def drop(self) -> None: ...
-    async def give_back(self) -> None: ...
+    async def give_back(self, *, delay_s: float = 0.0) -> None: ...
     async def in_progress(self) -> None: ...
 
 
 def filled(**blocks: list[int]) -> JobLanes:
-    """Lanes with a job for each block."""
+    """Lanes with a job for each block, asked for at 99.0 by an edge with the same clock."""
     held = JobLanes()
     for lane, numbers in blocks.items():
         for number in numbers:
-            held.keep(Job(), cast("Lane", lane), RenderJob(StreamSpec(), number, 0), 99.0)
+            job = Job(left_s=number + 1 - 99.0)
+            held.keep(job, cast("Lane", lane), RenderJob(StreamSpec(), number, 0), 99.0)
     return held
 
 

@@ -90,9 +90,13 @@ class FakeRenderer:
 class ManualClock:
     def __init__(self) -> None:
         self.now_s = NOW_S
+        self.shift_s = 0.0
 
     def now(self) -> float:
         return self.now_s
+
+    def jump(self) -> float:
+        return 0.0
 
 
 @dataclass
@@ -108,10 +112,18 @@ class World:
     blocks: list[Block]
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
-    async def ask(self, spec: StreamSpec, block: int = BLOCK, lane: Lane = "ahead", attempt: int = 0) -> None:
+    async def ask(
+        self,
+        spec: StreamSpec,
+        block: int = BLOCK,
+        lane: Lane = "ahead",
+        attempt: int = 0,
+        wait_s: float | None = None,
+    ) -> None:
         job = RenderJob(spec, block, attempt)
         message_id = subjects.ask_id(lane, spec.stream_id, block, attempt)
-        await self.edge.ask(subjects.render(REVISION, lane, spec.stream_id, block), job.encode(), message_id=message_id)
+        subject = subjects.render(REVISION, lane, spec.stream_id, block)
+        await self.edge.ask(subject, job.encode(), message_id=message_id, wait_s=wait_s)
 
     def start(self) -> None:
         self.tasks.append(asyncio.create_task(self.worker.run()))
@@ -302,13 +314,51 @@ async def test_a_block_that_cannot_be_published_costs_its_neighbours_nothing() -
         assert world.count("failures") == MAX_FAILURES
 
 
-async def test_a_late_job_is_shed_and_counted(world: World) -> None:
-    await world.ask(SPECS[0], block=int(NOW_S) - 1)
-    await world.ask(SPECS[1], block=int(NOW_S))
+async def test_a_job_whose_edge_waits_no_more_goes_back_once_and_is_then_dropped(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.synthesis.settling.LATE_BACK_S", 0.02)
+    await world.ask(SPECS[0], wait_s=0.0)
+    await world.ask(SPECS[1], wait_s=5.0)
     world.start()
     await world.settled(1)
-    assert world.count("late") == 1
-    assert world.sent == [(stream_hash(SPECS[1].stream_id), int(NOW_S))]
+    assert world.count("late") == 2
+    assert world.count("failures") == 0
+    assert world.sent == [(stream_hash(SPECS[1].stream_id), BLOCK)]
+
+
+async def test_a_job_that_one_worker_finds_late_is_left_to_another(world: World) -> None:
+    await world.ask(SPECS[0], wait_s=0.0)
+    world.start()
+    await world.until(lambda: world.count("late") == 1)
+    await world.worker.drain()
+    other = MemoryBus(world.broker)
+    await other.connect()
+    source = await other.jobs(subjects.render_consumer(REVISION, "ahead"), subjects.render_filter(REVISION, "ahead"))
+    (job,) = await source.fetch(1, 3.0)
+    assert job.deliveries == 2
+
+
+@pytest.mark.parametrize("fast_s", [-3600.0, -120.0, -7.0, -1.0, 1.0, 5.0, 7.0, 120.0, 3600.0])
+@pytest.mark.parametrize("wait_s", [None, 6.0], ids=["an earlier edge", "this edge"])
+async def test_a_worker_whose_clock_is_wrong_renders_what_it_is_asked_for(
+    world: World, fast_s: float, wait_s: float | None
+) -> None:
+    world.clock.now_s += fast_s
+    await world.ask(SPECS[0], wait_s=wait_s)
+    world.start()
+    await world.settled(1)
+    assert world.count("late") == 0
+    assert world.sent == [(stream_hash(SPECS[0].stream_id), BLOCK)]
+
+
+async def test_the_lead_is_counted_by_what_the_edge_says(world: World) -> None:
+    world.clock.now_s += 3600.0
+    await world.ask(SPECS[0], wait_s=4.0)
+    world.start()
+    await world.settled(1)
+    samples = {sample.name: sample.value for family in world.metrics.lead.collect() for sample in family.samples}
+    assert samples["auralis_render_lead_seconds_sum"] == pytest.approx(3.0, abs=0.5)
 
 
 async def test_a_job_that_came_back_is_rendered_alone(world: World) -> None:

@@ -35,7 +35,7 @@ class AskQueue:
         self._bus = bus
         self._clock = clock
         self._metrics = metrics
-        self._waiting: asyncio.Queue[Ask] = asyncio.Queue(QUEUE_ASKS)
+        self._waiting: asyncio.Queue[tuple[Ask, float]] = asyncio.Queue(QUEUE_ASKS)
 
     def start(self, tasks: Tasks) -> None:
         """Begin to publish."""
@@ -45,15 +45,15 @@ class AskQueue:
     def put(self, ask: Ask) -> None:
         """Have `ask` published; drops it if the queue is full."""
         try:
-            self._waiting.put_nowait(ask)
+            self._waiting.put_nowait((ask, self._clock.now()))
         except asyncio.QueueFull:
             self._metrics.asks.labels(lane=ask.lane, result="dropped").inc()
 
     async def _run(self) -> None:
         while True:
-            ask = await self._waiting.get()
+            ask, put_s = await self._waiting.get()
             began_s = self._clock.now()
-            result = await self._publish(ask)
+            result = await self._publish(ask, ask.wait_s - (began_s - put_s))
             self._metrics.asks.labels(lane=ask.lane, result=result).inc()
             if traces.active is not None and result == "accepted":
                 job = ask.job
@@ -61,10 +61,10 @@ class AskQueue:
                     "ask", job.spec.stream_id, job.block, began_s, self._clock.now(), lane=ask.lane, attempt=job.attempt
                 )
 
-    async def _publish(self, ask: Ask) -> str:
-        """Publish an ask; returns its result, for the metric."""
+    async def _publish(self, ask: Ask, wait_s: float) -> str:
+        """Publish an ask that can wait for `wait_s`; returns its result, for the metric."""
         try:
-            accepted = await self._bus.ask(ask.subject, ask.job.encode(), message_id=ask.message_id)
+            accepted = await self._bus.ask(ask.subject, ask.job.encode(), message_id=ask.message_id, wait_s=wait_s)
         except BusFullError:
             _rare_log.warning("render queue is full", stream=ask.job.spec.stream_id)
             return "full"

@@ -41,11 +41,18 @@ USEFUL_S: Final = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One job to publish."""
+    """One job to publish.
+
+    Attributes:
+        revision: the renderers to ask.
+        lane, job: the job.
+        wait_s: how long the edge can wait for the block from the moment of the ask on: until its second is over.
+    """
 
     revision: str
     lane: Lane
     job: RenderJob
+    wait_s: float
 
     @property
     def subject(self) -> str:
@@ -92,6 +99,11 @@ class StreamDemand:
         """Ask for `block` and the next one without delay in lane `now`: a listener waits for them."""
         self._urgent.update(range(block, block + URGENT_BLOCKS))
 
+    def jump(self) -> None:
+        """Time has jumped: what was asked for belongs to another time."""
+        self._asked.clear()
+        self._urgent.clear()
+
     def due(
         self, now_s: float, revision: str, has_block: Callable[[int], bool], *, lead_s: float | None = None
     ) -> Iterator[Ask]:
@@ -125,7 +137,7 @@ class StreamDemand:
             if before is not None and before[0] >= attempt:
                 continue
             self._asked[key] = (attempt, before[1] if before is not None else now_s)
-            yield Ask(revision, "now" if urgent else "ahead", RenderJob(self.spec, block, attempt))
+            yield Ask(revision, "now" if urgent else "ahead", RenderJob(self.spec, block, attempt), block + 1 - now_s)
 
     def asked_at(self, block: int, revision: str) -> float | None:
         """The time of this edge's first ask for `block` (unix seconds); None: there was none."""

@@ -41,11 +41,14 @@ class Job(Protocol):
     Attributes:
         subject, data: the message.
         deliveries: how often it has been delivered, this time included.
+        left_s: seconds for which its asker could still wait when it arrived here, by the bus's clock alone; 0 or less:
+            it waits no more. None: it did not say.
     """
 
     subject: str
     data: bytes
     deliveries: int
+    left_s: float | None
 
     async def ack(self) -> None:
         """Done; do not deliver it again."""
@@ -55,8 +58,8 @@ class Job(Protocol):
         """Start the ack wait anew: the job is still being worked on."""
         ...
 
-    async def give_back(self) -> None:
-        """Deliver it to another worker at once."""
+    async def give_back(self, *, delay_s: float = 0.0) -> None:
+        """Deliver it to another worker, at once or after `delay_s`."""
         ...
 
     async def drop(self) -> None:
@@ -122,8 +125,13 @@ class Bus(Protocol):
         """
         ...
 
-    async def ask(self, subject: str, data: bytes, *, message_id: str) -> bool:
+    async def ask(self, subject: str, data: bytes, *, message_id: str, wait_s: float | None = None) -> bool:
         """Put a job into RENDER. False: the same `message_id`, or a job on the same subject, is already there.
+
+        Args:
+            subject, data: the message.
+            message_id: by which repetitions are dropped.
+            wait_s: how long the asker can wait for the answer; None: it does not say.
 
         Raises:
             BusFullError: the stream is full: the job was not taken.

@@ -51,6 +51,14 @@ def test_later_blocks_are_asked_for_five_seconds_before_they_are_due_and_after_t
     assert asks(demand, NOW_S + demand.delay_s + 0.001, have) == [("ahead", 5, 0)]
 
 
+def test_an_ask_says_how_long_the_edge_can_wait() -> None:
+    demand = demand_of()
+    demand.hurry(B)
+    waits = {ask.job.block - B: ask.wait_s for ask in demand.due(NOW_S + 0.3, "r1", set().__contains__)}
+    assert waits[0] == pytest.approx(0.7)
+    assert waits[1] == pytest.approx(1.7)
+
+
 def test_a_block_that_has_arrived_is_not_asked_for() -> None:
     demand = demand_of()
     assert asks(demand, NOW_S + 0.6, {B + offset for offset in range(6)}) == []

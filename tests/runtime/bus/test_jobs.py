@@ -125,6 +125,36 @@ async def test_a_fetch_never_takes_more_than_it_asked_for(world: World) -> None:
     assert [job.data for job in await source.fetch(2, 0)] == [b"4"]
 
 
+async def test_a_job_says_how_long_its_asker_can_still_wait(world: World) -> None:
+    edge, worker = await world.bus(), await world.bus()
+    revision = fresh("r")
+    source = await jobs_of(worker, revision=revision)
+    await edge.ask(subjects.render(revision, "now", "s", 7), b"job", message_id=f"{revision}.7", wait_s=1.0)
+    await edge.ask(subjects.render(revision, "now", "s", 8), b"job", message_id=f"{revision}.8")
+    told, silent = await source.fetch(8, 1.0)
+    assert told.left_s is not None
+    assert 0.5 < told.left_s <= 1.0
+    assert silent.left_s is None
+    # It waits in the queue for so long that its asker gives up, by the bus's own clock.
+    await told.give_back(delay_s=1.1)
+    (late,) = await source.fetch(1, 3.0)
+    assert late.deliveries == 2
+    assert late.left_s is not None
+    assert -0.8 < late.left_s < 0
+
+
+async def test_a_job_that_is_given_back_with_a_delay_stays_away_for_it(world: World) -> None:
+    edge, worker = await world.bus(), await world.bus()
+    revision = fresh("r")
+    source = await jobs_of(worker, revision=revision)
+    await edge.ask(subjects.render(revision, "now", "s", 7), b"job", message_id=revision)
+    (job,) = await source.fetch(1, 1.0)
+    await job.give_back(delay_s=0.4)
+    assert not await source.fetch(1, 0.2)
+    (again,) = await source.fetch(1, 3.0)
+    assert again.deliveries == 2
+
+
 async def test_a_waiting_fetch_returns_with_the_first_job_and_does_not_wait_for_more(world: World) -> None:
     worker, edge = await world.bus(), await world.bus()
     revision = fresh("r")

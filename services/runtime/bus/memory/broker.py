@@ -109,9 +109,9 @@ class MemoryBroker:
             subscription.offer(message)
         return len(receivers)
 
-    def ask(self, subject: str, data: bytes, message_id: str) -> bool:
+    def ask(self, subject: str, data: bytes, message_id: str, wait_s: float | None = None) -> bool:
         """Put into RENDER; see `RenderQueue.put`."""
-        return self.queue.put(subject, data, message_id, self.monotonic())
+        return self.queue.put(subject, data, message_id, self.monotonic(), wait_s)
 
     def consumer(self, durable: str, subject_filter: str, ack_wait_s: float) -> Consumer:
         """The consumer named `durable`, made where there is none."""

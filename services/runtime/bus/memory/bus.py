@@ -107,13 +107,13 @@ class MemoryBus:
         finally:
             await subscription.close()
 
-    async def ask(self, subject: str, data: bytes, *, message_id: str) -> bool:
+    async def ask(self, subject: str, data: bytes, *, message_id: str, wait_s: float | None = None) -> bool:
         """Put a job into RENDER. False: the same `message_id`, or a job on the same subject, is already there."""
         self._require()
         # A real answer takes at least one turn of the loop; code that depends on less would pass here only.
         await asyncio.sleep(0)
         self._require()
-        return self._broker.ask(subject, bytes(data), message_id)
+        return self._broker.ask(subject, bytes(data), message_id, wait_s)
 
     async def jobs(self, durable: str, subject_filter: str, *, ack_wait_s: float = 1.0) -> JobSource:
         """Pull from the part of RENDER that `subject_filter` selects; the consumer is shared by its name."""

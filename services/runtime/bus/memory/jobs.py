@@ -15,6 +15,7 @@ class MemoryJob:
         self.subject = taken.subject
         self.data = taken.data
         self.deliveries = taken.deliveries
+        self.left_s = taken.left_s
         self._taken = taken
         self._monotonic = monotonic
 
@@ -26,9 +27,9 @@ class MemoryJob:
         """Start the ack wait anew: the job is still being worked on."""
         self._taken.extend(self._monotonic())
 
-    async def give_back(self) -> None:
-        """Deliver it to another worker at once."""
-        self._taken.give_back()
+    async def give_back(self, *, delay_s: float = 0.0) -> None:
+        """Deliver it to another worker, at once or after `delay_s`."""
+        self._taken.give_back(self._monotonic(), delay_s)
 
     async def drop(self) -> None:
         """Never deliver it again, although it was not done."""

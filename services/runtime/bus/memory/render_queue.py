@@ -20,6 +20,7 @@ class Ask:
         subject, data: the message.
         born_s: when it was put.
         size_bytes: counted towards the queue's bound.
+        until_s: how long its asker can wait; None: it did not say.
         deliveries: how often a worker has taken it.
     """
 
@@ -27,6 +28,7 @@ class Ask:
     data: bytes
     born_s: float
     size_bytes: int
+    until_s: float | None = None
     deliveries: int = 0
 
 
@@ -59,6 +61,7 @@ class TakenAsk:
     Attributes:
         subject, data: the message.
         deliveries: how often it has been taken, this time included.
+        left_s: for how long its asker could still wait when it was taken; None: it did not say.
     """
 
     _queue: RenderQueue
@@ -67,6 +70,7 @@ class TakenAsk:
     subject: str
     data: bytes
     deliveries: int
+    left_s: float | None = None
 
     def finish(self) -> None:
         """Remove it from the queue."""
@@ -78,11 +82,16 @@ class TakenAsk:
         if self._sequence in self._consumer.unacked:
             self._consumer.unacked[self._sequence] = now_s + self._consumer.ack_wait_s
 
-    def give_back(self) -> None:
-        """Make it ready now."""
-        if self._consumer.unacked.pop(self._sequence, None) is not None:
+    def give_back(self, now_s: float = 0.0, delay_s: float = 0.0) -> None:
+        """Make it ready now, or `delay_s` after `now_s`."""
+        if self._sequence not in self._consumer.unacked:
+            return
+        if delay_s > 0:
+            self._consumer.unacked[self._sequence] = now_s + delay_s
+        else:
+            del self._consumer.unacked[self._sequence]
             self._consumer.ready.appendleft(self._sequence)
-            self._consumer.wake()
+        self._consumer.wake()
 
 
 class RenderQueue:
@@ -112,8 +121,13 @@ class RenderQueue:
         """Message ids that would be refused as repetitions, oldest first."""
         return list(self._ids)
 
-    def put(self, subject: str, data: bytes, message_id: str, now_s: float) -> bool:
+    def put(self, subject: str, data: bytes, message_id: str, now_s: float, wait_s: float | None = None) -> bool:
         """Take an ask in; False where the same message id, or an ask on the same subject, is there already.
+
+        Args:
+            subject, data, message_id: the ask.
+            now_s: seconds from anywhere.
+            wait_s: how long its asker can wait; None: it does not say.
 
         Raises:
             BusError: the subject belongs to no stream.
@@ -131,7 +145,7 @@ class RenderQueue:
             )
         sequence = next(self._sequence)
         self._ids[message_id] = now_s
-        self._asks[sequence] = Ask(subject, data, now_s, size_bytes)
+        self._asks[sequence] = Ask(subject, data, now_s, size_bytes, None if wait_s is None else now_s + wait_s)
         self._subjects.add(subject)
         self._asks_bytes += size_bytes
         for consumer in self._consumers.values():
@@ -165,7 +179,8 @@ class RenderQueue:
                 continue
             ask.deliveries += 1
             consumer.unacked[sequence] = now_s + consumer.ack_wait_s
-            taken.append(TakenAsk(self, consumer, sequence, ask.subject, ask.data, ask.deliveries))
+            left_s = None if ask.until_s is None else ask.until_s - now_s
+            taken.append(TakenAsk(self, consumer, sequence, ask.subject, ask.data, ask.deliveries, left_s))
         return taken
 
     def finish(self, consumer: Consumer, sequence: int) -> None:

@@ -88,14 +88,14 @@ class NatsBus:
         """
         return self._messaging.gather(subject, data, wait_s=wait_s)
 
-    async def ask(self, subject: str, data: bytes, *, message_id: str) -> bool:
+    async def ask(self, subject: str, data: bytes, *, message_id: str, wait_s: float | None = None) -> bool:
         """Put a job into RENDER. False: the same `message_id`, or a job on the same subject, is already there.
 
         Raises:
             BusFullError: the stream is full: the job was not taken.
             BusError: disconnected, or no answer within a second.
         """
-        return await self._queue.ask(subject, data, message_id=message_id)
+        return await self._queue.ask(subject, data, message_id=message_id, wait_s=wait_s)
 
     async def jobs(self, durable: str, subject_filter: str, *, ack_wait_s: float = 1.0) -> JobSource:
         """Pull from the part of RENDER that `subject_filter` selects; the consumer is shared by its name."""

@@ -13,6 +13,7 @@ from nats.aio.msg import Msg
 from services.contract import subjects
 from services.runtime.bus.limits import MIB
 from services.runtime.bus.nats import stream_configs
+from services.runtime.bus.nats.bus_clock import BusClock, written_s
 from services.runtime.bus.nats.client import status_of
 from services.runtime.bus.nats.connection import Connection
 from services.runtime.bus.nats.messaging import Messaging
@@ -64,6 +65,9 @@ class JetStream:
     Args:
         connection: carries the requests.
         messaging: receives the answers.
+
+    Attributes:
+        clock: the server's, from its answers.
     """
 
     def __init__(self, connection: Connection, messaging: Messaging) -> None:
@@ -71,6 +75,7 @@ class JetStream:
         self._messaging = messaging
         self._metrics = messaging.metrics
         self._limits = messaging.limits
+        self.clock = BusClock()
         # Name of a bucket that is known to exist -> seconds after which its entries expire.
         self._buckets: dict[str, float] = {}
 
@@ -165,6 +170,7 @@ class JetStream:
         client = self._connection.client
         if client is None or not client.is_connected:
             raise BusError("the bus is away; try again when it is back")
+        asked_s = asyncio.get_running_loop().time()
         try:
             message = await client.request(f"$JS.API.{operation}", json.dumps(body).encode(), timeout=API_TIMEOUT_S)
         except nats.errors.NoRespondersError as error:
@@ -172,6 +178,9 @@ class JetStream:
         except (nats.errors.Error, OSError) as error:
             raise BusError(f"{operation}: {sentence(error)}") from error
         answer = _object(message.data)
+        server_s = written_s(answer.get("ts"))
+        if server_s is not None:
+            self.clock.answered(server_s, asked_s, asyncio.get_running_loop().time())
         if "error" in answer:
             refusal = answer["error"]
             err_code, description = int(refusal.get("err_code", 0)), str(refusal.get("description", ""))

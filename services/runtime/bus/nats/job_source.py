@@ -12,7 +12,9 @@ from typing import Any, Final, Protocol
 
 from nats.aio.msg import Msg
 
+from services.contract.job import WAIT_HEADER
 from services.runtime.bus.limits import BusLimits
+from services.runtime.bus.nats.bus_clock import BusClock
 from services.runtime.bus.nats.client import status_of
 from services.runtime.bus.port import BusError
 from services.runtime.metrics import BusMetrics
@@ -24,6 +26,9 @@ ANSWER_TIMEOUT_S: Final = 2.0
 AWAY_CHECK_S: Final = 0.25
 """Seconds between two looks at whether the bus is back."""
 
+MAX_WAIT_DIGITS: Final = 9
+"""Digits of the milliseconds that an ask can wait; a longer number is nonsense."""
+
 _NANO: Final = 1_000_000_000
 
 
@@ -33,6 +38,11 @@ class Queue(Protocol):
     @property
     def connected(self) -> bool:
         """Whether a request would be answered now."""
+        ...
+
+    @property
+    def clock(self) -> BusClock:
+        """The server's clock."""
         ...
 
     def new_inbox(self) -> str:
@@ -215,7 +225,7 @@ class NatsJobSource:
         if status:
             self._on_status(status, message)
             return
-        job = NatsJob(self._queue, message)
+        job = NatsJob(self._queue, message, asyncio.get_running_loop().time())
         if self._closed or len(self._arrived) >= self._limits.late_jobs + self._wanted:
             if not self._closed:
                 self._metrics.dropped.labels(policy="late_jobs").inc()
@@ -269,14 +279,25 @@ class NatsJobSource:
 
 
 class NatsJob:
-    """A job. Answers are sent without confirmation: if one is lost, the job comes back, which is harmless."""
+    """A job. Answers are sent without confirmation: if one is lost, the job comes back, which is harmless.
 
-    __slots__ = ("_queue", "_reply", "data", "deliveries", "subject")
+    Args:
+        queue: takes the answers, and knows the server's clock.
+        message: as it was delivered.
+        arrived_s: when it arrived, by the loop's clock.
+    """
 
-    def __init__(self, queue: Queue, message: Msg) -> None:
+    __slots__ = ("_queue", "_reply", "data", "deliveries", "left_s", "subject")
+
+    def __init__(self, queue: Queue, message: Msg, arrived_s: float) -> None:
         self.subject: str = message.subject
         self.data: bytes = message.data
-        self.deliveries = _deliveries(message.reply)
+        self.deliveries, kept_s = _delivery(message.reply)
+        self.left_s = _wait_s(message)
+        if kept_s is not None:
+            queue.clock.heard(kept_s, arrived_s)
+            if self.left_s is not None:
+                self.left_s -= max(0.0, (queue.clock.now_s(arrived_s) or kept_s) - kept_s)
         self._queue = queue
         self._reply = message.reply
 
@@ -288,9 +309,9 @@ class NatsJob:
         """Start the ack wait anew: the job is still being worked on."""
         await self._answer(b"+WPI")
 
-    async def give_back(self) -> None:
-        """Deliver it to another worker at once."""
-        await self._answer(b"-NAK")
+    async def give_back(self, *, delay_s: float = 0.0) -> None:
+        """Deliver it to another worker, at once or after `delay_s`."""
+        await self._answer(b'-NAK {"delay": %d}' % (delay_s * _NANO) if delay_s > 0 else b"-NAK")
 
     async def drop(self) -> None:
         """Never deliver it again, although it was not done."""
@@ -301,8 +322,18 @@ class NatsJob:
             await self._queue.publish(self._reply, word)
 
 
-def _deliveries(ack_subject: str) -> int:
-    """The number of deliveries in `$JS.ACK.[domain.account.]stream.consumer.<deliveries>.….`."""
+def _delivery(ack_subject: str) -> tuple[int, float | None]:
+    """The number of deliveries, and when the server took the message in, by its own clock (unix seconds).
+
+    They are in `$JS.ACK.[domain.account.]stream.consumer.<deliveries>.<sequence>.<sequence>.<nanoseconds>.….`.
+    """
     parts = ack_subject.split(".")
     index = 4 if len(parts) == 9 else 6
-    return int(parts[index]) if len(parts) > index and parts[index].isdigit() else 1
+    deliveries, kept = (parts[at] if len(parts) > at and parts[at].isdigit() else "" for at in (index, index + 3))
+    return int(deliveries or 1), int(kept) / _NANO if kept else None
+
+
+def _wait_s(message: Msg) -> float | None:
+    """How long the asker could wait when it asked; None: it did not say."""
+    text = str((message.headers or {}).get(WAIT_HEADER, ""))
+    return int(text) / 1000 if text.isascii() and text.isdigit() and len(text) <= MAX_WAIT_DIGITS else None

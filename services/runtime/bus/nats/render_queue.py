@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from services.contract import subjects
+from services.contract.job import WAIT_HEADER
 from services.runtime.bus.nats import stream_configs
+from services.runtime.bus.nats.bus_clock import BusClock
 from services.runtime.bus.nats.connection import Connection
 from services.runtime.bus.nats.jetstream import NO_CAPACITY, STORE_FAILED, STREAM_NOT_FOUND, ApiError, JetStream
 from services.runtime.bus.nats.job_source import NatsJobSource
@@ -31,14 +33,22 @@ class RenderQueue:
         self._jetstream = jetstream
         self._sources: list[NatsJobSource] = []
 
-    async def ask(self, subject: str, data: bytes, *, message_id: str) -> bool:
+    async def ask(self, subject: str, data: bytes, *, message_id: str, wait_s: float | None = None) -> bool:
         """Put a job into RENDER. False: the same `message_id`, or a job on the same subject, is already there.
+
+        Args:
+            subject, data: the message.
+            message_id: by which repetitions are dropped.
+            wait_s: how long the asker can wait for the answer; None: it does not say.
 
         Raises:
             BusFullError: the stream is full: the job was not taken.
             BusError: disconnected, or no answer within a second.
         """
-        answer = await self._jetstream.put(subjects.RENDER_STREAM, subject, data, {"Nats-Msg-Id": message_id})
+        headers = {"Nats-Msg-Id": message_id}
+        if wait_s is not None:
+            headers[WAIT_HEADER] = str(max(0, round(wait_s * 1000)))
+        answer = await self._jetstream.put(subjects.RENDER_STREAM, subject, data, headers)
         error = answer.get("error")
         if error is None:
             return not answer.get("duplicate", False)
@@ -81,6 +91,11 @@ class RenderQueue:
     def connected(self) -> bool:
         """Whether a request would be answered now."""
         return self._connection.connected
+
+    @property
+    def clock(self) -> BusClock:
+        """The server's clock."""
+        return self._jetstream.clock
 
     def new_inbox(self) -> str:
         """A prefix of subjects that is not in use."""
