@@ -27,6 +27,7 @@ from services.client.session import (
     ServerError,
     Session,
     Splice,
+    Status,
 )
 from services.client.statistics import Arrivals
 from services.client.timeline import Timeline
@@ -89,6 +90,8 @@ class Client:
         self.player: Player | None = None
         self.bad_messages = 0
         self._timeline = Timeline()
+        # By how much larger the ids of chunks would be without the jumps of the edge's clock.
+        self._moved = 0
         self._headers = dict(headers or {})
         self._backoff = reconnect
         self._report_every_s = report_every_s if self.session.events else 0.0
@@ -164,9 +167,9 @@ class Client:
             if event is None:
                 raise StopAsyncIteration
             if isinstance(event, Splice):
-                self._timeline.splice(event.chunk_id)
+                self._timeline.splice(event.chunk_id + self._moved)
             elif isinstance(event, Chunk):
-                self._timeline.add(event.chunk_id, event.pcm)
+                self._timeline.add(event.chunk_id + self._moved, event.pcm)
                 taken = self._timeline.take()
                 if taken is not None:
                     return event if taken[1] is event.pcm else replace(event, pcm=taken[1])
@@ -213,10 +216,10 @@ class Client:
     async def _feed(self, player: Player, arrived: asyncio.Event) -> None:
         while (event := await self._receive()) is not None:
             if isinstance(event, Splice):
-                player.splice(event.chunk_id)
+                player.splice(event.chunk_id + self._moved)
             elif isinstance(event, Chunk):
                 player.push(
-                    event.chunk_id,
+                    event.chunk_id + self._moved,
                     event.pcm,
                     buffer_depth=event.buffer_depth,
                     tier=event.tier,
@@ -258,7 +261,7 @@ class Client:
                     # Without events the edge does not say whether the stream was resumed.
                     self._note_reconnection(recovered=None)
                 self.arrivals.add(
-                    event.chunk_id,
+                    event.chunk_id + self._moved,
                     tier=event.tier,
                     received_s=event.received_s,
                     latency_s=event.received_unix_s - event.sent_unix_s,
@@ -266,8 +269,13 @@ class Client:
             case Hello():
                 if event.recovered is not None and not self._resume_answered:
                     self._note_reconnection(recovered=event.recovered)
+                    if not event.recovered and self._next_id is not None:
+                        # The clock of this edge may be behind that of the one before.
+                        self._moved += max(0, self._next_id - event.chunk_id)
+            case Status():
+                self._moved -= event.moved
             case Splice():
-                self.arrivals.splice(event.chunk_id)
+                self.arrivals.splice(event.chunk_id + self._moved)
             case ServerError():
                 self._last_error = event.message
             case _:
@@ -275,22 +283,30 @@ class Client:
         if self._on_event is not None:
             self._on_event(event)
 
+    @property
+    def _next_id(self) -> int | None:
+        """The id after the last chunk that arrived, as the edge counts."""
+        next_id = self.arrivals.next_id
+        return None if next_id is None else next_id - self._moved
+
     def _note_reconnection(self, *, recovered: bool | None) -> None:
         self._resume_answered = True
         self.arrivals.reconnected(recovered=recovered)
 
     async def _report(self, now_s: float) -> None:
-        chunk_id = self.arrivals.next_id
+        chunk_id = self._next_id
         if not self._report_every_s or chunk_id is None or now_s - self._reported_s < self._report_every_s:
             return
         self._reported_s = now_s
         player = self.player
         buffer_s = self.arrivals.buffer_s(now_s) if player is None else player.level_s
-        playing_id = max(0, chunk_id - 1 - int(buffer_s / TICK_S)) if player is None else player.playing_id
-        if self._connection is None or playing_id is None:
+        playing_id = chunk_id - 1 - int(buffer_s / TICK_S)
+        if player is not None:
+            playing_id = (player.playing_id or 0) - self._moved
+        if self._connection is None or (player is not None and player.playing_id is None):
             return
         message = self.session.report_message(
-            chunk_id=playing_id,
+            chunk_id=max(0, playing_id),
             buffer_ms=buffer_s * 1000,
             underruns=self.arrivals.underruns if player is None else player.underruns,
             jitter_ms=self.arrivals.jitter_ms,
@@ -320,7 +336,7 @@ class Client:
             raise ClientError(f"No edge answers at {self.url} ({reason}); is it running (`auralis up`)?") from error
         self._connection = connection
         with contextlib.suppress(websockets.ConnectionClosed):
-            await connection.send(self.session.start_message(self.arrivals.next_id))
+            await connection.send(self.session.start_message(self._next_id))
 
     async def _closed(self, code: int | None, reason: str) -> bool:
         """Reconnect after a connection has ended; False when the stream is over."""

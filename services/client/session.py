@@ -64,10 +64,17 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The state of the stream: "warming", "playing", "degraded", "skipped" or "draining"."""
+    """The state of the stream.
+
+    Attributes:
+        state: "warming", "playing", "degraded", "skipped" or "draining".
+        fields: the whole message.
+        moved: by how much larger the ids of chunks are from here on, because the edge's clock was set.
+    """
 
     state: str
     fields: Mapping[str, Any] = field(repr=False)
+    moved: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +191,7 @@ class Session:
                 return self._receive_hello(value)
             case "status":
                 self._take_token(value)
-                return Status(take_text(value, "state"), value)
+                return Status(take_text(value, "state"), value, _moved(value))
             case "splice":
                 spec = StreamSpec.from_id(take_text(value, "stream_id", MAX_ID_CHARS))
                 self.spec = spec
@@ -244,6 +251,12 @@ class Session:
         return Hello(
             spec, take_int(fields, "chunk_id", 0, MAX_TICK), recovered if isinstance(recovered, bool) else None, fields
         )
+
+
+def _moved(status: dict[str, Any]) -> int:
+    if status.get("reason") != "clock":
+        return 0
+    return take_int(status, "to_chunk_id", 0, MAX_TICK) - take_int(status, "from_chunk_id", 0, MAX_TICK)
 
 
 def _control(action: str, params: Mapping[str, Any]) -> str:

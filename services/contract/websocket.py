@@ -214,7 +214,9 @@ def status(state: str, **details: Any) -> dict[str, Any]:
 
     Args:
         state: "warming" (no renderer is ready yet), "playing", "degraded" (a loop plays while rendering is away),
-            "skipped" (the listener was too slow and missed `from_chunk_id` to `to_chunk_id`), "draining".
+            "skipped" (the listener was too slow and missed `from_chunk_id` to `to_chunk_id`; with `reason` "clock" it
+            missed nothing: the edge's clock was set, and the chunk that would have been `from_chunk_id` is sent as
+            `to_chunk_id`, which may be smaller), "draining".
     """
     return {"type": "status", "state": state, **details}
 

@@ -93,6 +93,11 @@ class EdgeMetrics:
         self.asks = counter("auralis_asks_total", "Render jobs asked for, by lane and result.", "lane", "result")
         self.skips = counter("auralis_skips_total", "How often a slow listener was moved on to the live tick.")
         self.skipped_chunks = counter("auralis_skipped_chunks_total", "Chunks that slow listeners were not sent.")
+        self.clock_jumps = counter(
+            "auralis_clock_jumps_total",
+            "How often the edge went on at another time, because its machine's clock was set or the machine has slept.",
+            "direction",
+        )
         self.mount_skips = counter(
             "auralis_mount_skips_total", "How often a slow HTTP listener was moved on to a stream's newest part."
         )

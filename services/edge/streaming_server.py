@@ -13,7 +13,7 @@ from services.contract.timebase import CHUNK_BYTES, tick_at
 from services.edge.chunk_encoder import ChunkEncoder
 from services.edge.listener.payloads import Format, Payload, PayloadCache
 from services.edge.stream.chunk import Chunk
-from services.runtime.clock import Clock, SystemClock
+from services.runtime.clock import Clock, SystemClock, unix_s
 
 
 class Client(Protocol):
@@ -64,7 +64,7 @@ class StreamingServer:
         """
         if len(audio_data) != CHUNK_BYTES:
             raise ValueError(f"audio_data: got {len(audio_data)} bytes, expected {CHUNK_BYTES}: 100 ms of stereo s16le")
-        now_s = self._clock.now()
+        now_s = unix_s(self._clock)
         self.payloads.begin(now_s)
         chunk = Chunk(tick_at(now_s) if chunk_id is None else chunk_id, audio_data)
         payload = self.payloads.audio(chunk, format_, tier, buffer_depth)

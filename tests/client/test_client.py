@@ -229,6 +229,61 @@ async def test_after_a_resume_that_failed_the_gap_is_crossed_without_a_step() ->
     assert client.arrivals.recovered == 0
 
 
+@pytest.mark.parametrize("jump", [-36_000, -40, 31, 36_000])
+async def test_after_a_jump_of_the_edges_clock_the_music_goes_on_under_other_numbers(jump: int) -> None:
+    async def answer(side: EdgeSide) -> None:
+        await side.start()
+        await side.play(range(50_000, 50_004))
+        moved = {"from_chunk_id": 50_004, "to_chunk_id": 50_004 + jump, "reason": "clock"}
+        await side.say(websocket.status("skipped", **moved))
+        await side.hello(50_004 + jump, "t")
+        await side.play(range(50_004 + jump, 50_008 + jump))
+        await side.hang_up_without_a_word()
+
+    async def second(side: EdgeSide) -> None:
+        assert await side.start() == Start(SPEC, resume="t", chunk_id=50_008 + jump)
+        await side.hello(50_008 + jump, "u", recovered=True)
+        await side.play([50_008 + jump])
+
+    async with edge(answer, second) as url, Client(url, SPEC, reconnect=QUICK) as client:
+        chunks = await listen(client, 9)
+    assert chunks == [(number, pcm(1000)) for number in (*range(50_000, 50_004), *range(50_004 + jump, 50_009 + jump))]
+    summary = client.arrivals.summary()
+    assert (summary.gaps, summary.missing_chunks, summary.repeats, summary.chunks) == (0, 0, 0, 9)
+
+
+async def test_an_edge_whose_clock_is_behind_that_of_the_edge_before_is_heard() -> None:
+    async def first(side: EdgeSide) -> None:
+        await side.start()
+        await side.hello(50_000, "t")
+        await side.play(range(50_000, 50_003))
+        await side.connection.close(CloseCode.RESTART, "exact")
+
+    async def second(side: EdgeSide) -> None:
+        await side.start()
+        await side.hello(14_000, "u", recovered=False)
+        await side.play(range(14_000, 14_003))
+
+    async with edge(first, second) as url, Client(url, SPEC, reconnect=QUICK) as client:
+        assert [number for number, _ in await listen(client, 6)] == [*range(50_000, 50_003), *range(14_000, 14_003)]
+
+
+async def test_sound_at_the_pace_of_the_clock_goes_over_a_jump_without_silence() -> None:
+    async def answer(side: EdgeSide) -> None:
+        await side.start()
+        await side.play(range(50_000, 50_004))
+        moved = {"from_chunk_id": 50_004, "to_chunk_id": 14_004, "reason": "clock"}
+        await side.say(websocket.status("skipped", **moved))
+        await side.play(range(14_004, 14_008))
+        await side.expect(Stop)
+
+    async with edge(answer) as url, Client(url, SPEC) as client:
+        sound = client.playout()
+        heard = [await anext(sound) for _ in range(6)]
+        await sound.aclose()
+    assert all(np.frombuffer(piece, "<i2").min() > 500 for piece in heard[1:])
+
+
 async def test_a_refused_upgrade_says_when_to_come_back() -> None:
     async def refuse(_connection: ServerConnection, _request: Request) -> Response:
         response = _connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "50 of 50 listeners are here\n")

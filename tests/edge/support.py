@@ -43,9 +43,17 @@ class StillClock:
 
     def __init__(self, now_s: float = NOW_S) -> None:
         self.now_s = now_s
+        self.shift_s = 0.0
+        self.jumps_s: list[float] = []
+        """Jumps that `jump` will make, the next one first."""
 
     def now(self) -> float:
         return self.now_s
+
+    def jump(self) -> float:
+        jumped_s = self.jumps_s.pop(0) if self.jumps_s else 0.0
+        self.shift_s += jumped_s
+        return jumped_s
 
     def forward(self, seconds: float) -> None:
         self.now_s += seconds

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.runtime.clock import MAX_SLEW, SystemClock
+from services.runtime.clock import JUMP_AFTER_S, JUMP_S, MAX_SLEW, SystemClock, unix_s
 
 
 class Times:
@@ -94,6 +94,70 @@ def test_whatever_the_wall_clock_does_ours_runs_within_a_thousandth_of_real_time
         slack = 1e-6
         assert seconds * (1 - MAX_SLEW) - slack <= now - previous <= seconds * (1 + MAX_SLEW) + slack
         previous = now
+
+
+@pytest.mark.parametrize("step_s", [-3600.0, -60.0, -3.1, 3.1, 7.04, 60.0, 3600.0])
+def test_a_large_step_is_followed_in_one_jump_and_durations_do_not_notice(step_s: float) -> None:
+    times = Times()
+    clock = times.clock()
+    times.wall_s += step_s
+    assert clock.jump() == 0, "it may be stepped back in a moment"
+    before_s = clock.now()
+    times.go_on(1.01 * JUMP_AFTER_S)
+    jumped_s = clock.jump()
+    assert jumped_s == pytest.approx(step_s, abs=0.051)
+    assert clock.shift_s == jumped_s
+    assert unix_s(clock) == pytest.approx(times.wall_s, abs=0.051)
+    assert clock.now() - before_s == pytest.approx(1.01 * JUMP_AFTER_S, rel=2 * MAX_SLEW)
+    # The rest is slewed, and nothing more is jumped.
+    for _ in range(100):
+        times.go_on(1.0)
+        assert clock.jump() == 0
+    assert unix_s(clock) == pytest.approx(times.wall_s)
+    assert clock.offset_s == pytest.approx(0, abs=1e-6)
+
+
+def test_a_sleep_stops_the_monotonic_clock_and_is_a_jump() -> None:
+    times = Times()
+    clock = times.clock()
+    times.go_on(0.0, wall=600.0)
+    clock.jump()
+    times.go_on(1.01 * JUMP_AFTER_S)
+    assert clock.jump() == 600.0
+
+
+@pytest.mark.parametrize("step_s", [-JUMP_S, -1.0, 1.0, JUMP_S])
+def test_a_small_step_is_not_jumped(step_s: float) -> None:
+    times = Times()
+    clock = times.clock()
+    times.wall_s += step_s
+    for _ in range(20):
+        times.go_on(1.0)
+        assert clock.jump() == 0
+    assert clock.offset_s == pytest.approx(step_s - 20 * MAX_SLEW * (1 if step_s > 0 else -1))
+
+
+def test_a_step_that_is_taken_back_at_once_is_not_jumped() -> None:
+    times = Times()
+    clock = times.clock()
+    for step_s in (10.0, -10.0, 10.0, -10.0):
+        times.wall_s += step_s
+        assert clock.jump() == 0
+        times.go_on(0.9 * JUMP_AFTER_S)
+        assert clock.jump() == 0
+    assert clock.shift_s == 0
+
+
+def test_jumps_add_up_without_rounding() -> None:
+    times = Times()
+    clock = times.clock()
+    for _ in range(1000):
+        times.wall_s += 3.1
+        clock.jump()
+        times.go_on(1.01 * JUMP_AFTER_S)
+        clock.jump()
+    assert clock.shift_s * 10 == round(clock.shift_s * 10)
+    assert unix_s(clock) == pytest.approx(times.wall_s, abs=0.051)
 
 
 def test_the_real_clock_is_near_wall_time() -> None:

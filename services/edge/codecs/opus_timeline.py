@@ -132,6 +132,11 @@ class OpusTimeline:
         job = asyncio.get_running_loop().run_in_executor(self._pool, run.encode, warm_up, chunks)
         job.add_done_callback(lambda done: self._done(run, chunks, done))
 
+    def jump(self) -> None:
+        """The ring's chunks have got other ticks: encode anew from what listeners ask for next."""
+        self._main = self._back = None
+        self._missing = None
+
     def close(self) -> None:
         """Encode no more; encoded chunks remain."""
         self._closed = True

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from services.contract.spec import StreamSpec
-from services.contract.timebase import CHUNK_BYTES, tick_at
+from services.contract.timebase import CHUNK_BYTES
 from services.contract.websocket import FRAME_HEADER_BYTES, CloseCode
 from services.edge.codecs.mount_encoder import MountEncoder, MountFormat
 from services.edge.endpoints.query import title_of
@@ -137,7 +137,7 @@ class Mount:
     def title(self) -> str:
         """A title of the music that plays now: "Tranquil Pond - C dorian - Am9"."""
         ring = self._hub.ring_of(self.spec.stream_id)
-        chord = None if ring is None else ring.chord_at(tick_at(self._hub.clock.now()))
+        chord = None if ring is None else ring.chord_at(self._hub.live)
         words = [self.spec.title, f"{self.spec.key} {self.spec.mode}"]
         return " - ".join([*words, chord] if chord else words)
 

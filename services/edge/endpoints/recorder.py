@@ -11,7 +11,7 @@ from functools import partial
 from typing import Final, Literal
 
 from services.contract.spec import StreamSpec
-from services.contract.timebase import CHANNELS, SAMPLE_BYTES, SAMPLE_RATE_HZ, TICKS_PER_S, tick_at
+from services.contract.timebase import CHANNELS, SAMPLE_BYTES, SAMPLE_RATE_HZ, TICKS_PER_S
 from services.edge.codecs.mount_encoder import MountEncoder
 from services.edge.endpoints.query import title_of
 from services.edge.fanout.hub import Hub
@@ -52,7 +52,7 @@ class Recorder:
             BusyError: `MAX_RECORDINGS` files are being made.
         """
         ring = self._hub.ring_of(spec.stream_id)
-        live = tick_at(self._hub.clock.now())
+        live = self._hub.live
         chunks = [] if ring is None else [ring.chunk(tick) for tick in range(live - seconds * TICKS_PER_S, live)]
         heard = [chunk.pcm for chunk in chunks if chunk is not None]
         if not heard:

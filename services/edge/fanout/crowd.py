@@ -112,7 +112,7 @@ class Crowd:
                 delay the listeners that have returned to theirs, and each pass would find more to do.
         """
         now_s = self._clock.now()
-        self._payloads.begin(now_s)
+        self._payloads.begin(now_s + self._clock.shift_s)
         for cohort in list(self._cohorts[slot].values()):
             self._send_cohort(cohort, live, due_at_s)
         singles = self._singles[slot]
@@ -162,8 +162,8 @@ class Crowd:
     def on_sound(self, stream: Stream[Connection]) -> None:
         """Send new chunks of a stream to the listeners that wait for them."""
         now_s = self._clock.now()
-        live = tick_at(now_s)
-        self._payloads.begin(now_s)
+        live = tick_at(now_s + self._clock.shift_s)
+        self._payloads.begin(now_s + self._clock.shift_s)
         for cohorts in self._cohorts:
             for cohort in [cohort for key, cohort in cohorts.items() if key.stream_id == stream.id]:
                 if cohort.next < cohort.due(live):
@@ -174,6 +174,15 @@ class Crowd:
                 if self._clock.now() > now_s + STARVED_WITHIN_S:
                     break
                 self.pump(connection, now_s, live)
+
+    def jump(self, ticks: int) -> None:
+        """Time has jumped by `ticks`: all listeners go on where they are, and are told."""
+        now_s, shift_s = self._clock.now(), self._clock.shift_s
+        for slot in range(SLOTS):
+            for cohort in list(self._cohorts[slot].values()):
+                self._disband(cohort)
+            for connection in list(self._singles[slot]):
+                self._delivery.carry_out(connection, connection.listener.jump(ticks, shift_s, now_s), now_s)
 
     def turn_away(self, stream: Stream[Connection]) -> None:
         """Refuse the listeners of a stream that renderers fail at."""

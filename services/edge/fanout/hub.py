@@ -31,7 +31,7 @@ from services.edge.stream.ring import Ring
 from services.edge.streaming_server import StreamingServer
 from services.edge.tasks import Tasks
 from services.runtime.bus import Bus
-from services.runtime.clock import Clock
+from services.runtime.clock import Clock, unix_s
 from services.runtime.health import Health
 from services.runtime.settings import EdgeSettings
 
@@ -153,7 +153,13 @@ class Hub:
             address: the client's address.
             audience: None: a WebSocket of one person; a number: a mount with that many HTTP listeners.
         """
-        listener = Listener(self._listener_settings, format_=format_, events=events, now_s=self.clock.now())
+        listener = Listener(
+            self._listener_settings,
+            format_=format_,
+            events=events,
+            now_s=self.clock.now(),
+            shift_s=self.clock.shift_s,
+        )
         if audience is None:
             number = self._metrics.client_numbers.take()
             connection = Connection(listener, number, address)
@@ -182,9 +188,9 @@ class Hub:
         """A listener has said something."""
         self.crowd.isolate(connection)
         now_s = self.clock.now()
-        live = tick_at(now_s)
+        live = tick_at(now_s + self.clock.shift_s)
         actions = connection.listener.receive(data, now_s, live)
-        self._payloads.begin(now_s)
+        self._payloads.begin(now_s + self.clock.shift_s)
         self._delivery.carry_out(connection, actions, now_s)
         if connection.started_s is None and connection.listener.spec is not None:
             connection.started_s = now_s
@@ -200,9 +206,9 @@ class Hub:
         if connection.closed:
             return
         now_s = self.clock.now()
-        self._payloads.begin(now_s)
+        self._payloads.begin(now_s + self.clock.shift_s)
         self.crowd.isolate(connection)
-        self.crowd.pump(connection, now_s, tick_at(now_s))
+        self.crowd.pump(connection, now_s, self.live)
 
     def on_stall(self, connection: Connection) -> None:
         """A connection did not take all of a write: serve it as a single listener from now on."""
@@ -269,6 +275,11 @@ class Hub:
 
     # --- what others may know ----------------------------------------------------------------------------------------
 
+    @property
+    def live(self) -> int:
+        """The live tick."""
+        return tick_at(unix_s(self.clock))
+
     def ring_of(self, stream_id: str) -> Ring | None:
         """The ring of a stream; None: this edge does not keep the stream."""
         stream = self.streams.by_id.get(stream_id)
@@ -291,9 +302,9 @@ class Hub:
             "renderers": len(streams.presences.ready(now_s)),
             "warming": streams.presences.warming(now_s),
             "overloaded": streams.load.overloaded(now_s),
-            "time": now_s,
+            "time": unix_s(self.clock),
         }
 
     def now_playing(self) -> list[dict[str, Any]]:
         """Every stream that is heard, the one with most listeners first."""
-        return now_playing.describe(self.streams, self.clock.now())
+        return now_playing.describe(self.streams, unix_s(self.clock))

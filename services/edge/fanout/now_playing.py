@@ -65,7 +65,7 @@ def measure(streams: Streams[Connection], metrics: EdgeMetrics, now_s: float, li
         degraded += stream.ring.degraded
         if stream.ring.origin is None:
             continue
-        if not stream.ring.arrived(block_of(live)):
+        if stream.ring.missing(block_of(live)):
             metrics.missing.inc()
             if streams.presences.capacity(now_s):
                 streams.load.missed(now_s)

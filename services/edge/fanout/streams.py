@@ -187,7 +187,7 @@ class Streams[S: Subscriber]:
             # It has no listener, so there is nothing to join; and blocks may have been missed since its last listener.
             stream.ring.restart()
         self._subscribe(subscriber, stream, now_s)
-        stream.demand.hurry(block_of(max(tick_at(now_s), tick)))
+        stream.demand.hurry(block_of(max(self._live(now_s), tick)))
         if stream.ring.target is None:
             self._choose_revision(stream, now_s)
         self._ask(stream, now_s)
@@ -296,6 +296,18 @@ class Streams[S: Subscriber]:
             if stream.asking and stream.ring.origin is None and now_s - stream.opened_s > LOOK_UP_AFTER_S:
                 self._opener.look_up_failures(stream)
 
+    def jump(self, ticks: int, live: int) -> None:
+        """Time has jumped by `ticks`: all timelines go on, and the blocks of the new time are asked for."""
+        self.load.forget()
+        for stream in self.by_id.values():
+            stream.ring.jump(ticks, live)
+            stream.demand.jump()
+            if stream.opus is not None:
+                stream.opus.jump()
+            front = stream.ring.front
+            stream.demand.hurry(block_of(live if front is None else front + 1))
+            self._ask(stream, self._clock.now())
+
     def advance(self, stream: Stream[S], live: int) -> None:
         """Extend the stream's timeline as far as its listeners want it, and encode it for Opus."""
         if stream.opus is None:
@@ -315,7 +327,7 @@ class Streams[S: Subscriber]:
             self._metrics.bad_messages.labels(kind="block").inc()
             _rare_log.warning("block skipped", stream=stream.id, detail=str(error))
             return
-        added = stream.ring.add(block, tick_at(now_s))
+        added = stream.ring.add(block, self._live(now_s))
         self._metrics.blocks.labels(result=str(added)).inc()
         if added is not Added.KEPT:
             return
@@ -324,15 +336,16 @@ class Streams[S: Subscriber]:
             traces.active.add("arrive", stream.id, number, now_s, self._clock.now(), revision=block.revision)
         asked_s = stream.demand.asked_at(number, block.revision)
         if asked_s is not None:
-            self.load.answered(now_s - asked_s, now_s)
-            self._metrics.block_wait.observe(max(0.0, now_s - asked_s))
+            took_s = now_s + self._clock.shift_s - asked_s
+            self.load.answered(took_s, now_s)
+            self._metrics.block_wait.observe(max(0.0, took_s))
         self._serve_starved(stream)
 
     def _serve_starved(self, stream: Stream[S]) -> None:
         """Send new chunks to subscribers that wait for them, without waiting for the next tick."""
         if stream.starved and stream.subscribers:
             stream.starved = False
-            self.advance(stream, tick_at(self._clock.now()))
+            self.advance(stream, self._live(self._clock.now()))
             self._on_sound(stream)
 
     def _on_presence(self, message: Message) -> None:
@@ -369,10 +382,15 @@ class Streams[S: Subscriber]:
         ring, revision = stream.ring, stream.ring.target
         if not stream.asking or revision is None or not stream.subscribers:
             return
-        asks = stream.demand.due(now_s, revision, ring.has_block)
+        unix_now_s = now_s + self._clock.shift_s
+        asks = stream.demand.due(unix_now_s, revision, ring.has_block)
         present = ring.revision
         if present is not None and present != revision and ring.origin is not None:
             # Until the two are joined, the music must not depend on renderers that have only announced themselves.
-            asks = chain(asks, stream.demand.due(now_s, present, ring.has_any, lead_s=FALLBACK_S))
+            asks = chain(asks, stream.demand.due(unix_now_s, present, ring.has_any, lead_s=FALLBACK_S))
         for ask in asks:
             self._asks.put(ask)
+
+    def _live(self, now_s: float) -> int:
+        """The live tick."""
+        return tick_at(now_s + self._clock.shift_s)

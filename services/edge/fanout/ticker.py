@@ -6,17 +6,18 @@ import asyncio
 import math
 from collections.abc import Callable
 
-from services.contract.timebase import TICK_S, block_of, due_s, tick_at
+from services.contract.timebase import TICK_S, TICKS_PER_S, block_of, due_s, tick_at
 from services.edge.fanout.connection import Connection
 from services.edge.fanout.crowd import SLOTS, Crowd
 from services.edge.fanout.rounds import ROUND_TICKS, Rounds
 from services.edge.fanout.streams import Streams
 from services.edge.metrics import EdgeMetrics
-from services.runtime.clock import Clock
+from services.runtime.clock import Clock, unix_s
 from services.runtime.observability.logging import get_logger
 from services.runtime.observability.rate_limited_log import RateLimitedLog
 
-_rare_log = RateLimitedLog(get_logger(__name__))
+_log = get_logger(__name__)
+_rare_log = RateLimitedLog(_log)
 
 
 class Ticker:
@@ -45,17 +46,21 @@ class Ticker:
 
     async def run(self) -> None:
         """Tick until cancelled."""
-        tick = tick_at(self._clock.now())
+        tick = tick_at(unix_s(self._clock))
         while True:
             tick += 1
-            await self._sleep_until(due_s(tick))
+            await self._sleep_until(self._due_s(tick))
+            jumped = round(self._clock.jump() * TICKS_PER_S)
+            if jumped:
+                tick += jumped
+                self._guarded(self.jump, jumped, tick)
             # After a long stall the ticks in between are left out; listeners catch up from where they are. The maximum,
             # because multiplying back can round below the tick that was just waited for.
-            tick = max(tick, tick_at(self._clock.now()))
+            tick = max(tick, tick_at(unix_s(self._clock)))
             self._guarded(self.begin, tick)
             for slot in range(SLOTS):
                 if self._crowd.is_occupied(slot):
-                    await self._sleep_until(slot_due_s(tick, slot))
+                    await self._sleep_until(self._slot_due_s(tick, slot))
                     self._guarded(self._send_slot, tick, slot)
                 if slot == 0:
                     self._guarded(self._end)
@@ -64,13 +69,25 @@ class Ticker:
         """Do a whole tick, all its slots together; for callers that move time themselves."""
         self.begin(live)
         for slot in range(SLOTS):
-            self._crowd.send_slot(slot, live, slot_due_s(live, slot), math.inf)
+            self._crowd.send_slot(slot, live, self._slot_due_s(live, slot), math.inf)
         self._end()
+
+    def jump(self, ticks: int, live: int) -> None:
+        """Time has jumped, because the machine's clock was set or the machine has slept.
+
+        Args:
+            ticks: by which it has jumped; negative: back.
+            live: the live tick after the jump.
+        """
+        self._metrics.clock_jumps.labels(direction="forward" if ticks > 0 else "back").inc()
+        _log.warning("clock jumped", seconds=ticks / TICKS_PER_S)
+        self._streams.jump(ticks, live)
+        self._crowd.jump(ticks)
 
     def begin(self, live: int) -> None:
         """Do the work that comes before the slots of a tick."""
         now_s = self._clock.now()
-        self._metrics.tick_lateness.observe(max(0.0, now_s - due_s(live)))
+        self._metrics.tick_lateness.observe(max(0.0, now_s - self._due_s(live)))
         if block_of(live) != self._second:
             self._second = block_of(live)
             self._rounds.each_second(now_s, live)
@@ -82,10 +99,18 @@ class Ticker:
 
     def _send_slot(self, live: int, slot: int) -> None:
         following = next((one for one in range(slot + 1, SLOTS) if self._crowd.is_occupied(one)), SLOTS)
-        self._crowd.send_slot(slot, live, slot_due_s(live, slot), slot_due_s(live, following))
+        self._crowd.send_slot(slot, live, self._slot_due_s(live, slot), self._slot_due_s(live, following))
 
     def _end(self) -> None:
         self._streams.end_tick(self._clock.now())
+
+    def _due_s(self, tick: int) -> float:
+        """When `tick` is due, by the clock that does not jump."""
+        return due_s(tick) - self._clock.shift_s
+
+    def _slot_due_s(self, live: int, slot: int) -> float:
+        """When a slot of a tick begins, by the clock that does not jump."""
+        return slot_due_s(live, slot) - self._clock.shift_s
 
     async def _sleep_until(self, at_s: float) -> None:
         # At least one turn even when it is late: an edge that cannot keep up must still read, notice the end of

@@ -247,6 +247,17 @@ class Hearing:
         self._fade_from = None
         self.cursor = here
 
+    def jump(self, ticks: int, now_s: float, actions: list[Action]) -> None:
+        """Go on with the same sound under another number: time has jumped by `ticks`."""
+        before, self.cursor = self.cursor, self.cursor + ticks
+        self._session.tell(
+            websocket.status("skipped", from_chunk_id=before, to_chunk_id=self.cursor, reason="clock"), actions
+        )
+        self._fresh = True
+        self._fade_from = None
+        self.steady = False
+        self.say_hello(now_s, actions)
+
     def _change_source(self, source: Source, actions: list[Action]) -> None:
         self._source = source
         self._session.tell(websocket.status("degraded" if source is Source.LOOP else "playing"), actions)

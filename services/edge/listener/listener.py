@@ -43,14 +43,17 @@ class Listener:
         format_: how its chunks are encoded.
         events: whether it gets `hello`, `status` and `splice`.
         now_s: unix seconds.
+        shift_s: of the clock, see `Clock`.
 
     Attributes:
         closed: nothing more will be sent.
     """
 
-    def __init__(self, settings: ListenerSettings, *, format_: Format, events: bool, now_s: float) -> None:
+    def __init__(
+        self, settings: ListenerSettings, *, format_: Format, events: bool, now_s: float, shift_s: float = 0.0
+    ) -> None:
         self.closed = False
-        self._session = Session(settings, format_=format_, events=events, now_s=now_s)
+        self._session = Session(settings, format_=format_, events=events, now_s=now_s, shift_s=shift_s)
         self._state: Waiting | Hearing | None = None
         self._messages = TokenBucket(MAX_MESSAGES_PER_S, MESSAGE_BURST)
         self._connected_s = now_s
@@ -158,7 +161,7 @@ class Listener:
         """The place where the listener lost its connection; None: its token does not say."""
         if message.resume is None:
             return None
-        point = resume.read(self._session.settings.secret, message.resume, now_s)
+        point = resume.read(self._session.settings.secret, message.resume, now_s + self._session.shift_s)
         if point is None or not point.is_in(message.spec.stream_id):
             return None
         if message.chunk_id is None:
@@ -265,6 +268,22 @@ class Listener:
         """Move the cursor: every chunk before `cursor` has been sent, one a tick."""
         if isinstance(self._state, Hearing):
             self._state.advance_to(cursor)
+
+    def jump(self, ticks: int, shift_s: float, now_s: float) -> list[Action]:
+        """Time has jumped: go on with the chunk after the last one, which has another id now.
+
+        Args:
+            ticks: by which time has jumped; negative: back.
+            shift_s: of the clock, see `Clock`.
+            now_s: unix seconds.
+        """
+        self._session.shift_s = shift_s
+        actions: list[Action] = []
+        if isinstance(self._state, Hearing) and not self.closed:
+            self._state.jump(ticks, now_s, actions)
+        elif isinstance(self._state, Waiting):
+            self._state.forget_place()
+        return actions
 
     def renew_token(self, now_s: float) -> list[Action]:
         """A new resume token for the place where it is, if the one that it has is old."""

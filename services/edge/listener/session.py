@@ -81,17 +81,21 @@ class Session:
         format_: how its chunks are encoded.
         events: whether it gets `hello`, `status` and `splice`.
         now_s: unix seconds.
+        shift_s: of the clock, see `Clock`: clients and other edges are told the time with it.
 
     Attributes:
-        settings, format, events: as above; `events` may be turned on and off later.
+        settings, format, events, shift_s: as above; `events` may be turned on and off later.
         tiers: how deep its buffer is filled.
         pace: how fast its buffer is filled.
         counts: rare events, for metrics.
     """
 
-    __slots__ = ("_token_issued_s", "counts", "events", "format", "pace", "settings", "tiers")
+    __slots__ = ("_token_issued_s", "counts", "events", "format", "pace", "settings", "shift_s", "tiers")
 
-    def __init__(self, settings: ListenerSettings, *, format_: Format, events: bool, now_s: float) -> None:
+    def __init__(
+        self, settings: ListenerSettings, *, format_: Format, events: bool, now_s: float, shift_s: float = 0.0
+    ) -> None:
+        self.shift_s = shift_s
         self.settings = settings
         self.format = format_
         self.events = events
@@ -132,7 +136,7 @@ class Session:
             tier=self.tiers.tier,
             resume=self.token(ResumePoint(spec.stream_id, chunk_id), now_s),
             recovered=recovered,
-            server_time=now_s,
+            server_time=now_s + self.shift_s,
             format_=websocket.OPUS_FORMAT if self.format is Format.OPUS else websocket.FORMAT,
             limits={
                 "max_inbound_bytes": MAX_INBOUND_BYTES,
@@ -145,7 +149,7 @@ class Session:
 
     def token(self, point: ResumePoint, now_s: float) -> str:
         """A resume token for `point`."""
-        return resume.issue(self.settings.secret, point, now_s)
+        return resume.issue(self.settings.secret, point, now_s + self.shift_s)
 
     def token_is_old(self, now_s: float) -> bool:
         """Whether the listener should get a new resume token."""

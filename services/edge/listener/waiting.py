@@ -51,6 +51,10 @@ class Waiting:
         self.stream_id = spec.stream_id
         self._point = None
 
+    def forget_place(self) -> None:
+        """Begin at the live tick, because the place that it was to resume at belongs to another time."""
+        self._point = None
+
     def first_tick(self, timeline: Timeline, live: int) -> int | None:
         """The tick to join the timeline at: the live one or slightly ahead; None: not yet."""
         if timeline.origin is None:

@@ -25,6 +25,7 @@ export class Connection {
     this.protocols = protocols;
     this.voice = null;
     this.generation = 0;
+    this.moved = 0;                // by how much larger ids of chunks would be without the jumps of the server's clock
     this.params = null;
     this.pending = {};
     this.timer = null;
@@ -51,7 +52,7 @@ export class Connection {
     this.failures = 0;
     this.wanted = true;
     this.refused = false;          // the server accepts no listener, or not this stream, for the time being
-    this.generation = 0;
+    this.generation = this.moved = 0;
     this.voice?.close();
     this.voice = new OpusVoice({
       chunk: (id, samples, generation) => this.decoded(id, samples, generation),
@@ -86,7 +87,7 @@ export class Connection {
 
   report(report) {
     if (!this.greeted) return;
-    this.send({ type: "report", ...report, jitter_ms: Math.round(this.jitterMs * 10) / 10 });
+    this.send({ type: "report", ...report, chunk_id: report.chunk_id - this.moved, jitter_ms: Math.round(this.jitterMs * 10) / 10 });
   }
 
   send(message) {
@@ -151,9 +152,10 @@ export class Connection {
 
   chunk(data) {
     const header = new DataView(data);
-    const id = Number(header.getBigUint64(4, true));
+    const sentId = Number(header.getBigUint64(4, true));
+    const id = sentId + this.moved;
     const { generation } = this;
-    this.nextId = id + 1;
+    this.nextId = sentId + 1;
     this.heardAt = performance.now();
     this.refused = false;
     this.measureJitter(id);
@@ -184,7 +186,7 @@ export class Connection {
   /* A new decoder needs pre-roll, which only the first chunk of a connection has: resume at the first missing chunk. */
   reconnectForDecoder(message) {
     console.warn(message);
-    if (this.voice.last) this.nextId = this.voice.last.id + 1;
+    if (this.voice.last) this.nextId = this.voice.last.id + 1 - this.moved;
     this.socket?.close();
   }
 
@@ -193,21 +195,32 @@ export class Connection {
       case "hello":
         this.token = message.resume;
         this.greeted = true;
+        // Another server, or one whose clock was set back, begins at a place that has been played under this number.
+        if (message.recovered === false && message.chunk_id < this.nextId) this.move(this.nextId, message.chunk_id);
         this.on.hello(message);
         break;
       case "splice":
         this.nextId = message.chunk_id;
         this.generation += 1;
-        this.on.splice(message, this.generation);
+        this.on.splice({ ...message, chunk_id: message.chunk_id + this.moved }, this.generation);
         break;
       case "status":
         if (message.resume) this.token = message.resume;
+        if (message.state === "skipped" && message.reason === "clock") {
+          this.move(message.from_chunk_id, message.to_chunk_id);
+        }
         this.on.status(message);
         break;
       case "error":
         this.on.error(message.message, false);
         break;
     }
+  }
+
+  /* The chunk that would have been `from` comes as `to`. */
+  move(from, to) {
+    this.moved += from - to;
+    this.nextId = to;
   }
 
   closed(socket, code, reason) {

@@ -109,6 +109,10 @@ class LoadGauge:
         """A block has not arrived in time to be heard."""
         self._blocks.append((now_s, True))
 
+    def forget(self) -> None:
+        """Begin anew, because time has jumped: blocks of another time say nothing."""
+        self._blocks.clear()
+
     def late_share(self, now_s: float) -> float:
         """Share of late and missing blocks within the window, 0 to 1."""
         while self._blocks and now_s - self._blocks[0][0] > self.WINDOW_S:

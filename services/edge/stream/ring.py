@@ -80,6 +80,8 @@ class Ring:
         self._began = 0
         self._loop: Loop | None = None
         self._looping_since = 0
+        # Up to this tick the timeline holds chunks of another time, after a jump.
+        self._moved_until = -1
 
     @property
     def origin(self) -> int | None:
@@ -125,6 +127,10 @@ class Ring:
     def arrived(self, block: int) -> bool:
         """Whether `block` of the current revision has arrived."""
         return block in self._blocks_of(self.revision)
+
+    def missing(self, block: int) -> bool:
+        """Whether `block` should have arrived if it is due now: after a jump the timeline does not need every block."""
+        return not self.arrived(block) and first_tick(block) > self._moved_until
 
     def chord_at(self, tick: int) -> str | None:
         """Name of the chord that sounds at `tick`; None where its block is not here."""
@@ -220,6 +226,34 @@ class Ring:
             self._timeline.append(chunk)
             tick += 1
         self._forget(live)
+
+    def jump(self, ticks: int, live: int) -> None:
+        """Time has jumped: go on without a gap, and fade into the new time's music at the end of the timeline.
+
+        The chunks that the timeline has keep their order and their sound and get new ticks, so each listener goes on
+        with the chunk after its last one.
+
+        Args:
+            ticks: by which time has jumped; negative: back.
+            live: the live tick after the jump.
+        """
+        front = self.front
+        if front is None or not self._timeline:
+            self._origin = None
+        else:
+            following = self._rendered(front + 1)
+            if self._loop is None:
+                self._loop = self._make_loop(self._timeline[-1].pcm if following is None else following)
+                self._looping_since = live - ticks
+            self._timeline = deque(Chunk(chunk.tick + ticks, chunk.pcm, Source.LOOP) for chunk in self._timeline)
+            self._origin = self._timeline[0].tick
+            self._looping_since += ticks
+            self._began += ticks
+            self._moved_until = front + ticks
+        wanted = range(block_of(live - HISTORY_CHUNKS), block_of(live) + AHEAD_BLOCKS + 1)
+        for kept in self._blocks.values():
+            for number in [number for number in kept if number not in wanted]:
+                del kept[number]
 
     def restart(self) -> None:
         """Forget the timeline and keep the blocks: without listeners nothing needs to be joined."""

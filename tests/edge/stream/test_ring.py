@@ -250,6 +250,71 @@ def test_after_a_long_stall_the_timeline_goes_on_at_the_live_tick() -> None:
     assert sources(ring, T + 36_000, T + 36_015) == "o" * 16
 
 
+JUMPS = pytest.mark.parametrize("ticks", [-36_000, -50, -31, 31, 50, 36_000])
+
+
+@JUMPS
+def test_after_a_jump_the_same_sound_goes_on_under_other_ticks_and_fades_into_the_new_time(ticks: int) -> None:
+    ring = Ring(stream_hash(SPEC.stream_id), bpm=SPEC.bpm)
+    for number in range(B, B + 4):
+        ring.add(block(number, marked=False), T)
+    ring.advance(T, 15)
+    before = audio(ring, T, T + 14)
+    live = T + ticks
+    ring.jump(ticks, live)
+    assert (ring.origin, ring.front) == (live, live + 14)
+    assert audio(ring, live, live + 14) == before
+    assert not ring.missing(live // 10), "what is due now needs no block"
+    for number in range(live // 10, live // 10 + 6):
+        ring.add(block(number, marked=False), live)
+    ring.advance(live + 10, 15)
+    assert sources(ring, live, live + 24) == "o" * 15 + "f" + "l" * 9
+    assert worst_click(audio(ring, live, live + 24)) <= worst_click(before) + 1
+
+
+@JUMPS
+def test_after_a_jump_the_loop_bridges_the_time_until_the_first_block(ticks: int) -> None:
+    ring = ring_with(B, B + 1, B + 2)
+    ring.advance(T, 15)
+    live = T + ticks
+    ring.jump(ticks, live)
+    # Blocks of the other time that happen to be near are used; those of this test are not.
+    for number in range(B - 20, B + 20):
+        ring._blocks["r1"].pop(number, None)
+    for later in range(live, live + 30):
+        ring.advance(later, 15)
+        assert ring.front is not None
+        assert ring.front >= later + RESERVE_CHUNKS - 1
+    assert set(sources(ring, live, live + 34)) == {"o"}
+
+
+def test_a_jump_while_the_loop_plays_goes_on_with_the_loop() -> None:
+    ring = ring_with(B, B + 1)
+    for live in range(T, T + 30):
+        ring.advance(live, 10)
+    assert ring.degraded
+    front = ring.front
+    assert front is not None
+    ring.jump(-500, T + 29 - 500)
+    ring.advance(T + 30 - 500, 10)
+    assert ring.front == front + 1 - 500
+    assert ring.degraded
+
+
+def test_a_jump_before_the_first_block_changes_nothing() -> None:
+    ring = ring_with()
+    ring.jump(600, T + 600)
+    ring.add(block(B + 60), T + 600)
+    ring.advance(T + 600, 5)
+    assert ring.origin == T + 600
+
+
+def test_blocks_of_another_time_are_forgotten_with_a_jump() -> None:
+    ring = ring_with(*range(B, B + 5))
+    ring.jump(-36_000, T - 36_000)
+    assert not any(ring.arrived(number) for number in range(B, B + 5))
+
+
 def test_a_timeline_that_has_just_begun_waits_a_moment_for_its_second_block() -> None:
     ring = ring_with(B)
     ring.advance(T + 6, 10)
