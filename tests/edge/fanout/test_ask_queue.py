@@ -27,8 +27,10 @@ class AnsweringBus(MemoryBus):
     def __init__(self, answer: str | BusError) -> None:
         super().__init__(MemoryBroker())
         self.answer = answer
+        self.waits_s: list[object] = []
 
-    async def ask(self, *_: object, **__: object) -> bool:
+    async def ask(self, *_: object, **named: object) -> bool:
+        self.waits_s.append(named["wait_s"])
         if isinstance(self.answer, BusError):
             raise self.answer
         return self.answer == "accepted"
@@ -42,7 +44,7 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> CapturingLogger:
 
 
 def asks(count: int) -> list[Ask]:
-    return [Ask("r1", "now", RenderJob(StreamSpec(), 1_700_000_000 + number)) for number in range(count)]
+    return [Ask("r1", "now", RenderJob(StreamSpec(), 1_700_000_000 + number), 5.0) for number in range(count)]
 
 
 @pytest.mark.parametrize(
@@ -70,6 +72,16 @@ async def test_each_result_is_counted_and_the_first_trouble_is_logged(
         assert logged.calls[0].kwargs["stream"] == StreamSpec().stream_id
     if event == "ask failed":
         assert logged.calls[0].kwargs["detail"] == "no answer"
+
+
+async def test_an_ask_that_waited_here_can_wait_the_less_for_its_answer() -> None:
+    tasks, clock, bus = Tasks(), StillClock(), AnsweringBus("accepted")
+    queue = AskQueue(bus=bus, clock=clock, metrics=EdgeMetrics(PrometheusMetrics()))
+    queue.put(asks(1)[0])
+    clock.forward(1.5)
+    queue.start(tasks)
+    await until(lambda: bus.waits_s == [pytest.approx(3.5)])
+    await tasks.stop()
 
 
 async def test_an_ask_too_many_is_dropped_and_counted() -> None:
