@@ -9,14 +9,15 @@ import importlib
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from services.cli_options import read_spec, spec_options, wav_file
+
 if TYPE_CHECKING:
-    from services.contract.spec import StreamSpec
+    pass
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -78,98 +79,15 @@ _service_command("edge", "Run an edge: it holds the listeners (player, WebSocket
 _service_command("telemetry", "Run telemetry: metrics and the state of the whole fleet.")
 
 
-OTHER_SOUND_FILES = (".aac", ".aif", ".aiff", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wma")
-
-
-def _wav_file[P: (str, Path, str | None)](_: click.Context, __: click.Parameter, value: P) -> P:
-    """Refuse a file name whose suffix promises a format other than WAV."""
-    if value is not None and Path(value).suffix.lower() in OTHER_SOUND_FILES:
-        raise click.UsageError(
-            f"{value}: got a name that ends in {Path(value).suffix}, expected one that ends in .wav, the format "
-            "that is written; ffmpeg converts it to others"
-        )
-    return value
-
-
-def _levels(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, float | str] | None:
-    """`("pad=0.5", "air=0")` as `{"pad": 0.5, "air": 0.0}`; None for no values."""
-    levels: dict[str, float | str] = {}
-    for value in values:
-        layer, _equals, level = value.partition("=")
-        if layer in levels:
-            raise click.UsageError(f"--level: got {layer} twice, expected each layer once")
-        try:
-            levels[layer] = float(level)
-        except ValueError:
-            # Left as text: the check of the spec names the range.
-            levels[layer] = level
-    return levels or None
-
-
-def _seed(_: click.Context, __: click.Parameter, value: str | None) -> int | str | None:
-    """A number where `value` is one; a title stays text, and the check of the spec reads it."""
-    try:
-        return None if value is None else int(value)
-    except ValueError:
-        return value
-
-
-def _spec_options[C: Callable[..., None]](command: C) -> C:
-    """The values of a stream as options."""
-    for option in reversed(
-        (
-            click.option("--key", metavar="NAME", help="C, C#, Db, … B."),
-            click.option("--mode", metavar="NAME", help="ionian (major), dorian, … aeolian (minor), locrian."),
-            click.option("--bpm", type=int, help="Beats per minute, 40 to 180."),
-            click.option("--intensity", type=float, help="0 (sparse) to 1 (full)."),
-            click.option(
-                "--preset",
-                metavar="NAME",
-                help="drift, aurora, cathedral, harbor, lantern, nocturne, rainfall or tundra.",
-            ),
-            click.option(
-                "--seed",
-                metavar="NUMBER|TITLE",
-                callback=_seed,
-                help="Other music for each number; its title, 'Tranquil Pond', means the same. 0 is shared by default.",
-            ),
-            click.option("--brightness", type=float, help="0 (dark) to 1 (bright); 0.5 is the preset's own."),
-            click.option("--density", type=float, help="0 (fewest notes) to 1 (all); 0.5 is what the intensity says."),
-            click.option(
-                "--level",
-                "levels",
-                metavar="LAYER=LEVEL",
-                multiple=True,
-                callback=_levels,
-                help="Of drone, bass, pad, melody, shimmer, pulse or air: 0 (silent) to 1.5. Give it once a layer.",
-            ),
-        )
-    ):
-        command = option(command)
-    return command
-
-
-def _read_spec(values: Mapping[str, Any]) -> StreamSpec:
-    from services.contract.errors import FieldError  # noqa: PLC0415 - see the module's docstring
-    from services.contract.spec import SPEC_FIELDS, StreamSpec  # noqa: PLC0415
-
-    try:
-        return StreamSpec.from_params({name: values[name] for name in SPEC_FIELDS if values[name] is not None})
-    except FieldError as error:
-        # The options are called "--level pad=2", where messages have "levels": {"pad": 2}.
-        option = str(error).replace("levels:", "level:", 1).replace("level.", "level ", 1)
-        raise click.UsageError(f"--{option}") from error
-
-
 @main.command()
 @click.argument("url", metavar="ws://HOST:PORT/ws")
-@_spec_options
+@spec_options
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Of sound; the default is until Ctrl-C.")
 @click.option(
     "-o",
     "--output",
     metavar="FILE",
-    callback=_wav_file,
+    callback=wav_file,
     help="A WAV file, or - for raw s16le 44.1 kHz stereo on stdout.",
 )
 @click.option("--format", "format_", type=click.Choice(["pcm", "opus", "json"]), default="pcm", help="On the wire.")
@@ -193,15 +111,19 @@ def listen(  # noqa: PLR0917 - click passes options by name
     from services.local.listen import run_listen  # noqa: PLC0415 - see the module's docstring
 
     sys.exit(
-        run_listen(url, _read_spec(spec), seconds=seconds, output=output, format_=format_, token=token, as_json=report)
+        run_listen(url, read_spec(spec), seconds=seconds, output=output, format_=format_, token=token, as_json=report)
     )
 
 
 @main.command()
 @click.argument(
-    "path", type=click.Path(dir_okay=False, writable=True, path_type=Path), metavar="OUT.wav", callback=_wav_file
+    "path",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    metavar="[OUT.wav]",
+    required=False,
+    callback=wav_file,
 )
-@_spec_options
+@spec_options
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0, min_open=True, max=86_400),
@@ -216,13 +138,45 @@ def listen(  # noqa: PLR0917 - click passes options by name
     "--plot",
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
     metavar="OUT.png",
-    help="Draw score, waveform, spectrogram and loudness.",
+    help="Draw score, waveform, spectrogram and loudness of OUT.wav.",
 )
-def render(path: Path, seconds: float, at_unix_s: int, plot: Path | None, **spec: Any) -> None:
-    """Render a stream to a WAV file, faster than it plays."""
-    from services.local.render.run import run_render  # noqa: PLC0415 - see the module's docstring
+@click.option(
+    "--midi",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    metavar="OUT.mid",
+    help="Write the score as a MIDI file: a track for each layer and instrument, chords and sections as markers.",
+)
+@click.option(
+    "--score",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    metavar="OUT.json",
+    help="Write the score as JSON: notes, chords, sections.",
+)
+def render(  # noqa: PLR0917 - click passes options by name
+    path: Path | None,
+    seconds: float,
+    at_unix_s: int,
+    plot: Path | None,
+    midi: Path | None,
+    score: Path | None,
+    **spec: Any,
+) -> None:
+    """Render a stream to a WAV file, faster than it plays, and write down its score.
 
-    sys.exit(run_render(_read_spec(spec), path, seconds=seconds, start_block=at_unix_s, plot=plot))
+    \b
+    auralis render --seconds 120 --plot out.png out.wav
+    auralis render --seconds 3600 --midi out.mid --score out.json
+
+    docs/export.md tells what the files hold.
+    """  # noqa: D301 - click reads the \b, so that lines stay as they are
+    from services.local.render.run import Files, run_render  # noqa: PLC0415 - see the module's docstring
+
+    if path is None and plot is not None:
+        raise click.UsageError(f"--plot: got {plot} and no OUT.wav, expected both: the picture shows the sound")
+    if path is None and midi is None and score is None:
+        raise click.UsageError("nothing to write: give at least one of OUT.wav, --midi OUT.mid and --score OUT.json")
+    files = Files(sound=path, plot=plot, midi=midi, score=score)
+    sys.exit(run_render(read_spec(spec), files, seconds=seconds, start_block=at_unix_s))
 
 
 @main.command()

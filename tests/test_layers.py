@@ -25,7 +25,7 @@ REPO = Path(__file__).parents[1]
 ROOMS = {
     "services": (
         "contract", "runtime", "client", "loadtest", "synthesis", "edge", "telemetry", "simulation", "local", "main",
-        "cli",
+        "cli_options", "cli",
     ),
     "services.runtime": (
         "errors", "expiring_dict", "slope", "polyphase", "audio_pool", "health", "clock", "settings", "metrics",
@@ -62,8 +62,10 @@ that use them, so a folder may import a module of the package above it, if that 
 INDEPENDENT = ("client", "loadtest", "synthesis", "edge", "telemetry")
 """Packages that import the contract, the runtime and themselves."""
 
-DRAWING = ("services.local.render.plot", "services.local.render.score_view")
-"""Modules of `auralis render --plot`, which read the score; they are imported when it draws."""
+READS_SCORE = tuple(
+    f"services.local.render.{name}" for name in ("midi_file", "notes", "players", "plot", "score_json", "score_view")
+)
+"""Modules of `auralis render` that read or draw the score; they are imported when it writes what they make."""
 
 MAX_MODULES = 12
 """Modules of a folder, `__init__.py` aside."""
@@ -163,11 +165,11 @@ def foreign(source: SourceTree) -> list[str]:
 
 def heavy_starts(source: SourceTree) -> list[str]:
     """Imports of torch, of services and of plots outside functions of the command line."""
-    heavy = ("torch", "services.synthesis", "services.edge", "services.telemetry", *DRAWING)
+    heavy = ("torch", "services.synthesis", "services.edge", "services.telemetry", *READS_SCORE)
     return [
         f"{source.where(name)}:{found.line} imports {found.module} at its start; import it where it is used"
         for name in source.modules
-        if (name == "services.cli" or name.startswith("services.local")) and name not in DRAWING
+        if (name == "services.cli" or name.startswith("services.local")) and name not in READS_SCORE
         for found in source.imports[name]
         if not found.lazy
         and not found.for_types
@@ -247,8 +249,8 @@ def test_packages_import_only_the_layers_below(services: SourceTree) -> None:
 
 
 def test_the_command_line_imports_services_only_when_it_runs_them(services: SourceTree) -> None:
-    # `auralis --help` must not wait for torch, nor for what draws.
-    assert all(module in services.modules for module in DRAWING)
+    # `auralis --help` must not wait for torch, nor for what reads the score.
+    assert all(module in services.modules for module in READS_SCORE)
     assert heavy_starts(services) == []
 
 

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from services import cli
+from services.cli_options import read_spec
 from services.contract.spec import PRESETS, SPEC_FIELDS, StreamSpec
 from services.local.doctor import findings
 from services.local.doctor.findings import Finding
@@ -82,9 +83,9 @@ def test_help_names_every_preset() -> None:
 def test_the_spec_is_read_from_the_options() -> None:
     values: dict[str, object] = dict.fromkeys(SPEC_FIELDS)
     values |= {"key": "Eb", "mode": "minor", "bpm": 60, "intensity": 0.41}
-    assert cli._read_spec(values) == StreamSpec("D#", "aeolian", 60, 8, "drift", 0)
+    assert read_spec(values) == StreamSpec("D#", "aeolian", 60, 8, "drift", 0)
     steered = StreamSpec.from_params({"density": 0.2, "levels": {"pad": 0.5}})
-    assert cli._read_spec({**dict.fromkeys(SPEC_FIELDS), "density": 0.2, "levels": {"pad": 0.5}}) == steered
+    assert read_spec({**dict.fromkeys(SPEC_FIELDS), "density": 0.2, "levels": {"pad": 0.5}}) == steered
 
 
 def test_a_level_is_given_once_for_each_layer(monkeypatch: pytest.MonkeyPatch) -> None:

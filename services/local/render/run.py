@@ -1,10 +1,11 @@
-"""`auralis render` (shell): renders a stream to a WAV file, shows progress, and describes the result."""
+"""`auralis render` (shell): renders a stream to files, shows progress, and describes the result."""
 
 from __future__ import annotations
 
 import importlib.util
 import math
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -22,18 +23,36 @@ EXIT_FAILED: Final = 1
 EXIT_SETTINGS: Final = 2
 PICTURE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".svg", ".pdf", ".webp")
 """Formats that matplotlib writes and common programs open."""
+_MIDI_SUFFIXES: Final = (".mid", ".midi")
+_SCORE_SUFFIXES: Final = (".json",)
 _BAR_STEPS: Final = 1000
 
 
-def run_render(spec: StreamSpec, path: Path, *, seconds: float, start_block: int, plot: Path | None = None) -> int:
-    """Render a stream to a WAV file, and draw it if `plot` is given.
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What to write; None: not that one.
+
+    Attributes:
+        sound: WAV file.
+        plot: picture of the sound; needs `sound`.
+        midi: Standard MIDI File of the score.
+        score: the score as JSON.
+    """
+
+    sound: Path | None = None
+    plot: Path | None = None
+    midi: Path | None = None
+    score: Path | None = None
+
+
+def run_render(spec: StreamSpec, files: Files, *, seconds: float, start_block: int) -> int:
+    """Render a stream, and write each of `files`.
 
     Args:
         spec: the stream.
-        path: WAV file to write.
+        files: what to write.
         seconds: of sound.
         start_block: first block, seconds since the Unix epoch.
-        plot: picture to write; None: none.
 
     Returns:
         Exit status: 0, 1 if a file cannot be written or the device is missing, 2 for unusable settings.
@@ -44,10 +63,13 @@ def run_render(spec: StreamSpec, path: Path, *, seconds: float, start_block: int
         return EXIT_SETTINGS
     console = Console(stderr=True, highlight=False)
     try:
-        _check_files(path, plot)
-        _render(spec, path, settings.synthesis, console, seconds=seconds, start_block=start_block)
-        if plot:
-            _draw(spec, path, plot, console, start_block=start_block)
+        _check_files(files)
+        if files.midi or files.score:
+            _write_score(spec, files, seconds=seconds, start_block=start_block)
+        if files.sound:
+            _render(spec, files.sound, settings.synthesis, console, seconds=seconds, start_block=start_block)
+        if files.sound and files.plot:
+            _draw(spec, files.sound, files.plot, console, start_block=start_block)
     except _RenderError as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_FAILED
@@ -58,13 +80,46 @@ class _RenderError(Exception):
     """Rendering or drawing failed; the message is a sentence."""
 
 
-def _check_files(path: Path, plot: Path | None) -> None:
+def _check_files(files: Files) -> None:
     """Check what would fail after minutes of rendering."""
-    for file in (path, plot) if plot else (path,):
-        if not file.parent.is_dir():
-            raise _RenderError(f"{file}: the folder {file.parent} does not exist.")
-    if plot and (problem := plot_problem(plot)):
+    for file in (files.sound, files.plot, files.midi, files.score):
+        if file and not file.parent.is_dir():
+            raise _RenderError(f"{file}: the folder {file.parent} does not exist; make it first.")
+    for file, what, suffixes in (
+        (files.midi, "a MIDI file", _MIDI_SUFFIXES),
+        (files.score, "a score as JSON", _SCORE_SUFFIXES),
+    ):
+        if file and file.suffix.lower() not in suffixes:
+            raise _RenderError(f"{file}: got {_suffix(file)}, expected {what}: {', '.join(suffixes)}.")
+    if files.plot and (problem := plot_problem(files.plot)):
         raise _RenderError(problem)
+
+
+def _suffix(file: Path) -> str:
+    return repr(file.suffix or "no suffix")
+
+
+def _write_score(spec: StreamSpec, files: Files, *, seconds: float, start_block: int) -> None:
+    """Write what the score alone decides, and print what it holds."""
+    from services.local.render.midi_file import midi_file  # noqa: PLC0415 - numpy, and only if it is asked for
+    from services.local.render.score_json import score_json  # noqa: PLC0415 - as above
+    from services.local.render.score_view import view_score  # noqa: PLC0415 - as above
+
+    score = view_score(spec, start_block, seconds)
+    if files.midi:
+        _write(files.midi, midi_file(spec, score, seconds=seconds))
+    if files.score:
+        _write(files.score, score_json(spec, score, start_block=start_block, seconds=seconds).encode())
+    what = f"{len(score.begin_s)} notes, {len(score.chords)} chords, {seconds:g} s of {spec.title}"
+    for file in filter(None, (files.midi, files.score)):
+        sys.stdout.write(f"{file}: {what}.\n")
+
+
+def _write(file: Path, content: bytes) -> None:
+    try:
+        file.write_bytes(content)
+    except OSError as error:
+        raise _RenderError(f"{file}: {error.strerror or error}.") from error
 
 
 def _render(
@@ -142,7 +197,7 @@ def _draw(spec: StreamSpec, path: Path, plot: Path, console: Console, *, start_b
 def plot_problem(plot: Path) -> str:
     """Why a picture cannot be drawn to `plot`; empty if it can."""
     if plot.suffix.lower() not in PICTURE_SUFFIXES:
-        return f"{plot}: got {plot.suffix or 'no suffix'!r}, expected a picture: {', '.join(PICTURE_SUFFIXES)}."
+        return f"{plot}: got {_suffix(plot)}, expected a picture: {', '.join(PICTURE_SUFFIXES)}."
     if importlib.util.find_spec("matplotlib") is None:
         return "--plot: matplotlib is not installed: `uv pip install -e '.[plot]'`."
     return ""

@@ -13,7 +13,7 @@ from PIL import Image
 
 from services.contract.spec import StreamSpec
 from services.local.render.plot import draw, spectrogram_db
-from services.local.render.run import plot_problem, run_render
+from services.local.render.run import Files, plot_problem, run_render
 
 RATE_HZ = 44_100
 SPEC = StreamSpec(key="D", preset="aurora")
@@ -80,13 +80,13 @@ def test_a_suffix_of_no_picture_format_is_an_error_before_rendering(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sound = tmp_path / "out.wav"
-    status = run_render(SPEC, sound, seconds=1.0, start_block=0, plot=tmp_path / "out.mp4")
+    status = run_render(SPEC, Files(sound, tmp_path / "out.mp4"), seconds=1.0, start_block=0)
     assert status == 1
     assert "got '.mp4', expected a picture: .png" in capsys.readouterr().err
     assert not sound.exists()
 
 
 def test_a_missing_folder_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    status = run_render(SPEC, tmp_path / "a.wav", seconds=1.0, start_block=0, plot=tmp_path / "no" / "a.png")
+    status = run_render(SPEC, Files(tmp_path / "a.wav", tmp_path / "no" / "a.png"), seconds=1.0, start_block=0)
     assert status == 1
     assert "does not exist" in capsys.readouterr().err
