@@ -59,15 +59,24 @@ def ask_id(lane: Lane, stream_id: str, block: int, attempt: int) -> str:
     return f"{lane}.{stream_id}.{block}.{attempt}"
 
 
-def inboxes(user: str) -> str:
-    """Prefix of the subjects on which `user` receives answers.
+def inboxes(user: str, instance: str = "") -> str:
+    """Prefix of the subjects on which `user`, or one instance of it, receives answers.
 
-    Each user has a prefix of its own, so that a server can keep a user from reading the answers to another.
+    Each user has a prefix of its own, so that a server can keep a user from reading the answers to another. Answers of
+    JetStream arrive below an instance's prefix, where no service may publish. Answers of services, to a scrape, arrive
+    below the user's prefix, a level higher.
 
     Args:
         user: user name on the bus; empty, or with other characters than [A-Za-z0-9_-]: the shared prefix.
+        instance: name in the fleet; characters outside of [A-Za-z0-9_-] are replaced. Empty: the user's prefix.
     """
-    return f"_INBOX.{user}" if re.fullmatch(r"[A-Za-z0-9_-]+", user) else "_INBOX"
+    prefix = f"_INBOX.{user}" if re.fullmatch(r"[A-Za-z0-9_-]+", user) else "_INBOX"
+    return f"{prefix}.{re.sub(r'[^A-Za-z0-9_-]', '-', instance)}" if instance else prefix
+
+
+def is_inbox(subject: str) -> bool:
+    """Whether an answer may go to `subject`: a request could name any subject for it."""
+    return subject.startswith("_INBOX.")
 
 
 def _token(text: str) -> str:

@@ -1,8 +1,9 @@
-"""Readiness for listeners (shell: logs): conditions "bus", "accepting" and "renderers"."""
+"""Readiness for listeners (shell: logs): conditions "bus", "streams", "accepting" and "renderers"."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Final
 
 from services.runtime.health import Health
@@ -48,14 +49,17 @@ class Readiness:
         """The edge accepts no new listeners from now on."""
         self._health.set("accepting", ok=False, detail="draining")
 
-    def update(self, now_s: float, *, bus: bool, renderers: bool) -> None:
+    def update(self, now_s: float, *, bus: bool, renderers: bool, stream_faults: Iterable[str] = ()) -> None:
         """Set the conditions.
 
         Args:
             now_s: unix seconds.
             bus: whether the bus is connected.
             renderers: whether a renderer is ready.
+            stream_faults: what is wrong with the streams of the bus. It is told, and the edge stays ready: all edges
+                see it, and a loop is better for new listeners than a refusal.
         """
+        self._health.set("streams", ok=True, detail="; ".join(stream_faults))
         self._update_bus(now_s, connected=bus)
         self._update_renderers(now_s, ready=renderers)
 

@@ -247,6 +247,15 @@ class BusMetrics:
             "Streams, consumers and buckets that were made again because the server had lost them.",
             "what",
         )
+        self.streams_mended = counter(
+            "auralis_bus_streams_mended_total", "How often this worker gave a stream its configuration back."
+        )
+        self.stream_differs = Gauge(
+            "auralis_bus_stream_differs",
+            "1 while the configuration of a stream on the server is not the wanted one.",
+            ("stream",),
+            registry=registry,
+        )
         self.callback_errors = counter(
             "auralis_bus_callback_errors_total", "Exceptions out of subscription callbacks; the message was skipped."
         )

@@ -359,6 +359,21 @@ CASES = {
         labels={"namespace": "music", "name": "auralis-tls"},
         description="auralis-tls: the certificate expires in 13d 23h 40m 0s.",
     ),
+    "BusStreamsChanged": Case(
+        bad={of("auralis_bus_stream_differs", 'stream="AUDIO"'): "0x5 1x5 0x30"},
+        well={
+            of("auralis_bus_stream_differs", 'stream="AUDIO"'): "0x60",
+            of("auralis_bus_streams_mended_total"): "1x60",
+        },
+        not_yet_at=5,
+        fires_at=7,
+        well_at=15,
+        labels={"namespace": "music"},
+        description=(
+            "1 of the bus's streams has, or had until a worker mended it, another configuration than the one that "
+            "workers make; /readyz of any process names the fields."
+        ),
+    ),
     "ClockOffsetHigh": Case(
         bad={of("auralis_clock_offset_seconds"): "0x5 -0.9x5 0x30"},
         well={of("auralis_clock_offset_seconds"): "0.4x60"},
@@ -389,6 +404,7 @@ OTHER_WAYS = {
         'probe_ssl_earliest_cert_expiry{job="auralis-ingress",instance="radio.example"}': "86400x500"
     },
     "DeliveryBudgetBurning": histogram("chunk_delivery_jitter_ms", "50.0", "100.0", slow=(3_600, 600), fast=(6_000, 5)),
+    "BusStreamsChanged": {of("auralis_bus_streams_mended_total"): "0x2 1x60"},
 }
 """Series that fire an alert by the other side of its `or`, within 20 minutes or 7 hours (the slow burn)."""
 
@@ -552,6 +568,10 @@ BRINKS: dict[str, tuple[list[dict[str, str]], list[dict[str, str]]]] = {
     "NatsReconnecting": (
         [rate("auralis_bus_reconnects_total", 0.33, auralis_bus_connected=1)],
         [rate("auralis_bus_reconnects_total", 0.27, auralis_bus_connected=1)],
+    ),
+    "BusStreamsChanged": (
+        [{of("auralis_bus_stream_differs", 'stream="RENDER"'): "1x30"}],
+        [{of("auralis_bus_stream_differs", 'stream="RENDER"'): "0x30"}],
     ),
     "ClockOffsetHigh": (
         [{of("auralis_clock_offset_seconds"): "0.55x30"}, {of("auralis_clock_offset_seconds"): "-0.55x30"}],

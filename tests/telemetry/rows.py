@@ -17,6 +17,7 @@ def edge(name: str = "e1", **fields: Any) -> InstanceReport:
         "send_errors_5m": 0, "refusals_5m": 0, "first_audio_p99_ms": 40.0, "open_files_share": 0.1,
         "blocks_missing_2m": 0, "loudness_dbfs": -20.0, "overloaded": False,
         "ready_renderers": 1, "memory_mb": 90.0, "bus_connected": True, "bus_reconnects_10m": 0,
+        "streams_differing": 0,
         "tiers": {"minimal": 0, "normal": 100, "stable": 0, "defensive": 0},
     }  # fmt: skip
     return InstanceReport("edge", name, **{**usual, **fields})
@@ -27,6 +28,7 @@ def renderer(name: str = "s1", **fields: Any) -> InstanceReport:
     usual = {
         "up": True, "silent_s": 1.0, "capacity_streams": 50.0, "rendered_streams": 5.0, "render_p99_ms": 60.0,
         "out_of_memory_10m": 0, "memory_mb": 900.0, "bus_connected": True, "bus_reconnects_10m": 0,
+        "streams_differing": 0,
     }  # fmt: skip
     return InstanceReport("synthesis", name, **{**usual, **fields})
 

@@ -70,7 +70,9 @@ class Rounds:
     def update_readiness(self, now_s: float) -> None:
         """Say whether the edge should get listeners."""
         renderers = bool(self._streams.presences.ready(now_s))
-        self._readiness.update(now_s, bus=self._bus.connected, renderers=renderers)
+        self._readiness.update(
+            now_s, bus=self._bus.connected, renderers=renderers, stream_faults=self._bus.stream_faults.values()
+        )
 
     def begin_round(self) -> None:
         """Publish what the last round has counted, and begin a new one."""

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from services.local.ports import free_ports
 from services.local.processes.background import background
 from services.local.processes.supervisor import ChildSpec
+from services.runtime.bus.rights import server_accounts
 
 try:
     import fcntl
@@ -169,9 +170,17 @@ def memory_store_bytes(machine_bytes: int) -> int:
     return max(LEAST_MEMORY_BYTES, min(WANTED_MEMORY_BYTES, machine_bytes // 2))
 
 
-def config_text(*, port: int, store_dir: Path, memory_bytes: int) -> str:
-    """The server's configuration: it listens on loopback only and keeps JetStream in memory."""
-    return (
+def config_text(*, port: int, store_dir: Path, memory_bytes: int, passwords: Mapping[str, str] | None = None) -> str:
+    """The server's configuration: it listens on loopback only and keeps JetStream in memory.
+
+    Args:
+        port: where it listens.
+        store_dir: its folder.
+        memory_bytes: limit of JetStream's memory.
+        passwords: service -> its password; None: every client may do everything.
+    """
+    accounts = "" if passwords is None else f"accounts {json.dumps(server_accounts(passwords))}\n"
+    return accounts + (
         f'listen: "127.0.0.1:{port}"\n'
         f"server_name: auralis-{port}\n"
         "jetstream {\n"
@@ -189,13 +198,21 @@ class LocalNats:
         binary: a nats-server.
         machine_bytes: memory of the machine.
         port: where it listens on loopback; None: a free port.
+        passwords: service -> its password; None: every client may do everything.
 
     Attributes:
         port: where it listens.
         url: its address.
     """
 
-    def __init__(self, binary: Path, *, machine_bytes: int, port: int | None = None) -> None:
+    def __init__(
+        self,
+        binary: Path,
+        *,
+        machine_bytes: int,
+        port: int | None = None,
+        passwords: Mapping[str, str] | None = None,
+    ) -> None:
         self.port = free_ports(1)[0] if port is None else port
         self.url = f"nats://127.0.0.1:{self.port}"
         self._binary = binary
@@ -205,7 +222,12 @@ class LocalNats:
         self._lock_fd = _lock(self._store)
         self._config = self._store / "nats.conf"
         self._config.write_text(
-            config_text(port=self.port, store_dir=self._store / "store", memory_bytes=memory_store_bytes(machine_bytes))
+            config_text(
+                port=self.port,
+                store_dir=self._store / "store",
+                memory_bytes=memory_store_bytes(machine_bytes),
+                passwords=passwords,
+            )
         )
 
     @property

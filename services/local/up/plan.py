@@ -53,12 +53,15 @@ def choose_addresses(settings: Settings, nats_url: str) -> Addresses:
     )
 
 
-def plan_children(addresses: Addresses, *, own_nats: bool, drain_s: float, secret: str) -> list[ChildSpec]:
+def plan_children(
+    addresses: Addresses, *, passwords: Mapping[str, str] | None, drain_s: float, secret: str
+) -> list[ChildSpec]:
     """The services as children of the supervisor.
 
     Args:
         addresses: see `choose_addresses`.
-        own_nats: the bus is a server that `auralis up` starts itself; it asks for no credentials.
+        passwords: service -> its password on the bus, of a server that `auralis up` starts itself; None: the bus is a
+            server of the user, who has set the credentials.
         drain_s: seconds over which a stopping edge spreads its goodbyes.
         secret: signs resume tokens; a restarted edge accepts the tokens of the one before.
     """
@@ -68,7 +71,7 @@ def plan_children(addresses: Addresses, *, own_nats: bool, drain_s: float, secre
         "AURALIS_DRAIN_SECONDS": f"{drain_s:g}",
         "AURALIS_INTERNAL_HOST": "127.0.0.1",
     }
-    if own_nats:
+    if passwords is not None:
         common |= dict.fromkeys(_NATS_CREDENTIALS, "")
     own = {
         "synthesis": {"AURALIS_HOST": "127.0.0.1"},
@@ -79,7 +82,12 @@ def plan_children(addresses: Addresses, *, own_nats: bool, drain_s: float, secre
         ChildSpec(
             name,
             module=f"services.{name}",
-            environ={**common, "METRICS_PORT": str(addresses.internal_ports[name]), **own[name]},
+            environ={
+                **common,
+                **({} if passwords is None else {"NATS_USER": name, "NATS_PASSWORD": passwords[name]}),
+                "METRICS_PORT": str(addresses.internal_ports[name]),
+                **own[name],
+            },
         )
         for name in SERVICES
     ]

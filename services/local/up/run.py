@@ -17,7 +17,7 @@ from services.local.processes import nats_server
 from services.local.processes.nats_server import LocalNats, NatsServerError
 from services.local.processes.supervisor import Supervisor
 from services.local.up.observer import ScreenObserver
-from services.local.up.plan import Addresses, announcement, choose_addresses, plan_children
+from services.local.up.plan import SERVICES, Addresses, announcement, choose_addresses, plan_children
 from services.local.up.screen import Screen, UpConsole
 from services.runtime.settings import Settings
 
@@ -78,10 +78,15 @@ async def _run(screen: Screen, *, verbose: bool, terminal: bool) -> int:
     if not show_findings(screen, [*([finding] if finding.level == "warn" else []), *quick_findings(settings)]):
         return 1
     own_nats: LocalNats | None = None
+    passwords: dict[str, str] | None = None
     try:
         url = settings.nats.url
         if not machine.given("NATS_URL"):
-            own_nats = LocalNats(nats_server.find_binary(), machine_bytes=machine.memory_limit_bytes())
+            # A letter first: NATS reads a text that begins with a digit as a number.
+            passwords = {service: f"a{secrets.token_hex(16)}" for service in SERVICES}
+            own_nats = LocalNats(
+                nats_server.find_binary(), machine_bytes=machine.memory_limit_bytes(), passwords=passwords
+            )
             url = own_nats.url
         else:
             info = await asyncio.to_thread(nats_server.check_server, url)
@@ -90,7 +95,7 @@ async def _run(screen: Screen, *, verbose: bool, terminal: bool) -> int:
             )
         addresses = choose_addresses(settings, url)
         return await _supervise(
-            screen, settings, addresses, own_nats, began_s=began_s, verbose=verbose, terminal=terminal
+            screen, settings, addresses, own_nats, passwords, began_s=began_s, verbose=verbose, terminal=terminal
         )
     except NatsServerError as error:
         screen.say(str(error), mark="✗", mark_style="bold red")
@@ -105,6 +110,7 @@ async def _supervise(
     settings: Settings,
     addresses: Addresses,
     own_nats: LocalNats | None,
+    passwords: dict[str, str] | None,
     *,
     began_s: float,
     verbose: bool,
@@ -115,7 +121,7 @@ async def _supervise(
     )
     drain_s = settings.edge.drain_s if machine.given("AURALIS_DRAIN_SECONDS") else DRAIN_S
     secret = settings.edge.secret or secrets.token_urlsafe(32)
-    children = plan_children(addresses, own_nats=own_nats is not None, drain_s=drain_s, secret=secret)
+    children = plan_children(addresses, passwords=passwords, drain_s=drain_s, secret=secret)
     if own_nats is not None:
         children.append(own_nats.child())
     supervisor = Supervisor(children, observer=observer, stop_timeout_s=drain_s + STOP_MARGIN_S)

@@ -5,7 +5,7 @@ Callbacks are plain functions and must not block: they run inside the connection
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -91,12 +91,17 @@ class Bus(Protocol):
         """Whether messages would arrive now."""
         ...
 
+    @property
+    def stream_faults(self) -> Mapping[str, str]:
+        """Stream -> what is wrong with it, as a sentence; empty while the streams are as they should be."""
+        ...
+
     def on_reconnect(self, callback: Callable[[], None]) -> None:
         """Call `callback` after each reconnection, when the streams exist again."""
         ...
 
     async def connect(self) -> None:
-        """Connect and create the streams, trying for ever; afterwards it reconnects by itself. Idempotent."""
+        """Connect and see to the streams, trying for ever; afterwards it reconnects by itself. Idempotent."""
         ...
 
     async def close(self) -> None:

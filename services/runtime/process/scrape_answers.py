@@ -54,8 +54,8 @@ async def answer_scrapes(
             rare_log.warning("exposition failed", detail=f"{type(error).__name__}: {error}")
 
     def asked(message: Message) -> None:
-        if not message.reply:
-            return
+        if not subjects.is_inbox(message.reply):
+            return  # an answer elsewhere would be a use of this service's rights by another
         if len(pending) >= MAX_PENDING:
             on_overflow()
             rare_log.warning("scrape not answered", detail=f"{MAX_PENDING} answers are still under way")

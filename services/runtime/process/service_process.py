@@ -23,6 +23,8 @@ from services.runtime.settings import Settings
 
 _log = get_logger(__name__)
 
+STREAM_KEEPER: Final = "synthesis"
+"""The service that makes the streams and changes them back; the others may only look at them."""
 BUS_WATCH_S: Final = 0.1
 """Seconds between two looks at whether the bus is connected."""
 
@@ -65,7 +67,12 @@ class ServiceProcess:
         self.clock: Clock = SystemClock() if clock is None else clock
         self.metrics.describe_process(service=service, clock_offset_s=_offset_s(self.clock))
         if bus is None:
-            bus = NatsBus(settings.nats, name=self.instance, metrics=BusMetrics(self.metrics))
+            bus = NatsBus(
+                settings.nats,
+                name=self.instance,
+                metrics=BusMetrics(self.metrics),
+                keeps_streams=service == STREAM_KEEPER,
+            )
         self.bus: Bus = bus
         self._gc = RealTimeGCConfig(self.metrics)
         self._memory = MemoryMonitor(metrics=self.metrics)
@@ -122,7 +129,7 @@ class ServiceProcess:
         self._internal = internal
 
     def connect(self) -> asyncio.Task[None]:
-        """Connect to the bus in the background and report condition "bus" from now on.
+        """Connect to the bus in the background and report conditions "bus" and "streams" from now on.
 
         Returns:
             A task that ends when the bus is connected, however long that takes.
@@ -135,6 +142,9 @@ class ServiceProcess:
         while True:
             connected = self.bus.connected
             self.health.set("bus", connected, "connected" if connected else "not connected to NATS")
+            faults = "; ".join(self.bus.stream_faults.values())
+            # The service that should have mended them is not ready; for the others this is a thing to tell.
+            self.health.set("streams", not faults or self._service != STREAM_KEEPER, faults)
             await asyncio.sleep(BUS_WATCH_S)
 
     def settle(self) -> None:

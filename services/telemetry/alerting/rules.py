@@ -197,6 +197,14 @@ def _reconnecting(fleet: FleetReport, _: LateBudget) -> Found:
         yield "", "telemetry is disconnected from NATS"
 
 
+def _streams_changed(fleet: FleetReport, _: LateBudget) -> Found:
+    if any(row.streams_differing or row.streams_mended_10m for row in _rows(fleet)):
+        yield (
+            "",
+            "the configuration of RENDER or AUDIO is not the one that workers make, or was not until it was mended",
+        )
+
+
 def _clock(fleet: FleetReport, _: LateBudget) -> Found:
     for row in _rows(fleet):
         if abs(row.clock_offset_s or 0) > MAX_CLOCK_OFFSET_S:
@@ -223,5 +231,6 @@ RULES: Final = (
     Rule("InstanceSilent", "warning", 30, "A process does not answer", _gone),
     Rule("OpenFilesNearLimit", "warning", 120, "A process runs out of file descriptors", _open_files),
     Rule("NatsReconnecting", "warning", 30, "The connection to NATS is unstable", _reconnecting),
+    Rule("BusStreamsChanged", "critical", 30, "A stream of the bus was changed", _streams_changed),
     Rule("ClockOffsetHigh", "warning", 60, "A process's clock differs from its machine's", _clock),
 )

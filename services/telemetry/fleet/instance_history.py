@@ -26,6 +26,7 @@ COUNTERS: Final = (
     "auralis_underruns_total",
     "auralis_blocks_missing_total",
     "auralis_bus_reconnects_total",
+    "auralis_bus_streams_mended_total",
     "auralis_render_blocks_total",
     "auralis_render_out_of_memory_total",
 )

@@ -64,6 +64,8 @@ class InstanceReport:
         memory: details, with a verdict about leaks.
         bus_connected: it is connected to the bus.
         bus_reconnects_10m: reconnects to the bus in ten minutes.
+        streams_differing: streams of the bus whose configuration it finds changed.
+        streams_mended_10m: streams that it gave their configuration back in ten minutes.
         clock_offset_s: seconds by which its machine's clock is ahead of its own.
         open_files_share: of the file descriptors that it may open, 0 to 1.
         listeners: listeners that are connected (edge).
@@ -101,6 +103,8 @@ class InstanceReport:
     memory: MemoryReport | None = None
     bus_connected: bool | None = None
     bus_reconnects_10m: int | None = None
+    streams_differing: int | None = None
+    streams_mended_10m: int | None = None
     clock_offset_s: float | None = None
     open_files_share: float | None = None
     listeners: int | None = None
@@ -205,6 +209,10 @@ def instance_report(
         memory=_memory(data),
         bus_connected=_flag(text.value(data, "auralis_bus_connected")),
         bus_reconnects_10m=_whole(history.increase("auralis_bus_reconnects_total", 600.0)),
+        streams_differing=sum(
+            value > 0 for value in text.by_label(data, "auralis_bus_stream_differs", "stream").values()
+        ),
+        streams_mended_10m=_whole(history.increase("auralis_bus_streams_mended_total", 600.0)),
         clock_offset_s=_rounded(text.value(data, "auralis_clock_offset_seconds"), 3),
         open_files_share=_open_files_share(data),
     )

@@ -1,6 +1,7 @@
 from services.local.up.plan import Addresses, announcement, choose_addresses, plan_children
 from services.runtime.settings import Settings
 
+PASSWORDS = {"synthesis": "a1", "edge": "a2", "telemetry": "a3"}
 SECRET = "a secret of more than 16 letters"  # noqa: S105 - of this test only
 ADDRESSES = Addresses(
     host="127.0.0.1",
@@ -24,7 +25,9 @@ def test_port_0_means_a_free_port() -> None:
 
 
 def test_each_service_gets_its_ports_and_the_bus() -> None:
-    children = {child.name: child for child in plan_children(ADDRESSES, own_nats=True, drain_s=1.0, secret=SECRET)}
+    children = {
+        child.name: child for child in plan_children(ADDRESSES, passwords=PASSWORDS, drain_s=1.0, secret=SECRET)
+    }
     assert {child.environ["NATS_URL"] for child in children.values()} == {"nats://127.0.0.1:5000"}
     assert {name: child.environ["METRICS_PORT"] for name, child in children.items()} == {
         "synthesis": "5001", "edge": "5002", "telemetry": "9090",
@@ -38,10 +41,17 @@ def test_each_service_gets_its_ports_and_the_bus() -> None:
 
 
 def test_credentials_go_only_to_a_server_that_the_user_runs() -> None:
-    own = plan_children(ADDRESSES, own_nats=True, drain_s=1.0, secret=SECRET)[0].environ
-    given = plan_children(ADDRESSES, own_nats=False, drain_s=1.0, secret=SECRET)[0].environ
+    own = plan_children(ADDRESSES, passwords=PASSWORDS, drain_s=1.0, secret=SECRET)[0].environ
+    given = plan_children(ADDRESSES, passwords=None, drain_s=1.0, secret=SECRET)[0].environ
     assert own["NATS_TOKEN"] == ""
     assert "NATS_TOKEN" not in given
+    assert "NATS_PASSWORD" not in given
+
+
+def test_each_service_signs_in_to_the_server_of_auralis_up_as_itself() -> None:
+    children = plan_children(ADDRESSES, passwords=PASSWORDS, drain_s=1.0, secret=SECRET)
+    signing_in = {child.name: (child.environ["NATS_USER"], child.environ["NATS_PASSWORD"]) for child in children}
+    assert signing_in == {name: (name, password) for name, password in PASSWORDS.items()}
 
 
 def test_the_announcement_has_every_address_and_a_command_that_plays() -> None:

@@ -87,7 +87,7 @@ async def test_a_flood_of_questions_is_answered_up_to_a_bound() -> None:
         bus, service="edge", instance="e", exposition=exposition, on_overflow=lambda: dropped.append(None)
     )
     for _ in range(20):
-        await bus.publish(subjects.SCRAPE, b"", reply="inbox")
+        await bus.publish(subjects.SCRAPE, b"", reply="_INBOX.telemetry.a.1")
     await bus.publish(subjects.SCRAPE, b"no reply wanted")
     await until(lambda: answered + len(dropped) == 20)
     assert answered == MAX_PENDING
@@ -105,7 +105,7 @@ async def test_a_bus_that_goes_away_before_the_answer_is_no_error(away: bool) ->
         return b""
 
     await answer_scrapes(bus, service="edge", instance="e", exposition=exposition)
-    await bus.publish(subjects.SCRAPE, b"", reply="inbox")
+    await bus.publish(subjects.SCRAPE, b"", reply="_INBOX.telemetry.a.1")
     await until(lambda: not bus.connected)
     # A failed answer would be an error of its task, which is done in the next turn of the loop.
     await asyncio.sleep(0)

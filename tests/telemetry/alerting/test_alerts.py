@@ -41,6 +41,7 @@ BAD: dict[str, tuple[InstanceReport, ...]] = {
     "MemoryLeakDetected": (edge(), renderer(memory=memory(leak=True))),
     "InstanceSilent": (edge(), renderer(), edge("e2", up=False, silent_s=20.0)),
     "NatsReconnecting": (edge(bus_reconnects_10m=5), renderer()),
+    "BusStreamsChanged": (edge(streams_differing=1), renderer()),
     "ClockOffsetHigh": (edge(), renderer(clock_offset_s=-2.0)),
 }
 

@@ -18,17 +18,25 @@ tls {
 }
 {{- end }}
 {{- if $nats.auth.enabled }}
-{{- $permissions := include "auralis.nats.permissions" . | fromYaml }}
-authorization {
-  users: [
-    {{- range list "synthesis" "edge" "telemetry" }}
-    {
-      user: {{ get $nats.auth.users . | quote }}
-      password: ${{ upper . }}_PASSWORD
-      permissions: {{ get $permissions . | toRawJson }}
-    }
+# An account for each service: the answers of JetStream stay in the account of the request.
+accounts {
+  {{- range $service, $rights := include "auralis.nats.rights" . | fromJson }}
+  {{ upper $service }} {
+    {{- if $rights.jetstream }}
+    jetstream: enabled
     {{- end }}
-  ]
+    users: [
+      {
+        user: {{ get $nats.auth.users $service | quote }}
+        password: ${{ upper $service }}_PASSWORD
+        permissions: {{ dict "publish" (dict "allow" $rights.publish) "subscribe" (dict "allow" $rights.subscribe) | toRawJson }}
+      }
+    ]
+    mappings: {{ toRawJson $rights.mappings }}
+    exports: {{ toRawJson $rights.exports }}
+    imports: {{ toRawJson $rights.imports }}
+  }
+  {{- end }}
 }
 {{- end }}
 {{- end -}}
@@ -39,57 +47,11 @@ authorization {
 {{- contains ":" $host | ternary (printf "[%s]" $host) $host -}}
 {{- end -}}
 
-{{/*
-What each user may do, as YAML; the subjects are those of services/contract/subjects.py. Every service checks the streams
-and creates missing ones. Replies arrive on the user's own inboxes; a service also publishes to its own inbox, to know
-when everything before has arrived. A service may answer each request once.
-*/}}
-{{- define "auralis.nats.permissions" -}}
-{{- $users := .Values.nats.auth.users -}}
-{{- $streams := list -}}
-{{- range $stream := list "RENDER" "AUDIO" -}}
-{{- range list "INFO" "CREATE" "UPDATE" -}}
-{{- $streams = append $streams (printf "$JS.API.STREAM.%s.%s" . $stream) -}}
+{{/* What each service may do, as JSON; see services/runtime/bus/rights.py. */}}
+{{- define "auralis.nats.rights" -}}
+{{- $text := .Files.Get "files/bus-rights.json" -}}
+{{- range $service, $user := .Values.nats.auth.users -}}
+{{- $text = replace (printf "{%s}" $service) $user $text -}}
 {{- end -}}
-{{- end -}}
-synthesis:
-  publish:
-    allow:
-      {{- toYaml $streams | nindent 6 }}
-      - _INBOX.{{ $users.synthesis }}.>
-      - auralis.audio.*
-      - auralis.presence.synthesis
-      - $JS.API.CONSUMER.CREATE.RENDER.>
-      - $JS.API.CONSUMER.MSG.NEXT.RENDER.*
-      - $JS.ACK.RENDER.>
-      - $JS.API.STREAM.INFO.KV_auralis-poison
-      - $JS.API.STREAM.CREATE.KV_auralis-poison
-      - $JS.API.STREAM.UPDATE.KV_auralis-poison
-      - $JS.API.DIRECT.GET.KV_auralis-poison
-      - $KV.auralis-poison.>
-  subscribe:
-    allow: [auralis.roll-call, auralis.scrape, _INBOX.{{ $users.synthesis }}.>]
-  allow_responses: {max: 1, expires: 10s}
-edge:
-  publish:
-    allow:
-      {{- toYaml $streams | nindent 6 }}
-      - _INBOX.{{ $users.edge }}.>
-      - auralis.render.*.now.>
-      - auralis.render.*.ahead.>
-      - auralis.roll-call
-      - $JS.API.DIRECT.GET.AUDIO
-      - $JS.API.DIRECT.GET.KV_auralis-poison
-  subscribe:
-    allow: [auralis.audio.*, auralis.presence.synthesis, auralis.scrape, _INBOX.{{ $users.edge }}.>]
-  allow_responses: {max: 1, expires: 10s}
-telemetry:
-  publish:
-    allow:
-      {{- toYaml $streams | nindent 6 }}
-      - _INBOX.{{ $users.telemetry }}.>
-      - auralis.scrape
-  subscribe:
-    allow: [auralis.presence.synthesis, auralis.scrape, _INBOX.{{ $users.telemetry }}.>]
-  allow_responses: {max: 1, expires: 10s}
+{{- $text -}}
 {{- end -}}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Final
 
 from services.runtime.bus.memory.broker import MemoryBroker
@@ -35,6 +35,11 @@ class MemoryBus:
     def connected(self) -> bool:
         """Whether messages would arrive now."""
         return self._open and self._broker.available
+
+    @property
+    def stream_faults(self) -> Mapping[str, str]:
+        """None: the broker's streams have one configuration."""
+        return {}
 
     def on_reconnect(self, callback: Callable[[], None]) -> None:
         """Call `callback` after each `MemoryBroker.come_back`."""

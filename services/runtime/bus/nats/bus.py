@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from nats.aio.msg import Msg
 
@@ -28,19 +28,30 @@ class NatsBus:
         name: shown in the server's list of connections: service and instance.
         metrics: where drops, errors and repairs are counted.
         limits: bounds of queues and streams.
+        keeps_streams: make, change and mend the streams, which takes rights that only workers have; False: report them.
     """
 
     def __init__(
-        self, settings: NatsSettings, *, name: str, metrics: BusMetrics | None = None, limits: BusLimits | None = None
+        self,
+        settings: NatsSettings,
+        *,
+        name: str,
+        metrics: BusMetrics | None = None,
+        limits: BusLimits | None = None,
+        keeps_streams: bool = True,
     ) -> None:
         metrics = metrics or BusMetrics()
         limits = limits or BusLimits()
         upkeep = Upkeep(restore=self._restore, settle=self._settle, check=self._check, release=self._release)
         self._connection = Connection(settings, upkeep, name=name, metrics=metrics, limits=limits)
         self._messaging = Messaging(
-            self._connection, inboxes=subjects.inboxes(settings.user), metrics=metrics, limits=limits
+            self._connection,
+            inboxes=subjects.inboxes(settings.user, name),
+            answers=subjects.inboxes(settings.user),
+            metrics=metrics,
+            limits=limits,
         )
-        self._jetstream = JetStream(self._connection, self._messaging)
+        self._jetstream = JetStream(self._connection, self._messaging, keeps_streams=keeps_streams)
         self._queue = RenderQueue(self._connection, self._messaging, self._jetstream)
         self._history = AudioHistory(self._connection, self._jetstream, limits)
         self._counters = Counters(self._jetstream)
@@ -50,12 +61,17 @@ class NatsBus:
         """Whether messages would arrive now."""
         return self._connection.connected
 
+    @property
+    def stream_faults(self) -> Mapping[str, str]:
+        """Stream -> what is wrong with it, as a sentence, at the last check."""
+        return self._jetstream.faults
+
     def on_reconnect(self, callback: Callable[[], None]) -> None:
         """Call `callback` after each reconnection, when the streams exist again."""
         self._connection.on_reconnect(callback)
 
     async def connect(self) -> None:
-        """Connect and create the streams, trying for ever; idempotent."""
+        """Connect and see to the streams, trying for ever; idempotent."""
         await self._connection.connect()
 
     async def close(self) -> None:

@@ -38,6 +38,21 @@ class BusClient(Client):
         self._pending_data_size = 0
         await super()._close(status, do_cbs)
 
+    async def answered(self, timeout_s: float) -> None:
+        """Return when the server has handled everything sent before.
+
+        nats-py's flush() does not do that: its ping overtakes messages that wait in the client. And if a flush gives
+        up, the late pong ends the read loop.
+
+        Raises:
+            TimeoutError: no answer.
+        """
+        pong: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        async with asyncio.timeout(timeout_s):
+            await self._flush_pending(force_flush=True)
+            await self._send_ping(pong)
+            await asyncio.shield(pong)
+
     async def abandon(self) -> None:
         """End the tasks and the socket that an incomplete close has left."""
         writer = getattr(self._transport, "_io_writer", None)

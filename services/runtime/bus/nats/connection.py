@@ -219,7 +219,7 @@ class Connection:
                 max_outstanding_pings=2,
                 # Larger than our own bound, because publish() blocks at this one.
                 pending_size=4 * self._limits.publish_backlog_bytes,
-                inbox_prefix=subjects.inboxes(self._settings.user),
+                inbox_prefix=subjects.inboxes(self._settings.user, self._name),
                 error_cb=self._on_error,
                 closed_cb=self._on_closed,
                 **_sign_in(self._settings),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import nats.errors
@@ -44,7 +44,7 @@ class MissingStreamError(BusError):
     """The server has lost a stream."""
 
     def __init__(self, stream: str) -> None:
-        super().__init__(f"stream {stream} is missing; it is being made again, try in a second")
+        super().__init__(f"stream {stream} is missing; a worker makes it again, try in a second")
 
 
 class ApiError(BusError):
@@ -65,12 +65,16 @@ class JetStream:
     Args:
         connection: carries the requests.
         messaging: receives the answers.
+        keeps_streams: whether this process may make, change and delete streams.
 
     Attributes:
+        faults: stream -> what is wrong with it, as a sentence, at the last check.
         clock: the server's, from its answers.
     """
 
-    def __init__(self, connection: Connection, messaging: Messaging) -> None:
+    def __init__(self, connection: Connection, messaging: Messaging, *, keeps_streams: bool) -> None:
+        self.faults: dict[str, str] = {}
+        self._keeps_streams = keeps_streams
         self._connection = connection
         self._messaging = messaging
         self._metrics = messaging.metrics
@@ -82,21 +86,21 @@ class JetStream:
     # --- keeping streams in place ------------------------------------------------------------------------------------
 
     async def restore(self) -> None:
-        """Make the streams on a server of unknown state."""
+        """See to the streams on a server of unknown state."""
         await self.check()
         self._buckets.clear()
 
     async def check(self) -> None:
-        """Make the streams that are missing, and change those that differ.
+        """Make the streams that are missing, and change those that differ; without the rights for that, report them.
 
         Raises:
-            BusError: they cannot be made or changed; the message says why and what to do.
+            BusError: they cannot be looked at, made or changed; the message says why and what to do.
         """
         for wanted in (stream_configs.render_stream(self._limits), stream_configs.audio_stream(self._limits)):
             await self._ensure_stream(wanted)
 
     def streams_missing(self) -> None:
-        """The server has lost a stream: make it again now and not at the next check."""
+        """The server has lost a stream: see to it now and not at the next check."""
         self._buckets.clear()
         self._connection.check_now()
 
@@ -107,29 +111,59 @@ class JetStream:
             self._buckets[name] = ttl_s
 
     async def _ensure_stream(self, wanted: Mapping[str, Any]) -> None:
-        """Make a stream, or change its configuration; several processes may do so together."""
+        """See to one stream; several processes may do so together."""
         name = wanted["name"]
         try:
-            info = await self.api(f"STREAM.INFO.{name}", {})
+            found = (await self.api(f"STREAM.INFO.{name}", {}))["config"]
         except ApiError as error:
             if error.err_code != STREAM_NOT_FOUND:
                 raise
-            await self._create_stream(wanted)
+            if self._keeps_streams:
+                await self._create_stream(wanted)
+            self._report(name, "" if self._keeps_streams else f"stream {name} is missing; a worker makes it")
             return
-        found = info["config"]
-        differing = [field for field, value in wanted.items() if found.get(field) != value]
-        if not differing:
-            return
+        differing = stream_configs.differing_fields(found, wanted)
         if differing == ["max_bytes"] and 0 < found["max_bytes"] < wanted["max_bytes"]:
-            return  # a small server got a small stream; asking again would fail again
+            differing = []  # a small server got a small stream; asking again would fail again
+        if not differing:
+            self._report(name, "")
+            return
+        self._report(name, f"stream {name} differs in {', '.join(differing)}; a worker changes it back", differs=True)
+        if self._keeps_streams:
+            await self._mend(wanted, found, differing)
+            self._report(name, "")
+
+    def _report(self, name: str, fault: str, *, differs: bool = False) -> None:
+        self._metrics.stream_differs.labels(stream=name).set(differs)
+        if fault:
+            self.faults[name] = fault
+        else:
+            self.faults.pop(name, None)
+
+    async def _mend(self, wanted: Mapping[str, Any], found: Mapping[str, Any], differing: Sequence[str]) -> None:
+        """Give a stream its configuration back.
+
+        Raises:
+            BusError: that is not possible; the message says what to do.
+        """
+        name = wanted["name"]
+        foreign = [field for field in differing if field not in wanted]
+        kept = {field: value for field, value in found.items() if field not in foreign}
         try:
-            await self.api(f"STREAM.UPDATE.{name}", {**found, **wanted})
+            await self.api(f"STREAM.UPDATE.{name}", {**kept, **wanted})
         except ApiError as error:
-            raise BusError(
-                f"stream {name} differs in {', '.join(differing)} and cannot be changed ({error}); "
-                f"delete it (nats stream rm {name}) and it is made again"
-            ) from error
-        _log.info("stream changed", stream=name, fields=differing)
+            # A stream stays sealed, or a mirror, for ever; what it holds is of no use a minute later. A wanted field
+            # that cannot be changed is another matter: two builds would delete each other's streams.
+            if not foreign:
+                self.faults[name] = fault = (
+                    f"stream {name} differs in {', '.join(differing)} and cannot be changed ({error}); "
+                    f"delete it (nats stream rm {name}) and it is made again"
+                )
+                raise BusError(fault) from error
+            await self.api(f"STREAM.DELETE.{name}", {})
+            await self._create_stream(wanted)
+        self._metrics.streams_mended.inc()
+        _log.warning("stream changed back", stream=name, fields=differing)
 
     async def _create_stream(self, wanted: Mapping[str, Any]) -> None:
         config = dict(wanted)

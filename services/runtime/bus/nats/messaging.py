@@ -36,12 +36,15 @@ class Messaging:
 
     Args:
         connection: carries them.
-        inboxes: prefix of the subjects on which this user may receive answers.
+        inboxes: prefix of the subjects on which this instance receives answers of the server.
+        answers: prefix of the subjects on which services answer this user.
         metrics: where drops are counted.
         limits: bounds of the messages that wait.
     """
 
-    def __init__(self, connection: Connection, *, inboxes: str, metrics: BusMetrics, limits: BusLimits) -> None:
+    def __init__(
+        self, connection: Connection, *, inboxes: str, answers: str, metrics: BusMetrics, limits: BusLimits
+    ) -> None:
         self.metrics = metrics
         self.limits = limits
         self._connection = connection
@@ -50,9 +53,11 @@ class Messaging:
         self._tokens = NUID()
         self._inboxes = inboxes
         self._inbox = self.new_inbox()
-        # Token of a reply subject -> receiver of its answers.
+        # Subject for a reply -> receiver of its answers.
         self._waiting: dict[str, Callable[[Msg], None]] = {}
         self._subscriptions.append(NatsSubscription(self, f"{self._inbox}.*", self._answered))
+        self._answers = f"{answers}.{self._tokens.next().decode()}"
+        self._gathering: NatsSubscription | None = None
 
     def new_inbox(self) -> str:
         """A prefix of subjects that is not in use."""
@@ -125,18 +130,21 @@ class Messaging:
 
     # --- answers ---------------------------------------------------------------------------------------------------
 
+    def reply_subject(self, arrived: Callable[[Msg], None]) -> contextlib.AbstractContextManager[str]:
+        """A subject for the server's answers, which go to `arrived` while the context lasts."""
+        return self._awaited(self._inbox, arrived)
+
     @contextlib.contextmanager
-    def reply_subject(self, arrived: Callable[[Msg], None]) -> Iterator[str]:
-        """A subject whose messages go to `arrived` while the context lasts."""
-        token = self._tokens.next().decode()
-        self._waiting[token] = arrived
+    def _awaited(self, inbox: str, arrived: Callable[[Msg], None]) -> Iterator[str]:
+        subject = f"{inbox}.{self._tokens.next().decode()}"
+        self._waiting[subject] = arrived
         try:
-            yield f"{self._inbox}.{token}"
+            yield subject
         finally:
-            del self._waiting[token]
+            del self._waiting[subject]
 
     def _answered(self, message: Msg) -> None:
-        arrived = self._waiting.get(message.subject.rpartition(".")[2])
+        arrived = self._waiting.get(message.subject)
         if arrived is not None:
             arrived(message)
 
@@ -157,7 +165,10 @@ class Messaging:
             except asyncio.QueueFull:
                 self.metrics.dropped.labels(policy="gather_newest").inc()
 
-        with self.reply_subject(arrived) as reply:
+        if self._gathering is None:
+            self._gathering = NatsSubscription(self, f"{self._answers}.*", self._answered)
+            await self.add(self._gathering)
+        with self._awaited(self._answers, arrived) as reply:
             await self.send(client, subject, data, reply)
             while (left_s := deadline_s - loop.time()) > 0:
                 try:
@@ -169,21 +180,15 @@ class Messaging:
                 yield Message(message.subject, message.data, message.reply)
 
     async def fence(self, client: BusClient) -> None:
-        """Return when the server has handled everything sent before: a message to itself comes back.
-
-        nats-py's flush() does not do that: its ping overtakes messages that wait in the client.
+        """Return when the server has handled everything sent before.
 
         Raises:
             BusError: no answer.
         """
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        with self.reply_subject(lambda _: None if done.done() else done.set_result(None)) as subject:
-            try:
-                await client.publish(subject, b"")
-                async with asyncio.timeout(FENCE_TIMEOUT_S):
-                    await done
-            except (nats.errors.Error, OSError, TimeoutError) as error:
-                raise BusError(f"no answer from the server ({sentence(error)})") from error
+        try:
+            await client.answered(FENCE_TIMEOUT_S)
+        except (nats.errors.Error, OSError, TimeoutError) as error:
+            raise BusError(f"no answer from the server ({sentence(error)})") from error
 
 
 class NatsSubscription:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from services.contract import subjects
@@ -11,6 +12,10 @@ CONSUMER_INACTIVE_S: Final = 60.0
 """Seconds after which the server removes a consumer without workers, as of an old revision."""
 
 _NANO: Final = 1_000_000_000
+_UNLIMITED: Final = {"max_consumers": -1, "max_msgs": -1, "max_msg_size": -1, "compression": "none"}
+"""What a server writes for fields that were not set and whose neutral value is not empty."""
+_OF_THE_OPERATOR: Final = frozenset({"metadata", "description", "placement"})
+"""Fields that change nothing about what a stream does with messages."""
 
 
 def render_stream(limits: BusLimits) -> dict[str, Any]:
@@ -64,6 +69,20 @@ def bucket(name: str, *, ttl_s: float) -> dict[str, Any]:
         "allow_direct": True,
         "num_replicas": 1,
     }
+
+
+def differing_fields(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """Names of the fields in which a stream on the server differs from the wanted one.
+
+    A field that is not wanted must have its neutral value: with `republish`, `sources` or `subject_transform` a stream
+    sends or takes messages that no service published, and with `sealed` it takes none.
+    """
+    other = (
+        field
+        for field, value in found.items()
+        if field not in wanted and field not in _OF_THE_OPERATOR and value and _UNLIMITED.get(field) != value
+    )
+    return sorted([*(field for field, value in wanted.items() if found.get(field) != value), *other])
 
 
 def consumer(durable: str, subject_filter: str, *, ack_wait_s: float) -> dict[str, Any]:
