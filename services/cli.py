@@ -138,7 +138,7 @@ def listen(  # noqa: PLR0917 - click passes options by name
     "--plot",
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
     metavar="OUT.png",
-    help="Draw score, waveform, spectrogram and loudness of OUT.wav.",
+    help="Draw OUT.wav and its score: notes, layers, waveform, spectrogram, loudness, the form of the hour.",
 )
 @click.option(
     "--midi",

@@ -63,7 +63,18 @@ INDEPENDENT = ("client", "loadtest", "synthesis", "edge", "telemetry")
 """Packages that import the contract, the runtime and themselves."""
 
 READS_SCORE = tuple(
-    f"services.local.render.{name}" for name in ("midi_file", "notes", "players", "plot", "score_json", "score_view")
+    f"services.local.render.{name}"
+    for name in (
+        "form_view",
+        "midi_file",
+        "notes",
+        "players",
+        "plot",
+        "plot_form",
+        "plot_style",
+        "score_json",
+        "score_view",
+    )
 )
 """Modules of `auralis render` that read or draw the score; they are imported when it writes what they make."""
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import wave
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import PolyCollection
-from matplotlib.colors import LinearSegmentedColormap, to_rgba
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
@@ -19,23 +17,12 @@ from numpy.typing import NDArray
 from services.contract.spec import StreamSpec
 from services.contract.timebase import SAMPLE_RATE_HZ
 from services.local.render.loudness import gated_lufs, step_powers, windowed_lufs
+from services.local.render.plot_form import draw_form, draw_roll
+from services.local.render.plot_style import FAINT, INK, LAYERS, LINE, PANEL, PAPER, bars, clock, dress, label
 from services.local.render.score_view import ScoreView, view_score
 from services.synthesis.score.events import Layer
 from services.synthesis.sound.loudness import TARGET_LUFS
 
-_PAPER: Final = "#10131c"
-_PANEL: Final = "#171b27"
-_INK: Final = "#e6e8ef"
-_FAINT: Final = "#7d8499"
-_LINE: Final = "#2b3144"
-_LAYERS: Final[Mapping[Layer, str]] = {
-    Layer.DRONE: "#5b6ee1",
-    Layer.BASS: "#3fa7d6",
-    Layer.PAD: "#59cd90",
-    Layer.MELODY: "#fac05e",
-    Layer.SHIMMER: "#f5f0d8",
-    Layer.PULSE: "#ee6352",
-}
 _HEAT: Final = LinearSegmentedColormap.from_list(
     "embers", ["#0d0f17", "#1d1f45", "#4b2a78", "#9c3583", "#dd5f64", "#f6a562", "#fdf3c4"]
 )
@@ -49,12 +36,13 @@ _FLOOR_DB: Final = -108.0
 """Level of the darkest colour."""
 _TOP_DB: Final = -30.0
 """Level of the brightest colour."""
+_HOUR_S: Final = 3600
 _SHORT_TERM_S: Final = 3.0
 _MOMENTARY_S: Final = 0.4
 
 
 def draw(spec: StreamSpec, wav: Path, picture: Path, *, start_block: int) -> None:
-    """Draw score, waveform, spectrogram and loudness of a rendered file, one below the other.
+    """Draw a rendered file and its score: chords and notes, waveform, spectrogram, loudness, layers, form of the hour.
 
     Args:
         spec: the stream that was rendered.
@@ -68,27 +56,36 @@ def draw(spec: StreamSpec, wav: Path, picture: Path, *, start_block: int) -> Non
     sound = _read(wav)
     seconds = len(sound) / SAMPLE_RATE_HZ
     powers = step_powers(wav)
-    figure = Figure(figsize=(16, 11), dpi=100, facecolor=_PAPER)
+    score = view_score(spec, start_block, seconds)
+    figure = Figure(figsize=(16, 18), dpi=100, facecolor=PAPER)
     FigureCanvasAgg(figure)
     panels = figure.subplots(
-        4, 1, sharex=True, height_ratios=(4.2, 1.1, 3.2, 1.5),
-        gridspec_kw={"left": 0.055, "right": 0.985, "top": 0.915, "bottom": 0.05, "hspace": 0.09},
+        5, 1, sharex=True, height_ratios=(4.2, 1.1, 3.2, 1.5, 4.4),
+        gridspec_kw={"left": 0.075, "right": 0.985, "top": 0.948, "bottom": 0.215, "hspace": 0.07},
     )  # fmt: skip
-    for panel in panels:
-        _dress(panel)
-    _draw_score(panels[0], view_score(spec, start_block, seconds), seconds)
+    hour = figure.add_axes((0.075, 0.03, 0.91, 0.155))
+    for panel in (*panels, hour):
+        dress(panel)
+    _draw_score(panels[0], score, seconds)
     _draw_waveform(panels[1], sound, seconds)
     _draw_spectrogram(panels[2], sound, seconds)
     _draw_loudness(panels[3], powers)
-    panels[3].set_xlim(0.0, seconds)
-    panels[3].xaxis.set_major_formatter(FuncFormatter(lambda at_s, _: f"{int(at_s) // 60}:{int(at_s) % 60:02d}"))
-    figure.text(0.055, 0.968, spec.preset, color=_INK, fontsize=22, fontweight="bold", va="center")
+    draw_roll(panels[4], spec, score, seconds)
+    panels[4].set_xlim(0.0, seconds)
+    panels[4].xaxis.set_major_formatter(FuncFormatter(clock))
+    # The hour of the clock that the sound begins in, and longer only if the sound is.
+    first = start_block // _HOUR_S * _HOUR_S
+    length_s = max(_HOUR_S, start_block + seconds - first)
+    draw_form(
+        hour, view_score(spec, first, length_s), length_s, shown=(start_block - first, start_block - first + seconds)
+    )
+    figure.text(0.075, 0.972, f"{spec.title} · {spec.preset}", color=INK, fontsize=22, fontweight="bold", va="center")
     words = [f"{spec.key} {spec.mode}", f"{spec.bpm} bpm", f"intensity {spec.intensity:g}", f"seed {spec.seed}"]
     what = " · ".join(words + spec.options_in_words())
     peak_db = 20.0 * np.log10(max(float(np.abs(sound).max()), 1e-6))
     level = f"{gated_lufs(powers):.1f} LUFS · peak {peak_db:.1f} dBFS"
-    figure.text(0.985, 0.968, f"{what}   |   {level}", color=_FAINT, fontsize=13, va="center", ha="right")
-    figure.savefig(picture, facecolor=_PAPER)
+    figure.text(0.985, 0.972, f"{what}   |   {level}", color=FAINT, fontsize=13, va="center", ha="right")
+    figure.savefig(picture, facecolor=PAPER)
 
 
 def _read(wav: Path) -> NDArray[np.float32]:
@@ -98,21 +95,8 @@ def _read(wav: Path) -> NDArray[np.float32]:
         return np.frombuffer(raw, "<i2").reshape(-1, file.getnchannels()).astype(np.float32) / np.float32(32768)
 
 
-def _dress(panel: Axes) -> None:
-    panel.set_facecolor(_PANEL)
-    panel.tick_params(colors=_FAINT, labelsize=10, length=3)
-    panel.grid(visible=True, color=_LINE, linewidth=0.6)
-    panel.set_axisbelow(True)
-    for spine in panel.spines.values():
-        spine.set_color(_LINE)
-
-
-def _label(panel: Axes, text: str) -> None:
-    panel.set_ylabel(text, color=_FAINT, fontsize=11)
-
-
 def _draw_score(panel: Axes, score: ScoreView, seconds: float) -> None:
-    _label(panel, "score")
+    label(panel, "score")
     loudest = max(float(score.gain.max(initial=0.0)), 1e-6)
     # Long quiet layers first, so that the melody lies on top.
     for layer in (Layer.DRONE, Layer.PAD, Layer.BASS, Layer.PULSE, Layer.SHIMMER, Layer.MELODY):
@@ -122,35 +106,27 @@ def _draw_score(panel: Axes, score: ScoreView, seconds: float) -> None:
         # A short note must stay visible.
         end_s = np.maximum(score.end_s[places], score.begin_s[places] + 0.002 * seconds)
         begin_s, pitch = score.begin_s[places], score.pitch_midi[places]
-        corners = np.stack(
-            (
-                np.stack((begin_s, begin_s, end_s, end_s), axis=1),
-                np.stack((pitch - 0.42, pitch + 0.42, pitch + 0.42, pitch - 0.42), axis=1),
-            ),
-            axis=2,
-        )
         alpha = 0.35 + 0.65 * np.sqrt(score.gain[places] / loudest)
         if layer in (Layer.DRONE, Layer.PAD):
             alpha *= 0.75
-        colours = [to_rgba(_LAYERS[layer], float(a)) for a in alpha]
-        panel.add_collection(PolyCollection(list(corners), facecolors=colours, edgecolors="none"))
-        panel.plot([], [], color=_LAYERS[layer], linewidth=6, label=layer.name.lower())
+        bars(panel, begin_s, end_s, pitch, height=0.84, colour=LAYERS[layer], alpha=alpha)
+        panel.plot([], [], color=LAYERS[layer], linewidth=6, label=layer.name.lower())
     low, high = float(score.pitch_midi.min(initial=36.0)), float(score.pitch_midi.max(initial=84.0))
     panel.set_ylim(low - 7.0, high + 12.0)
     octaves = [pitch for pitch in range(12, 120, 12) if low - 7.0 <= pitch <= high]
     panel.set_yticks(octaves, [f"C{pitch // 12 - 1}" for pitch in octaves])
     for at_s in score.parts:
-        panel.axvline(at_s, color=_FAINT, linewidth=0.7, alpha=0.4, linestyle=(0, (2, 4)))
+        panel.axvline(at_s, color=FAINT, linewidth=0.7, alpha=0.4, linestyle=(0, (2, 4)))
     _write_chords(panel, score, seconds, high + 3.0)
     for section in score.sections:
         if section.at_s > 0.0:
-            panel.axvline(section.at_s, color=_INK, linewidth=1.1, alpha=0.8)
+            panel.axvline(section.at_s, color=INK, linewidth=1.1, alpha=0.8)
         panel.text(
-            section.at_s + 0.004 * seconds, high + 11.2, section.text, color=_INK, fontsize=15, va="top",
+            section.at_s + 0.004 * seconds, high + 11.2, section.text, color=INK, fontsize=15, va="top",
             fontweight="bold", clip_on=True,
         )  # fmt: skip
     panel.legend(
-        loc="lower right", ncols=len(Layer), fontsize=9, labelcolor=_INK, facecolor=_PANEL, edgecolor=_LINE,
+        loc="lower right", ncols=len(Layer), fontsize=9, labelcolor=INK, facecolor=PANEL, edgecolor=LINE,
         handlelength=1.2, borderaxespad=0.4,
     )  # fmt: skip
 
@@ -159,17 +135,17 @@ def _write_chords(panel: Axes, score: ScoreView, seconds: float, height: float) 
     """Write each chord's name where it begins; leave out a name that would overlap the one before it."""
     free_s = -1.0
     for chord in score.chords:
-        panel.plot([chord.at_s] * 2, [height - 1.5, height + 2.2], color=_FAINT, linewidth=0.8, alpha=0.7)
+        panel.plot([chord.at_s] * 2, [height - 1.5, height + 2.2], color=FAINT, linewidth=0.8, alpha=0.7)
         if chord.at_s < free_s:
             continue
         panel.text(
-            chord.at_s + 0.003 * seconds, height, chord.text, color=_INK, fontsize=10.5, va="bottom", clip_on=True
+            chord.at_s + 0.003 * seconds, height, chord.text, color=INK, fontsize=10.5, va="bottom", clip_on=True
         )
         free_s = chord.at_s + (0.008 + 0.0062 * len(chord.text)) * seconds
 
 
 def _draw_waveform(panel: Axes, sound: NDArray[np.float32], seconds: float) -> None:
-    _label(panel, "waveform")
+    label(panel, "waveform")
     columns = min(2400, len(sound))
     edges = np.linspace(0, len(sound), columns + 1).astype(np.int64)[:-1]
     at_s = edges / SAMPLE_RATE_HZ
@@ -183,7 +159,7 @@ def _draw_waveform(panel: Axes, sound: NDArray[np.float32], seconds: float) -> N
 
 
 def _draw_spectrogram(panel: Axes, sound: NDArray[np.float32], seconds: float) -> None:
-    _label(panel, "Hz")
+    label(panel, "Hz")
     image = spectrogram_db(sound)
     panel.grid(visible=False)
     # The vertical axis is log2 of the frequency: the rows of an image are evenly spaced.
@@ -233,7 +209,7 @@ def spectrogram_db(sound: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _draw_loudness(panel: Axes, powers: NDArray[np.float64]) -> None:
-    _label(panel, "LUFS")
+    label(panel, "LUFS")
     panel.axhspan(TARGET_LUFS - 2.0, TARGET_LUFS + 2.0, color="#59cd90", alpha=0.10, linewidth=0)
     panel.axhline(TARGET_LUFS, color="#59cd90", linewidth=0.9, alpha=0.7)
     for window_s, colour, width, name in (
@@ -243,4 +219,4 @@ def _draw_loudness(panel: Axes, powers: NDArray[np.float64]) -> None:
         at_s, levels = windowed_lufs(powers, window_s)
         panel.plot(at_s, np.maximum(levels, -70.0), color=colour, linewidth=width, label=name)
     panel.set_ylim(TARGET_LUFS - 14.0, TARGET_LUFS + 8.0)
-    panel.legend(loc="lower right", ncols=2, fontsize=9, labelcolor=_INK, facecolor=_PANEL, edgecolor=_LINE)
+    panel.legend(loc="lower right", ncols=2, fontsize=9, labelcolor=INK, facecolor=PANEL, edgecolor=LINE)

@@ -191,7 +191,7 @@ def _draw(spec: StreamSpec, path: Path, plot: Path, console: Console, *, start_b
             draw(spec, path, plot, start_block=start_block)
         except OSError as error:
             raise _RenderError(f"{plot}: {error.strerror or error}.") from error
-    sys.stdout.write(f"{plot}: score, waveform, spectrogram and loudness.\n")
+    sys.stdout.write(f"{plot}: score, waveform, spectrogram, loudness, layers and the form of the hour.\n")
 
 
 def plot_problem(plot: Path) -> str:

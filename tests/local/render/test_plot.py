@@ -48,7 +48,7 @@ def test_a_picture_of_any_length_is_drawn(tmp_path: Path, seconds: float) -> Non
     picture = tmp_path / "out.png"
     draw(SPEC, _write(tmp_path / "out.wav", _tone(seconds)), picture, start_block=1_785_000_000)
     with Image.open(picture) as image:
-        assert image.size == (1600, 1100)
+        assert image.size == (1600, 1800)
         assert len(image.convert("RGB").getcolors(maxcolors=2**24) or []) > 500
 
 
@@ -64,9 +64,12 @@ def test_other_sound_changes_the_spectrogram_and_another_score_the_notes(tmp_pat
     assert np.array_equal(one, again)
     # The score is above, the spectrogram below.
     differs = np.abs(one - other).sum(axis=2) > 60
-    assert differs[600:900].mean() > 0.005
+    assert differs[600:860].mean() > 0.005
     assert differs[110:440].mean() < 0.001
+    # The form of the hour is the score's alone.
+    assert differs[1480:1740].mean() < 0.001
     lantern = pixels("low", StreamSpec(key="D", preset="lantern"))
+    assert (np.abs(one - lantern).sum(axis=2) > 60)[1480:1740].mean() > 0.01
     assert (np.abs(one - lantern).sum(axis=2) > 60)[110:440].mean() > 0.01
 
 
