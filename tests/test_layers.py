@@ -31,7 +31,7 @@ ROOMS = {
         "errors", "expiring_dict", "slope", "polyphase", "audio_pool", "health", "clock", "settings", "metrics",
         "observability", "gc_config", "memory_monitor", "http", "bus", "process",
     ),
-    "services.runtime.bus": ("limits", "port", "memory", "nats"),
+    "services.runtime.bus": ("limits", "rights", "port", "memory", "nats"),
     "services.synthesis": (
         "batching", "job_lanes", "idle_streams", "metrics", "device_selector", "dsp", "instruments", "score", "sound",
         "packing", "kernels", "render", "synthesis_engine", "presence", "settling", "publisher", "worker", "service",
