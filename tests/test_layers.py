@@ -84,7 +84,6 @@ MAX_LINES = 400
 """Lines of a module that is no table."""
 TABLES = {
     "services/synthesis/score/presets.py": "the presets, one row each",
-    "services/synthesis/sound/patches.py": "the patches, one row each",
 }
 
 

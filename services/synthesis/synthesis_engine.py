@@ -20,10 +20,18 @@ from torch import Tensor
 from services.contract.spec import StreamSpec
 from services.contract.timebase import BLOCK_FRAMES, BLOCKS_PER_SECTION, CHANNELS, SAMPLE_RATE_HZ
 from services.synthesis.device_selector import AutoDeviceSelector
-from services.synthesis.dsp.grid import INTERVALS, LOW_INTERVALS, PADDED_INTERVAL, QUARTER, QUARTER_INTERVAL
-from services.synthesis.dsp.noise import AIR_TAPS, SPREAD
+from services.synthesis.dsp.grid import (
+    INTERVALS,
+    LOW_INTERVALS,
+    PADDED_INTERVAL,
+    QUARTER,
+    QUARTER_INTERVAL,
+    TEXTURE_FRAMES,
+)
+from services.synthesis.dsp.noise import SPREAD
 from services.synthesis.dsp.reverb import PARTS, impulse_response, inverse, response_spectra
 from services.synthesis.dsp.voices import send_part
+from services.synthesis.instruments.files import load_bank
 from services.synthesis.kernels.kernel import Kernel
 from services.synthesis.kernels.load import load_kernels
 from services.synthesis.packing.pack import pack_partials
@@ -31,6 +39,7 @@ from services.synthesis.packing.placement import Sounding
 from services.synthesis.packing.section import prepare_section
 from services.synthesis.packing.table import Table
 from services.synthesis.render.device_limits import use_one_core
+from services.synthesis.render.renderer import measured_tables
 from services.synthesis.render.reverb_sends import SendStore
 from services.synthesis.render.upload import upload, upload_index
 from services.synthesis.score.events import Layer, Notes, Section
@@ -99,6 +108,9 @@ class OptimizedSynthesisEngine:
         # Two rooms, because a compiler would make a special case of one.
         with torch.inference_mode():
             self._responses = torch.from_numpy(np.stack((response, response))).to(self.device)
+            self._tables = measured_tables(self.device)
+            # A phrase has no texture.
+            self._silence = torch.zeros(2 * QUARTER * TEXTURE_FRAMES, device=self.device)
         self.render_phrase([(0, 60, "major")], [(0, 96, 0.5, 0.5)], 1.0)
 
     @property
@@ -129,7 +141,7 @@ class OptimizedSynthesisEngine:
 
     def _render(self, section: Section, duration_s: float) -> NDArray[np.float32]:
         blocks = math.ceil(duration_s)
-        prepared = prepare_section(section, self._spec)
+        prepared = prepare_section(section, self._spec, load_bank())
         with torch.inference_mode():
             voices = self._sum(prepared.low, blocks, self._kernels.low, (LOW_INTERVALS, 3, PADDED_INTERVAL))
             bright = self._sum(
@@ -161,7 +173,9 @@ class OptimizedSynthesisEngine:
             [block for block, _ in padded],
             least=VOICE_PARTIALS,
         )
-        points = self._kernels.expand(upload(packed.parameters, self.device), upload(packed.phases, self.device))
+        points = self._kernels.expand(
+            upload(packed.parameters, self.device), upload(packed.words, self.device), *self._tables
+        )
         return kernel(*points)[0][: len(rows)]
 
     def _finish(self, voices: Tensor, bright: Tensor) -> NDArray[np.int16]:
@@ -180,23 +194,20 @@ class OptimizedSynthesisEngine:
         def padded(tensor: Tensor) -> Tensor:
             return tensor if blocks == rows else tensor.expand(rows, *tensor.shape[1:]).contiguous()
 
-        real, imaginary, white = self._kernels.wet(
+        real, imaginary = self._kernels.wet(
             store.spectra,
             upload_index(wanted, self.device),
             self._responses,
             zeros(dtype=torch.int64),
-            zeros(1, dtype=torch.int32),
-            zeros(2, dtype=torch.int32),
         )
         dither = torch.arange(rows, dtype=torch.int32, device=self.device) * BLOCK_FRAMES
         samples = self._kernels.finish_bright(
             padded(voices),
             inverse(real, imaginary),
-            white,
-            zeros(AIR_TAPS),
-            zeros(CHANNELS, 2),
+            self._silence,
+            zeros(2, dtype=torch.int32),
+            zeros(2, CHANNELS, 2),
             torch.stack((dither, dither), dim=1).contiguous(),
-            torch.ones((rows, 1), device=self.device),
             padded(bright),
         )[0]
         # A frame's two samples are one 32-bit word; the frames of each phase are in a row of their own.

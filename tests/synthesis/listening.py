@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
 from services.contract.timebase import BLOCK_FRAMES, CHANNELS, SAMPLE_RATE_HZ
-from services.synthesis.dsp.control import Column
+from services.synthesis.dsp.control import PATH_POINTS, WORDS, Column, Word
 from services.synthesis.dsp.grid import GUARD_INTERVALS, INTERVAL_FRAMES, QUARTER
+from services.synthesis.instruments.bank import words_of
 
 FloatArray = NDArray[np.float64]
 
@@ -115,6 +117,20 @@ def some_partials(
     hz = np.exp(random.uniform(math.log(low_hz), math.log(high_hz), count))
     phases = np.stack((random.integers(-(2**31), 2**31, count), np.round(hz / 44_100 * 2**32)), axis=1)
     return parameters, phases.astype(np.int64).astype(np.int32)
+
+
+def expanded(parameters: NDArray[np.float32], phases: NDArray[np.int32]) -> tuple[torch.Tensor, ...]:
+    """What `expand` takes, for one row of partials in closed form."""
+    words = np.zeros((len(phases), WORDS), dtype=np.int32)
+    words[:, [Word.PHASE, Word.INCREMENT]] = phases
+    words[:, Word.AGE] = np.round(parameters[:, Column.ONSET] / -INTERVAL_FRAMES)
+    row = (np.ascontiguousarray(part.T)[None] for part in (parameters, words))
+    return (*(torch.from_numpy(part) for part in row), *closed_form_tables())
+
+
+def closed_form_tables() -> tuple[torch.Tensor, torch.Tensor]:
+    """Paths and tables with nothing in them but what tones in closed form read."""
+    return torch.zeros(PATH_POINTS, dtype=torch.int32), torch.from_numpy(words_of(np.ones((1, 1)), np.zeros((1, 1))))
 
 
 LOW_STEP = float(QUARTER)

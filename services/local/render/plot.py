@@ -21,7 +21,7 @@ from services.local.render.plot_form import draw_form, draw_roll
 from services.local.render.plot_style import FAINT, INK, LAYERS, LINE, PANEL, PAPER, bars, clock, dress, label
 from services.local.render.score_view import ScoreView, view_score
 from services.synthesis.score.events import Layer
-from services.synthesis.sound.loudness import TARGET_LUFS
+from services.synthesis.sound.loudness import LOUDEST_LUFS, QUIETEST_LUFS
 
 _HEAT: Final = LinearSegmentedColormap.from_list(
     "embers", ["#0d0f17", "#1d1f45", "#4b2a78", "#9c3583", "#dd5f64", "#f6a562", "#fdf3c4"]
@@ -210,13 +210,13 @@ def spectrogram_db(sound: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _draw_loudness(panel: Axes, powers: NDArray[np.float64]) -> None:
     label(panel, "LUFS")
-    panel.axhspan(TARGET_LUFS - 2.0, TARGET_LUFS + 2.0, color="#59cd90", alpha=0.10, linewidth=0)
-    panel.axhline(TARGET_LUFS, color="#59cd90", linewidth=0.9, alpha=0.7)
+    # Intensity decides where in this band the music lies.
+    panel.axhspan(QUIETEST_LUFS, LOUDEST_LUFS, color="#59cd90", alpha=0.10, linewidth=0)
     for window_s, colour, width, name in (
         (_MOMENTARY_S, "#56607a", 0.7, "momentary (0.4 s)"),
         (_SHORT_TERM_S, "#fac05e", 1.8, "short-term (3 s)"),
     ):
         at_s, levels = windowed_lufs(powers, window_s)
         panel.plot(at_s, np.maximum(levels, -70.0), color=colour, linewidth=width, label=name)
-    panel.set_ylim(TARGET_LUFS - 14.0, TARGET_LUFS + 8.0)
+    panel.set_ylim(QUIETEST_LUFS - 11.0, LOUDEST_LUFS + 6.0)
     panel.legend(loc="lower right", ncols=2, fontsize=9, labelcolor=INK, facecolor=PANEL, edgecolor=LINE)

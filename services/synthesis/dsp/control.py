@@ -46,9 +46,33 @@ class Column(IntEnum):
     """In cycles of phase."""
     VIBRATO_RATE = 14
     VIBRATO_PHASE = 15
+    FADE_RATE = 16
+    """A 64th of the rate of an exponential decay from the onset on; 0 does not decay."""
+
+
+class Word(IntEnum):
+    """Columns of the int32 parameters of a partial."""
+
+    PHASE = 0
+    """At the block's start, in 2**-32 cycles, wrapping."""
+    INCREMENT = 1
+    """Per frame, in 2**-32 cycles, wrapping."""
+    AGE = 2
+    """Control points from the onset to the block's start; negative if the note begins later."""
+    PATH = 3
+    """Where its path begins in the paths."""
+    ENTRY = 4
+    """Its first number in the measured tables; 0, an amplitude of 1, for tones in closed form."""
+    STRIDE = 5
+    """Numbers from one point of its table to the next."""
 
 
 COLUMNS: Final = len(Column)
+WORDS: Final = len(Word)
+PATH_POINTS: Final = 16_000
+"""Control points that a partial is read along its path: 91 s. It stays at the last one after that."""
+TURN: Final = 1.0 / 256.0
+"""Cycles of a step of a measured phase."""
 
 _CYCLES_PER_WORD: Final = 2.0**-32
 """Phases are 32-bit words: a full turn is 2**32."""
@@ -67,15 +91,17 @@ class Gain(IntEnum):
     """Not a gain: 2 cos of the phase that passes in LANES quarter-rate frames, which `voices.low` reads."""
 
 
-def expand(parameters: Tensor, phases: Tensor) -> tuple[Tensor, Tensor]:
+def expand(parameters: Tensor, words: Tensor, paths: Tensor, measured: Tensor) -> tuple[Tensor, Tensor]:
     """Control points of every partial of a block.
 
     A partial whose parameters are all zero (padding) is silent.
 
     Args:
         parameters: float32 [rows, COLUMNS, partials], see `Column`.
-        phases: int32 [rows, 2, partials]: phase at the block's start and increment per frame, in 2**-32 cycles,
-            wrapping.
+        words: int32 [rows, WORDS, partials], see `Word`.
+        paths: int32 [steps]: which point of its table a partial reads at each age.
+        measured: int32 [numbers]: amplitudes and phases of all tables, see `amplitude_of` and `turn_of`. The first
+            number has amplitude 1 and phase 0.
 
     Returns:
         turns: float32 [rows, POINTS, partials, 2]: phase in cycles, and cycles per quarter-rate frame until the next
@@ -86,43 +112,69 @@ def expand(parameters: Tensor, phases: Tensor) -> tuple[Tensor, Tensor]:
         that they are written in whole vectors. Phase and step lie side by side so that the compiler sums partial after
         partial; otherwise it sums across partials, with a horizontal sum for each frame.
     """
-    point = (torch.arange(POINTS, dtype=torch.int32, device=parameters.device) - GUARD_INTERVALS)[:, None]
-    start, increment = phases[:, 0:1, :], phases[:, 1:2, :]
-    # Phases wrap at 32 bits, which drops whole cycles and nothing else.
-    cycles = (start + (increment * INTERVAL_FRAMES) * point).to(torch.float32) * _CYCLES_PER_WORD
-    cycles_per_frame = increment.to(torch.float32) * _CYCLES_PER_WORD
+    # One point more than there are: each has its slope until the next.
+    point = (torch.arange(POINTS + 1, dtype=torch.int32, device=parameters.device) - GUARD_INTERVALS)[:, None]
+    number = _measured(words, point, paths, measured)
+    # Stacked, so that each state is computed once and read twice.
+    state = torch.stack(_state(parameters, (point * INTERVAL_FRAMES).to(torch.float32), number), dim=2)
+    here, change = state[:, :-1], state[:, 1:] - state[:, :-1]
 
-    frames = (point * INTERVAL_FRAMES).to(torch.float32)
-    vibrato, left, right, send = _state(parameters, frames)
-    next_vibrato, next_left, next_right, next_send = _state(parameters, frames + INTERVAL_FRAMES)
+    start, increment = words[:, Word.PHASE : Word.PHASE + 1], words[:, Word.INCREMENT : Word.INCREMENT + 1]
+    # Phases wrap at 32 bits, which drops whole cycles and nothing else.
+    cycles = (start + (increment * INTERVAL_FRAMES) * point[:-1]).to(torch.float32) * _CYCLES_PER_WORD
+    cycles_per_frame = increment.to(torch.float32) * _CYCLES_PER_WORD
     step = 1.0 / QUARTER_INTERVAL
-    phase_step = cycles_per_frame * (INTERVAL_FRAMES / QUARTER_INTERVAL) + (next_vibrato - vibrato) * step
-    turns = torch.stack((cycles + vibrato, phase_step), dim=-1)
+    phase_step = cycles_per_frame * (INTERVAL_FRAMES / QUARTER_INTERVAL) + change[:, :, 0] * step
+    turns = torch.stack((cycles + here[:, :, 0], phase_step), dim=-1)
     gains = torch.stack(
         (
-            left,
-            (next_left - left) * step,
-            right,
-            (next_right - right) * step,
-            send,
-            (next_send - send) * step,
+            here[:, :, 1],
+            change[:, :, 1] * step,
+            here[:, :, 2],
+            change[:, :, 2] * step,
+            here[:, :, 3],
+            change[:, :, 3] * step,
             # Not by way of `phase_step`: a second use of it would write it to memory and read it again.
             2.0
-            * sine(
-                cycles_per_frame * (LANES * INTERVAL_FRAMES / QUARTER_INTERVAL)
-                + (next_vibrato - vibrato) * (LANES * step)
-            ),
+            * sine(cycles_per_frame * (LANES * INTERVAL_FRAMES / QUARTER_INTERVAL) + change[:, :, 0] * (LANES * step)),
         ),
         dim=2,
     )
     return turns, gains
 
 
-def _state(parameters: Tensor, frames: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Vibrato in cycles and the gains left, right and send at `frames`: [rows, POINTS, partials] each."""
+def amplitude_of(number: Tensor) -> Tensor:
+    """Linear amplitude in a number of the tables: its upper half is the upper half of a float32."""
+    return (number & -65_536).view(torch.float32)
 
-    def column(number: Column) -> Tensor:
-        return parameters[:, number : number + 1, :]
+
+def turn_of(number: Tensor) -> Tensor:
+    """Phase in a number of the tables, in cycles: its lower half, signed, in 256ths."""
+    return ((number << 16) >> 16).to(torch.float32) * TURN
+
+
+def _measured(words: Tensor, point: Tensor, paths: Tensor, measured: Tensor) -> Tensor:
+    """The number of the tables that each partial reads at `point`: int32 [rows, points, partials]."""
+
+    def column(name: Word) -> Tensor:
+        return words[:, name : name + 1, :]
+
+    age = (point + column(Word.AGE)).clamp(0, PATH_POINTS - 1)
+    place = paths[column(Word.PATH) + age]
+    return measured[column(Word.ENTRY) + place * column(Word.STRIDE)]
+
+
+def _state(parameters: Tensor, frames: Tensor, number: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Phase besides the steady one in cycles, and the gains left, right and send: [rows, points, partials] each.
+
+    Args:
+        parameters: see `expand`.
+        frames: from the block's start.
+        number: what the tables hold there.
+    """
+
+    def column(name: Column) -> Tensor:
+        return parameters[:, name : name + 1, :]
 
     age = frames - column(Column.ONSET)
     rise = (age * column(Column.ATTACK_RATE)).clamp(0.0, 1.0)
@@ -133,7 +185,11 @@ def _state(parameters: Tensor, frames: Tensor) -> tuple[Tensor, Tensor, Tensor, 
     # (1 - t)^4 falls like an exponential and yet reaches silence, so that a note has a last frame.
     decay = sustain + (1.0 - sustain) * (left * left)
     fall = 1.0 - ((age - column(Column.HOLD)) * column(Column.RELEASE_RATE)).clamp(0.0, 1.0)
-    envelope = attack * decay * (fall * fall * fall)
+    # (1 - x / 64)^64 is an exponential that reaches silence, without a library call whose last bit depends on the lane.
+    fade = 1.0 - (age * column(Column.FADE_RATE)).clamp(0.0, 1.0)
+    for _ in range(6):
+        fade = fade * fade
+    envelope = attack * decay * (fall * fall * fall) * (fade * amplitude_of(number))
 
     depth = column(Column.SWELL_DEPTH)
     swell = age * column(Column.SWELL_RATE)
@@ -141,7 +197,7 @@ def _state(parameters: Tensor, frames: Tensor) -> tuple[Tensor, Tensor, Tensor, 
     swell_right = 1.0 + depth * sine(swell + column(Column.SWELL_PHASE_RIGHT))
     vibrato = column(Column.VIBRATO_DEPTH) * sine(age * column(Column.VIBRATO_RATE) + column(Column.VIBRATO_PHASE))
     return (
-        vibrato,
+        vibrato + turn_of(number),
         envelope * swell_left * column(Column.GAIN_LEFT),
         envelope * swell_right * column(Column.GAIN_RIGHT),
         envelope * column(Column.GAIN_SEND),

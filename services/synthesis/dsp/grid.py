@@ -39,3 +39,7 @@ SPLIT_HZ: Final = 4_100.0
 """Partials below it are summed at the quarter rate: the filter's pass band ends at 4.2 kHz."""
 TOP_HZ: Final = 15_000.0
 """Partials above it are left out: few people hear them, and vibrato must not carry one past the Nyquist frequency."""
+
+TEXTURE_S: Final = 12
+TEXTURE_FRAMES: Final = TEXTURE_S * QUARTER_HZ
+"""Frames of a loop of texture in each of its QUARTER phases."""

@@ -12,13 +12,11 @@ from torch import Tensor
 
 from services.synthesis.dsp.grid import (
     GUARD_FRAMES,
-    LOW_FRAMES,
-    LOW_INTERVALS,
     QUARTER,
     QUARTER_BLOCK,
-    QUARTER_INTERVAL,
+    TEXTURE_FRAMES,
 )
-from services.synthesis.dsp.noise import AIR_TAPS, triangular
+from services.synthesis.dsp.noise import triangular
 from services.synthesis.dsp.resample import REACH_AFTER, REACH_BEFORE
 from services.synthesis.dsp.voices import dry_part
 
@@ -44,45 +42,57 @@ def soft_limit(sound: Tensor) -> Tensor:
     return torch.where(sound < 0.0, -bent, bent)
 
 
-def quarter_mix(voices: Tensor, wet: Tensor, white: Tensor, air_taps: Tensor, air_level: Tensor) -> Tensor:
+def quarter_mix(voices: Tensor, wet: Tensor) -> Tensor:
     """Everything that is summed at the quarter rate.
 
     Args:
         voices: [rows, LOW_INTERVALS, 3, PADDED_INTERVAL], from `voices.low`; only its dry part is summed.
         wet: [rows, 2, LOW_FRAMES], the reverb.
-        white: [rows, 2, WHITE_FRAMES], from `noise.white`.
-        air_taps: [rows, AIR_TAPS], the filter that colours the noise.
-        air_level: [rows, 2 channels, 2]: gain of the air at the block's start and end.
 
     Returns:
         [rows, 2, LOW_FRAMES].
     """
-    rows = voices.shape[0]
+    # Intervals of the voices are padded, so that their frames are not contiguous.
+    played = dry_part(voices)
+    return (wet.reshape(played.shape) + played).reshape(wet.shape)
 
-    def intervals(flat: Tensor) -> Tensor:
-        # As the voices are laid out: their intervals are padded, so that their frames are not contiguous.
-        return flat.reshape(*flat.shape[:-1], LOW_INTERVALS, QUARTER_INTERVAL)
 
-    air = intervals(white[..., :LOW_FRAMES]) * air_taps[:, 0, None, None, None]
-    for tap in range(1, AIR_TAPS):
-        air = air + intervals(white[..., tap : tap + LOW_FRAMES]) * air_taps[:, tap, None, None, None]
-    frame = torch.arange(-GUARD_FRAMES, LOW_FRAMES - GUARD_FRAMES, dtype=torch.float32, device=voices.device)
-    start, end = air_level[..., 0, None, None], air_level[..., 1, None, None]
-    level = start + (end - start) * (intervals(frame) * (1.0 / QUARTER_BLOCK))
-    return (intervals(wet) + air * level + dry_part(voices)).reshape(rows, 2, LOW_FRAMES)
+def texture(textures: Tensor, places: Tensor, levels: Tensor) -> Tensor:
+    """The two grains of the texture that sound in a block.
+
+    Args:
+        textures: float32 [numbers]: loops, each [2 channels, QUARTER, TEXTURE_FRAMES].
+        places: int32 [rows, 2]: where in `textures` the left channel of either grain begins.
+        levels: float32 [rows, 2 grains, 2 channels, 2]: gains at the block's start and end.
+
+    Returns:
+        [rows, 2, QUARTER, QUARTER_BLOCK].
+    """
+    # Every place that a grain may begin at, as a view: the kernel then reads whole vectors from a row's place on.
+    starts = textures.shape[0] - ((2 * QUARTER - 1) * TEXTURE_FRAMES + QUARTER_BLOCK) + 1
+    grains = textures.as_strided((starts, 2, QUARTER, QUARTER_BLOCK), (1, QUARTER * TEXTURE_FRAMES, TEXTURE_FRAMES, 1))
+    share = torch.arange(QUARTER_BLOCK, dtype=torch.float32, device=textures.device) * (1.0 / QUARTER_BLOCK)
+    total = None
+    for grain in range(2):
+        sound = grains[places[:, grain]]
+        start, end = levels[:, grain, :, 0, None, None], levels[:, grain, :, 1, None, None]
+        part = sound * (start + (end - start) * share)
+        total = part if total is None else total + part
+    assert total is not None  # noqa: S101 - there are two grains
+    return total
 
 
 def finish(
-    mixed: Tensor, bright: Tensor | None, phases: Sequence[Sequence[float]], dither: Tensor, hiss: Tensor
+    mixed: Tensor, textured: Tensor, bright: Tensor | None, phases: Sequence[Sequence[float]], dither: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Bring the quarter-rate sum to the full rate, add the bright partials, limit, round.
+    """Bring the quarter-rate sum to the full rate, add what has it, limit, round.
 
     Args:
         mixed: [rows, 2, LOW_FRAMES], from `quarter_mix`.
+        textured: [rows, 2, QUARTER, QUARTER_BLOCK], from `texture`.
         bright: [rows, 2, QUARTER, INTERVALS, QUARTER_INTERVAL], from `voices.high`; None without bright partials.
         phases: QUARTER x TAPS filter taps, from `resample.phases`.
         dither: int32 [rows, 2]: the block's first frame, wrapping, and a seed.
-        hiss: float32 [rows, 1]: peak of the white noise in 16-bit steps; 1 is dither alone.
 
     Returns:
         samples: int32 [rows, QUARTER, QUARTER_BLOCK]: a stereo frame each, left in the low 16 bits, right in the high
@@ -104,7 +114,7 @@ def finish(
             if abs(weight) > NO_WEIGHT
         ]
         sums.append(reduce(add, products))
-    sound = torch.stack(sums, dim=2).reshape(rows, 2, -1)
+    sound = (torch.stack(sums, dim=2) + textured).reshape(rows, 2, -1)
     if bright is not None:
         sound = sound + bright.reshape(rows, 2, -1)
     left, right = soft_limit(sound[:, 0]), soft_limit(sound[:, 1])
@@ -112,8 +122,8 @@ def finish(
     # Noise needs distinct numbers for the samples, in whatever order; this is their order in memory.
     counter = dither[:, 0:1] + torch.arange(QUARTER * frames, dtype=torch.int32, device=mixed.device)
     seed = dither[:, 1:2]
-    low = _rounded(left, triangular(counter, seed) * hiss)
-    high = _rounded(right, triangular(counter, seed ^ _RIGHT_CHANNEL) * hiss)
+    low = _rounded(left, triangular(counter, seed))
+    high = _rounded(right, triangular(counter, seed ^ _RIGHT_CHANNEL))
     samples = (low & 0xFFFF) | (high << 16)
     peak = torch.maximum(left.abs(), right.abs()).amax(dim=1)
     mean_square = (left * left + right * right).sum(dim=1) * (0.5 / (QUARTER * frames))

@@ -1,1 +1,1 @@
-"""Instruments that were measured: tables of the levels and phases of their partials. Nothing plays them yet."""
+"""Measured instruments: tables of the levels and phases of their partials, and the bank that the kernels read."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Final
 
+from services.synthesis.instruments.bank import Bank, build_bank
 from services.synthesis.instruments.table import MeasuredInstrument, decode
 
 FOLDER: Final = Path(__file__).parent
@@ -26,3 +28,9 @@ def load(name: str) -> MeasuredInstrument:
 def names() -> list[str]:
     """Names of all tables, sorted."""
     return sorted(path.stem for path in FOLDER.glob(f"*{SUFFIX}"))
+
+
+@cache
+def load_bank() -> Bank:
+    """The bank of all tables; the first call takes about half a second."""
+    return build_bank([load(name) for name in names()])

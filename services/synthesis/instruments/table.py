@@ -59,7 +59,7 @@ class MeasuredInstrument:
 
     Attributes:
         name: of the table.
-        credit: who recorded it, and the licence.
+        credit: source of the recording, and its licence.
         sustained: it sounds as long as the key is held.
         tones: the notes.
     """

@@ -9,8 +9,8 @@ from typing import Final, override
 import torch
 from torch import Tensor
 
-from services.synthesis.dsp import control, level, noise, resample, reverb, voices
-from services.synthesis.dsp.control import COLUMNS, Gain
+from services.synthesis.dsp import control, level, resample, reverb, voices
+from services.synthesis.dsp.control import COLUMNS, PATH_POINTS, WORDS, Gain
 from services.synthesis.dsp.grid import (
     INTERVALS,
     LOW_FRAMES,
@@ -19,8 +19,8 @@ from services.synthesis.dsp.grid import (
     POINTS,
     QUARTER,
     QUARTER_INTERVAL,
+    TEXTURE_FRAMES,
 )
-from services.synthesis.dsp.noise import AIR_TAPS, WHITE_FRAMES
 from services.synthesis.dsp.reverb import PADDED_BINS, PARTS, WET_OFFSET, WINDOW_FRAMES
 
 
@@ -28,8 +28,8 @@ class Expand(torch.nn.Module):
     """See `control.expand`."""
 
     @override
-    def forward(self, parameters: Tensor, phases: Tensor) -> tuple[Tensor, Tensor]:
-        return control.expand(parameters, phases)
+    def forward(self, parameters: Tensor, words: Tensor, paths: Tensor, measured: Tensor) -> tuple[Tensor, Tensor]:
+        return control.expand(parameters, words, paths, measured)
 
 
 class Low(torch.nn.Module):
@@ -49,14 +49,11 @@ class High(torch.nn.Module):
 
 
 class Wet(torch.nn.Module):
-    """The reverb's spectrum, and the air's white noise, which has nothing to do with it but saves a package."""
+    """See `reverb.mix_spectra`."""
 
     @override
-    def forward(
-        self, kept: Tensor, slots: Tensor, responses: Tensor, rooms: Tensor, first_frame: Tensor, seeds: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        real, imaginary = reverb.mix_spectra(kept, slots, responses, rooms)
-        return real, imaginary, noise.white(first_frame, seeds)
+    def forward(self, kept: Tensor, slots: Tensor, responses: Tensor, rooms: Tensor) -> tuple[Tensor, Tensor]:
+        return reverb.mix_spectra(kept, slots, responses, rooms)
 
 
 class Finish(torch.nn.Module):
@@ -74,16 +71,16 @@ class Finish(torch.nn.Module):
         self,
         low_voices: Tensor,
         reverb_window: Tensor,
-        white: Tensor,
-        air_taps: Tensor,
-        air_level: Tensor,
+        textures: Tensor,
+        places: Tensor,
+        levels: Tensor,
         dither: Tensor,
-        hiss: Tensor,
         bright: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         wet = reverb_window[..., WET_OFFSET : WET_OFFSET + LOW_FRAMES]
-        mixed = level.quarter_mix(low_voices, wet, white, air_taps, air_level)
-        samples, peak, mean_square = level.finish(mixed, bright, self._phases, dither, hiss)
+        mixed = level.quarter_mix(low_voices, wet)
+        textured = level.texture(textures, places, levels)
+        samples, peak, mean_square = level.finish(mixed, textured, bright, self._phases, dither)
         return samples, peak, mean_square, mixed
 
 
@@ -112,20 +109,26 @@ def _parts() -> tuple[Tensor, ...]:
     return (
         torch.rand(4, LOW_INTERVALS, 3, PADDED_INTERVAL),
         torch.rand(4, 2, WINDOW_FRAMES),
-        torch.rand(4, 2, WHITE_FRAMES),
-        torch.rand(4, AIR_TAPS),
-        torch.rand(4, 2, 2),
+        torch.rand(4 * 2 * QUARTER * TEXTURE_FRAMES),
         torch.zeros((4, 2), dtype=torch.int32),
-        torch.rand(4, 1),
+        torch.rand(4, 2, 2, 2),
+        torch.zeros((4, 2), dtype=torch.int32),
     )
 
+
+_PART_AXES: Final = ({0: "rows"}, {0: "rows"}, {0: "texture_numbers"}, {0: "rows"}, {0: "rows"}, {0: "rows"})
 
 PLANS: Final = (
     KernelPlan(
         "expand",
         Expand,
-        lambda: (torch.rand(4, COLUMNS, 12), torch.zeros((4, 2, 12), dtype=torch.int32)),
-        ({0: "rows", 2: "partials"},) * 2,
+        lambda: (
+            torch.rand(4, COLUMNS, 12),
+            torch.zeros((4, WORDS, 12), dtype=torch.int32),
+            torch.zeros(2 * PATH_POINTS, dtype=torch.int32),
+            torch.zeros(64, dtype=torch.int32),
+        ),
+        ({0: "rows", 2: "partials"}, {0: "rows", 2: "partials"}, {0: "steps"}, {0: "numbers"}),
     ),
     KernelPlan("low", Low, _points, ({0: "rows", 2: "partials"}, {0: "rows", 3: "partials"})),
     KernelPlan("high", High, _points, ({0: "rows", 2: "partials"}, {0: "rows", 3: "partials"})),
@@ -137,17 +140,15 @@ PLANS: Final = (
             torch.zeros((4, PARTS), dtype=torch.int64),
             torch.rand(8, PARTS, 2, 2, PADDED_BINS),
             torch.zeros(4, dtype=torch.int64),
-            torch.zeros((4, 1), dtype=torch.int32),
-            torch.zeros((4, 2), dtype=torch.int32),
         ),
-        ({0: "slots"}, {0: "rows"}, {0: "rooms"}, {0: "rows"}, {0: "rows"}, {0: "rows"}),
+        ({0: "slots"}, {0: "rows"}, {0: "rooms"}, {0: "rows"}),
     ),
-    KernelPlan("finish", Finish, _parts, ({0: "rows"},) * 7),
+    KernelPlan("finish", Finish, _parts, _PART_AXES),
     KernelPlan(
         "finish_bright",
         Finish,
         lambda: (*_parts(), torch.rand(4, 2, QUARTER, INTERVALS, QUARTER_INTERVAL)),
-        ({0: "rows"},) * 8,
+        (*_PART_AXES, {0: "rows"}),
     ),
 )
 LIMITS: Final = {
@@ -155,5 +156,8 @@ LIMITS: Final = {
     "partials": (1, 8192),
     "slots": (2, 2**20),
     "rooms": (2, 64),
+    "steps": (2, 2**24),
+    "numbers": (2, 2**24),
+    "texture_numbers": (2**20, 2**28),
 }
 """Smallest and largest length of each axis that varies, as told to the exporter."""

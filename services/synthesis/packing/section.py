@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.contract.spec import StreamSpec
-from services.contract.timebase import BLOCKS_PER_SECTION
+from services.contract.timebase import BLOCK_FRAMES, BLOCKS_PER_SECTION
 from services.synthesis.dsp.grid import SPLIT_HZ, TOP_HZ
-from services.synthesis.packing.partials import Partials, join_partials, layer_partials
+from services.synthesis.instruments.bank import Bank
+from services.synthesis.packing.closed_form import closed_form_partials
+from services.synthesis.packing.measured import measured_partials
+from services.synthesis.packing.partials import LayerNotes, Partials, join_partials
 from services.synthesis.packing.table import ONSET, Table, build_table
 from services.synthesis.score.events import Layer, Section, SectionChord
 from services.synthesis.score.selection import played, reach
 from services.synthesis.sound.loudness import gain as calibrated_gain
+from services.synthesis.sound.parts import Part, Patch
 from services.synthesis.sound.patches import SOUNDS
 
 
@@ -39,9 +44,15 @@ class PreparedSection:
     notes_sounding: float
 
 
-def prepare_section(section: Section, spec: StreamSpec) -> PreparedSection:
-    """Work a section out for `spec`: every note that it plays becomes partials."""
-    partials = _all_partials(section, spec)
+def prepare_section(section: Section, spec: StreamSpec, bank: Bank) -> PreparedSection:
+    """Work a section out for `spec`: every note that it plays becomes partials.
+
+    Args:
+        section: of the score.
+        spec: the stream.
+        bank: the measured instruments.
+    """
+    partials = _all_partials(section, spec, bank)
     order = np.argsort(partials.words[:, ONSET], kind="stable")
     words, last_frame, hz = partials.words[order], partials.last_frame[order], partials.hz[order]
     below = hz < SPLIT_HZ
@@ -56,18 +67,31 @@ def prepare_section(section: Section, spec: StreamSpec) -> PreparedSection:
     )
 
 
-def _all_partials(section: Section, spec: StreamSpec) -> Partials:
+def _all_partials(section: Section, spec: StreamSpec, bank: Bank) -> Partials:
     notes, sound = section.notes, SOUNDS[spec.preset]
     # The gain for as many notes as are played: fewer notes are not quieter. Levels come on top of it.
     loudness = calibrated_gain(spec.preset, reach(spec))
     levels, heard = spec.levels, played(notes, spec)
+    first_frame = section.number * BLOCKS_PER_SECTION * BLOCK_FRAMES
+    seed = _stream_seeds(spec)[0]
     found: list[Partials] = []
     for layer in Layer:
         chosen = np.flatnonzero((notes.layer == layer) & heard)
         if len(chosen):
             mix = loudness * 10.0 ** (sound.mix_db[layer] / 20.0) * levels[layer.name.lower()]
-            found.append(layer_partials(notes.take(chosen), sound.layers[layer], spec, mix))
+            own = LayerNotes(notes.take(chosen), layer, spec.intensity, spec.brightness, mix, first_frame, seed)
+            found += _parts(own, sound.layers[layer], bank)
     return join_partials(found)
+
+
+def _parts(played: LayerNotes, parts: Sequence[Part | Patch], bank: Bank) -> list[Partials]:
+    """What each of the `parts` makes of a layer. They play the same notes, which count once."""
+    found = []
+    for place, part in enumerate(parts):
+        own = replace(played, turn=place / len(parts))
+        made = measured_partials(own, part, bank) if isinstance(part, Part) else closed_form_partials(own, part)
+        found.append(replace(made, note_seconds=made.note_seconds / len(parts)))
+    return found
 
 
 def _stream_seeds(spec: StreamSpec) -> tuple[int, int, int]:

@@ -11,6 +11,7 @@ from typing import Final
 from services.contract.spec import StreamSpec
 from services.contract.timebase import BLOCKS_PER_SECTION
 from services.synthesis.idle_streams import IdleSweep
+from services.synthesis.instruments.bank import Bank
 from services.synthesis.packing.placement import Placement, place_block
 from services.synthesis.packing.section import PreparedSection, prepare_section
 from services.synthesis.score.events import Section
@@ -28,11 +29,13 @@ class SectionStore:
 
     Args:
         compose: the score.
+        bank: the measured instruments.
         max_sections: how many prepared sections are kept at most (130 KB each); the least recently used goes first.
     """
 
-    def __init__(self, compose: Compose, *, max_sections: int = 1024) -> None:
+    def __init__(self, compose: Compose, bank: Bank, *, max_sections: int = 1024) -> None:
         self._compose = compose
+        self._bank = bank
         self._max_sections = max_sections
         self._prepared: OrderedDict[tuple[str, int], PreparedSection] = OrderedDict()
         self._latest: dict[str, int] = {}
@@ -105,7 +108,7 @@ class SectionStore:
             if prepared is not None:
                 self._prepared.move_to_end(key)
                 return prepared
-        prepared = prepare_section(self._compose(spec, number), spec)
+        prepared = prepare_section(self._compose(spec, number), spec, self._bank)
         with self._lock:
             self._prepared[key] = prepared
             while len(self._prepared) > self._max_sections:

@@ -18,8 +18,12 @@ INCREMENT: Final = COLUMNS + 1
 """Word of a partial: what its phase gains in a frame, in 2**-32 cycles."""
 ONSET: Final = COLUMNS + 2
 """Word of a partial: the first frame of its note, from the section's start."""
-WIDTH: Final = COLUMNS + 4
-"""32-bit words of a partial: the float32 columns, phase, increment, onset, one to spare."""
+PATH: Final = COLUMNS + 3
+ENTRY: Final = COLUMNS + 4
+STRIDE: Final = COLUMNS + 5
+"""Words of a partial: where it is read in the measured tables, see `control.Word`."""
+WIDTH: Final = COLUMNS + 7
+"""32-bit words of a partial: the float32 columns, six whole numbers, one to spare."""
 
 SECONDS: Final = 2 * BLOCKS_PER_SECTION
 """Seconds that a section's notes may sound in: its own and those of the section after it."""

@@ -1,7 +1,7 @@
 """`python -m services.synthesis.render.calibrate` (shell): measure all presets, print the table of `sound.loudness`.
 
 Loudness is measured by ITU-R BS.1770 (pyloudnorm, a development dependency) over stretches of 60 s from several
-streams. The gain brings the mean of their power to TARGET_LUFS, because loud passages decide how loud ten minutes are.
+streams. The gain brings the mean of their power to `target_lufs`: loud passages decide how loud ten minutes are.
 The gain is applied before the limiter: run it twice, with the first table in place.
 """
 
@@ -19,7 +19,7 @@ from services.contract.spec import INTENSITY_STEPS, KEYS, MODES, PRESETS, Stream
 from services.contract.timebase import CHANNELS, SAMPLE_RATE_HZ
 from services.synthesis.device_selector import AutoDeviceSelector
 from services.synthesis.render.renderer import Renderer
-from services.synthesis.sound.loudness import GAIN_DB, INTENSITIES, TARGET_LUFS
+from services.synthesis.sound.loudness import GAIN_DB, INTENSITIES, target_lufs
 
 _FIRST_BLOCK = 1_700_000_160
 _STRETCH_S = 60
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str]) -> None:
         gains = []
         for place, intensity in enumerate(INTENSITIES):
             found = measure(renderer, preset, intensity, options.streams)
-            gains.append(round(GAIN_DB[preset][place] + TARGET_LUFS - _together(found), 1))
+            gains.append(round(GAIN_DB[preset][place] + target_lufs(intensity) - _together(found), 1))
             spread = f"{min(found):6.1f} to {max(found):6.1f} LUFS"
             print(f"{preset:10} intensity {intensity:.1f}: {spread}", file=sys.stderr, flush=True)  # noqa: T201
         print(f'    "{preset}": ({", ".join(str(gain) for gain in gains)}),', flush=True)  # noqa: T201 - its output

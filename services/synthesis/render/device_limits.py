@@ -7,18 +7,19 @@ from typing import Final
 
 import torch
 
+from services.synthesis.dsp.reverb import PARTS
 from services.synthesis.render.reverb_sends import SLOT_BYTES
 
-SENDS_PER_STREAM: Final = 4
+SENDS_PER_STREAM: Final = PARTS + 1
 """Seconds of reverb send that are kept of a stream while its next second is rendered."""
 
-_CPU_ROWS: Final = 24
+_CPU_ROWS: Final = 8
 """Rows of a kernel call on a CPU: what they write between two kernels stays in a cache of a few MB."""
 _GPU_ROWS: Final = (16, 256)
 """Fewest and most rows of a kernel call on a GPU; in between, as many as fit into its memory."""
 _ROW_BYTES: Final = 8 * 2**20
 """Memory that the kernels need for a row of two hundred partials, at most."""
-_CPU_STREAMS: Final = 2_048
+_CPU_STREAMS: Final = 1_024
 _GPU_STREAMS: Final = (1_024, 16_384)
 """Fewest and most streams that a GPU keeps something of."""
 _MEMORY_SHARE: Final = 4

@@ -9,8 +9,10 @@ from services.synthesis.packing.placement import Placement
 
 _ROW_COST: Final = 200
 """Cost of a row besides its partials. The unit is a partial below the split."""
-_HIGH_COST: Final = 3
+_HIGH_COST: Final = 6
 """Cost of a partial above the split."""
+_BRIGHT_LIMITS: Final = (0, 6, 20)
+"""Bright partials of the rows in each bucket at most; more are in the last one."""
 
 
 def group_rows(rows: Sequence[Placement], *, most: int, threads: int) -> list[list[int]]:
@@ -28,6 +30,18 @@ def group_rows(rows: Sequence[Placement], *, most: int, threads: int) -> list[li
         # Blocks of one stream share their history.
         order = sorted(range(len(rows)), key=lambda index: (rows[index].stream, rows[index].block))
     return equal_shares(order, [_cost(rows[index]) for index in order], most=most, threads=threads)
+
+
+def bright_buckets(high_counts: Sequence[int]) -> list[list[int]]:
+    """Places of rows that share a call of the kernel for bright partials, so that little is padded.
+
+    Args:
+        high_counts: bright partials of each row. Rows without any are apart: they need another kernel.
+    """
+    buckets: list[list[int]] = [[] for _ in range(len(_BRIGHT_LIMITS) + 1)]
+    for place, count in enumerate(high_counts):
+        buckets[sum(count > limit for limit in _BRIGHT_LIMITS)].append(place)
+    return [bucket for bucket in buckets if bucket]
 
 
 def equal_shares(order: Sequence[int], costs: Sequence[float], *, most: int, threads: int) -> list[list[int]]:

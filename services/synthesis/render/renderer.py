@@ -27,12 +27,12 @@ from services.contract.timebase import (
     CHUNKS_PER_BLOCK,
     TICKS_PER_S,
 )
-from services.synthesis.dsp.noise import colour_taps
 from services.synthesis.dsp.reverb import PARTS, SECONDS_NEEDED, impulse_response, inverse, response_spectra
 from services.synthesis.dsp.voices import send_part
+from services.synthesis.instruments.files import load_bank
 from services.synthesis.kernels.kernel import Kernels
 from services.synthesis.kernels.load import load_kernels
-from services.synthesis.packing.pack import pack_air, pack_partials
+from services.synthesis.packing.pack import pack_partials, pack_texture
 from services.synthesis.packing.placement import Band, Placement
 from services.synthesis.packing.section_store import Compose, SectionStore
 from services.synthesis.render.allocator import keep_freed_memory
@@ -43,13 +43,13 @@ from services.synthesis.render.device_limits import (
     usable_cores,
     use_one_core,
 )
-from services.synthesis.render.groups import group_rows
+from services.synthesis.render.groups import bright_buckets, group_rows
 from services.synthesis.render.readback import Readback, interleave
 from services.synthesis.render.reverb_sends import Key, SendStore
 from services.synthesis.render.upload import upload, upload_index
 from services.synthesis.score.compose import SectionCache
-from services.synthesis.sound.brightness import air_colours
 from services.synthesis.sound.patches import SOUNDS
+from services.synthesis.sound.textures import loops
 
 _FAR_FUTURE: Final = 2**40
 """A second after all music."""
@@ -142,18 +142,20 @@ class Renderer:
         max_streams = max_streams or default_max_streams(device)
         self._enable_compile = enable_compile
         self._kernel_cache = kernel_cache
-        self.sections = SectionStore(compose or SectionCache(2 * max_streams).get, max_sections=3 * max_streams)
+        self.sections = SectionStore(
+            compose or SectionCache(2 * max_streams).get, load_bank(), max_sections=3 * max_streams
+        )
         self._kernels: Kernels | None = None
         self._stop = threading.Event()
         self.threads = (threads or usable_cores()) if device.type == "cpu" else 1
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="voices", initializer=use_one_core)
         responses = [response_spectra(impulse_response(sound.room)) for sound in SOUNDS.values()]
-        taps = [colour_taps(hz, db) for sound in SOUNDS.values() for hz, db in air_colours(sound.air)]
         # In inference mode, as all tensors that the kernels read: `torch.compile` would compile again for others.
         with torch.inference_mode():
             self._sends = SendStore(SENDS_PER_STREAM * max_streams + 64, device)
             self._responses = torch.from_numpy(np.stack(responses)).to(device)
-            self._air_taps = torch.from_numpy(np.stack(taps)).to(device)
+            self._textures = torch.from_numpy(loops().reshape(-1)).to(device)
+            self._tables = measured_tables(device)
 
     @property
     def mode(self) -> str:
@@ -249,10 +251,7 @@ class Renderer:
             voices = self._voices(rows)
             for i in range(0, len(spectra), self.batch_size):
                 self._sends.store_spectra(spectra[i : i + self.batch_size])
-            for bright in (False, True):
-                chosen = [place for place, row in enumerate(rows) if bool(row.high_count) == bright]
-                if not chosen:
-                    continue
+            for chosen in bright_buckets([row.high_count for row in rows]):
                 part = voices[: len(rows)]
                 if len(chosen) < len(rows):
                     part = part.index_select(0, upload_index(chosen, self.device))
@@ -302,25 +301,21 @@ class Renderer:
         padded = self._padded(rows)
         if len(padded) > len(voices):
             voices = voices.repeat(len(padded) // len(voices), 1, 1, 1)
-        air = pack_air(padded)
+        packed = pack_texture(padded)
         slots = [self._sends.slots([(row.stream, row.block - part) for part in range(PARTS)]) for row in padded]
-        preset = self._to_device(air.preset)
-        real, imaginary, white = self._kernel("wet")(
+        real, imaginary = self._kernel("wet")(
             self._sends.spectra,
             upload_index(slots, self.device),
             self._responses,
-            preset,
-            self._to_device(air.first_frame),
-            self._to_device(air.seeds),
+            self._to_device(packed.preset),
         )
         parts = (
             voices,
             inverse(real, imaginary),
-            white,
-            self._air_taps.index_select(0, self._to_device(air.colour)),
-            self._to_device(air.level),
-            self._to_device(air.dither),
-            self._to_device(air.hiss),
+            self._textures,
+            self._to_device(packed.places),
+            self._to_device(packed.levels),
+            self._to_device(packed.dither),
         )
         if rows[0].high_count:
             bright = self._kernel("high")(*self._points(rows, "high"))[0]
@@ -340,7 +335,7 @@ class Renderer:
     def _points(self, rows: list[Placement], band: Band) -> Sequence[Tensor]:
         padded = self._padded(rows)
         packed = pack_partials([row.band(band) for row in padded], [row.block for row in padded], least=self._least)
-        return self._kernel("expand")(self._to_device(packed.parameters), self._to_device(packed.phases))
+        return self._kernel("expand")(self._to_device(packed.parameters), self._to_device(packed.words), *self._tables)
 
     @property
     def _least(self) -> int:
@@ -356,6 +351,12 @@ class Renderer:
 
     def _to_device(self, array: NDArray[np.generic]) -> Tensor:
         return upload(array, self.device)
+
+
+def measured_tables(device: torch.device) -> tuple[Tensor, Tensor]:
+    """What `expand` reads of all instruments, on `device`: paths, and amplitudes with phases."""
+    store = load_bank()
+    return torch.from_numpy(store.paths).to(device), torch.from_numpy(store.measured).to(device)
 
 
 def _chords(row: Placement) -> tuple[Chord, ...]:

@@ -7,23 +7,29 @@ from typing import Final
 
 import numpy as np
 
-TARGET_LUFS: Final = -18.0
-"""Loudness of every preset (ITU-R BS.1770)."""
+QUIETEST_LUFS: Final = -21.0
+LOUDEST_LUFS: Final = -16.0
+"""Loudness at intensity 0 and 1; in between it rises evenly."""
 
 INTENSITIES: Final = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
 """Where it was measured."""
 
 GAIN_DB: Final[Mapping[str, tuple[float, ...]]] = {
-    "drift": (-13.3, -13.7, -16.1, -16.9, -18.2, -19.0, -19.4),
-    "aurora": (-15.3, -15.8, -17.5, -19.4, -20.5, -21.5, -22.1),
-    "cathedral": (-18.3, -18.9, -21.1, -21.7, -22.5, -23.2, -23.6),
-    "harbor": (-17.0, -17.4, -18.0, -19.3, -19.8, -20.6, -21.1),
-    "lantern": (-7.2, -7.2, -9.0, -10.8, -11.5, -12.4, -12.6),
-    "nocturne": (-11.0, -11.1, -13.0, -13.9, -14.2, -15.0, -15.2),
-    "rainfall": (-13.9, -14.9, -15.9, -16.9, -18.1, -18.7, -19.0),
-    "tundra": (-16.2, -16.4, -17.3, -19.0, -19.4, -20.0, -20.6),
+    "drift": (-17.8, -17.8, -19.3, -19.2, -19.4, -19.1, -19.0),
+    "aurora": (-20.0, -19.9, -20.4, -21.1, -21.0, -20.8, -20.8),
+    "cathedral": (-21.7, -21.7, -22.7, -22.0, -21.8, -21.4, -21.3),
+    "harbor": (-18.4, -18.5, -18.5, -19.2, -19.0, -19.1, -19.3),
+    "lantern": (-14.2, -13.7, -14.6, -15.4, -14.9, -14.6, -14.2),
+    "nocturne": (-12.2, -12.2, -14.0, -14.9, -15.0, -15.6, -15.7),
+    "rainfall": (-13.1, -14.0, -14.8, -15.7, -16.3, -16.4, -16.5),
+    "tundra": (-19.5, -19.4, -19.7, -20.9, -20.2, -19.8, -19.8),
 }
 """In dB, for each of INTENSITIES."""
+
+
+def target_lufs(intensity: float) -> float:
+    """The loudness that every preset has at `intensity`, 0 to 1."""
+    return QUIETEST_LUFS + (LOUDEST_LUFS - QUIETEST_LUFS) * intensity
 
 
 def gain(preset: str, intensity: float) -> float:

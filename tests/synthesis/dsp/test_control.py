@@ -4,19 +4,21 @@ import numpy as np
 import torch
 
 from services.contract.timebase import BLOCK_FRAMES
-from services.synthesis.dsp.control import COLUMNS, Column, Gain, expand
+from services.synthesis.dsp.control import COLUMNS, WORDS, Column, Gain, expand
 from services.synthesis.dsp.grid import GUARD_INTERVALS, INTERVALS, POINTS
-from tests.synthesis.listening import some_partials
+from tests.synthesis.listening import closed_form_tables, expanded, some_partials
 
 
 def _expand(parameters: np.ndarray, phases: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Phases in cycles [partials, points], and gains: what a control point says, then partials, then points."""
-    turns, gains = expand(torch.from_numpy(parameters).T[None], torch.from_numpy(phases).T[None])
+    turns, gains = expand(*expanded(parameters, phases))
     return turns[0, ..., 0].T.numpy(), gains[0].permute(1, 2, 0).numpy()
 
 
 def test_padding_is_silent() -> None:
-    turns, gains = expand(torch.zeros(1, COLUMNS, 3), torch.zeros(1, 2, 3, dtype=torch.int32))
+    turns, gains = expand(
+        torch.zeros(1, COLUMNS, 3), torch.zeros(1, WORDS, 3, dtype=torch.int32), *closed_form_tables()
+    )
     assert turns.shape == (1, POINTS, 3, 2)
     assert gains.shape == (1, POINTS, len(Gain), 3)
     assert torch.count_nonzero(gains[:, :, : Gain.TWICE_COSINE]) == 0

@@ -4,7 +4,6 @@ import numpy as np
 import torch
 
 from services.synthesis.dsp.grid import (
-    GUARD_FRAMES,
     INTERVALS,
     LOW_FRAMES,
     LOW_INTERVALS,
@@ -12,9 +11,9 @@ from services.synthesis.dsp.grid import (
     QUARTER,
     QUARTER_BLOCK,
     QUARTER_INTERVAL,
+    TEXTURE_FRAMES,
 )
-from services.synthesis.dsp.level import CEILING, KNEE, finish, quarter_mix, soft_limit
-from services.synthesis.dsp.noise import AIR_TAPS, WHITE_FRAMES
+from services.synthesis.dsp.level import CEILING, KNEE, finish, quarter_mix, soft_limit, texture
 from services.synthesis.dsp.resample import phases
 
 TAPS = [[float(tap) for tap in row] for row in phases()]
@@ -24,7 +23,11 @@ def _finish(mixed: torch.Tensor, bright: torch.Tensor | None = None) -> tuple[to
     rows = mixed.shape[0]
     bright = torch.zeros(rows, 2, QUARTER, INTERVALS, QUARTER_INTERVAL) if bright is None else bright
     packed, peak, mean_square = finish(
-        mixed, bright, TAPS, torch.zeros((rows, 2), dtype=torch.int32), torch.ones(rows, 1)
+        mixed,
+        torch.zeros(rows, 2, QUARTER, QUARTER_BLOCK),
+        bright,
+        TAPS,
+        torch.zeros((rows, 2), dtype=torch.int32),
     )
     return played(packed), peak, mean_square
 
@@ -85,13 +88,32 @@ def test_bright_partials_land_on_their_own_frames() -> None:
     assert (samples.abs() > 1).sum() == 1
 
 
-def test_air_follows_its_level_from_the_blocks_start_to_its_end() -> None:
-    white = torch.ones(1, 2, WHITE_FRAMES)
-    taps = torch.zeros(1, AIR_TAPS)
-    taps[0, 0] = 1.0
-    level = torch.tensor([[[1.0, 2.0], [0.0, 0.0]]])
-    voices, wet = torch.zeros(1, LOW_INTERVALS, 3, PADDED_INTERVAL), torch.zeros(1, 2, LOW_FRAMES)
-    mixed = quarter_mix(voices, wet, white, taps, level)
-    expected = 1.0 + (np.arange(LOW_FRAMES) - GUARD_FRAMES) / QUARTER_BLOCK
-    assert np.allclose(mixed[0, 0].numpy(), expected, atol=1e-5)
-    assert torch.count_nonzero(mixed[0, 1]) == 0
+def test_a_texture_follows_its_levels_from_the_blocks_start_to_its_end() -> None:
+    loops = torch.zeros(2, 2, QUARTER, TEXTURE_FRAMES)
+    loops[0, 0], loops[1, 0], loops[1, 1] = 1.0, 10.0, 3.0
+    places = torch.tensor([[500, loops[0].numel() + 700]], dtype=torch.int32)
+    levels = torch.tensor([[[[1.0, 2.0], [0.0, 0.0]], [[0.0, 0.0], [0.5, 0.5]]]])
+    heard = texture(loops.flatten(), places, levels)
+    rise = 1.0 + np.arange(QUARTER_BLOCK) / QUARTER_BLOCK
+    assert heard.shape == (1, 2, QUARTER, QUARTER_BLOCK)
+    assert np.allclose(heard[0, 0].numpy(), rise, atol=1e-5)
+    assert np.allclose(heard[0, 1].numpy(), 1.5, atol=1e-5)
+
+
+def test_a_texture_is_read_from_its_place_on_in_every_phase() -> None:
+    loops = torch.arange(2 * QUARTER * TEXTURE_FRAMES, dtype=torch.float64)
+    heard = texture(loops, torch.tensor([[40, 40]], dtype=torch.int32), torch.ones(1, 2, 2, 2, dtype=torch.float64))
+    for channel in range(2):
+        for phase in range(QUARTER):
+            first = (channel * QUARTER + phase) * TEXTURE_FRAMES + 40
+            assert heard[0, channel, phase, 0] == 2 * first
+            assert heard[0, channel, phase, -1] == 2 * (first + QUARTER_BLOCK - 1)
+
+
+def test_voices_and_reverb_add_up_without_the_gaps_between_intervals() -> None:
+    voices = torch.zeros(1, LOW_INTERVALS, 3, PADDED_INTERVAL)
+    voices[0, 3, 1, QUARTER_INTERVAL - 1], voices[0, 3, 1, QUARTER_INTERVAL] = 0.5, 9.0
+    wet = torch.full((1, 2, LOW_FRAMES), 0.25)
+    mixed = quarter_mix(voices, wet)
+    assert mixed[0, 1, 4 * QUARTER_INTERVAL - 1] == 0.75
+    assert (mixed != 0.25).sum() == 1

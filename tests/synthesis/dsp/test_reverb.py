@@ -19,7 +19,7 @@ from services.synthesis.render.reverb_sends import SendStore
 from services.synthesis.sound.patches import SOUNDS
 from tests.synthesis.listening import difference_db
 
-BLOCKS = 7
+BLOCKS = PARTS + 4
 
 
 def _reverb_of(send: np.ndarray, response: np.ndarray, blocks: range) -> np.ndarray:
@@ -42,23 +42,25 @@ def test_the_reverb_is_the_convolution_with_the_room() -> None:
     response = impulse_response(Room())
     size = 2**18
     direct = np.fft.irfft(np.fft.rfft(send.astype(np.float64), n=size) * np.fft.rfft(response, n=size), n=size)
-    blocks = range(3, BLOCKS)
+    blocks = range(PARTS, BLOCKS)
     found = _reverb_of(send, response, blocks)
     for row, block in enumerate(blocks):
         begin = block * QUARTER_BLOCK - GUARD_FRAMES - DELAY_FRAMES
         assert difference_db(found[row], direct[:, begin : begin + LOW_FRAMES]) < -100.0
 
 
-def test_a_click_sent_at_the_end_of_a_block_rings_in_the_next_three_seconds_and_no_longer() -> None:
+def test_a_click_sent_at_the_end_of_a_block_rings_as_long_as_the_response_and_no_longer() -> None:
     send = np.zeros(BLOCKS * QUARTER_BLOCK, dtype=np.float32)
     send[QUARTER_BLOCK - 1] = 1.0
-    found = np.abs(_reverb_of(send, impulse_response(Room()), range(BLOCKS))).max(axis=(1, 2))
-    assert (found[1:4] > 3e-5).all()
-    assert (found[5:] < 1e-6).all()
+    found = np.abs(
+        _reverb_of(send, impulse_response(Room(rt60_low_s=8.0, rt60_mid_s=8.0, rt60_high_s=6.0)), range(BLOCKS))
+    ).max(axis=(1, 2))
+    assert (found[1 : PARTS + 1] > 1e-8).all()
+    assert (found[PARTS + 2 :] < 1e-9).all()
 
 
 @pytest.mark.parametrize("preset", SOUNDS)
-def test_rooms_decay_within_two_and_a_half_seconds_and_have_no_dc(preset: str) -> None:
+def test_rooms_decay_within_eight_seconds_and_have_no_dc(preset: str) -> None:
     response = impulse_response(SOUNDS[preset].room)
     assert np.abs(response.sum(axis=1)).max() < 1e-3
     assert np.sum(response**2, axis=1) == pytest.approx([1.0, 1.0])
@@ -66,7 +68,7 @@ def test_rooms_decay_within_two_and_a_half_seconds_and_have_no_dc(preset: str) -
     left = np.cumsum((response**2).sum(axis=0)[::-1])[::-1]
     level = 10 * np.log10(left / left[0] + 1e-12)
     begin, end = np.argmax(level < -5), np.argmax(level < -35)
-    assert 0.5 < 2.0 * (end - begin) / QUARTER_HZ < 2.6
+    assert 1.0 < 2.0 * (end - begin) / QUARTER_HZ < 8.0
 
 
 def test_rooms_of_equal_words_are_equal_and_other_seeds_are_other_rooms() -> None:

@@ -9,16 +9,19 @@ from services.synthesis.dsp.grid import INTERVALS, LOW_INTERVALS, QUARTER_INTERV
 from services.synthesis.dsp.voices import accumulate_high, accumulate_low, dry_part, high, low, send_part
 from services.synthesis.kernels.kernel import Kernels
 from tests.synthesis.conftest import BUILD_TIMEOUT_S
-from tests.synthesis.listening import FIRST_LOW_INTERVAL, LOW_STEP, difference_db, reference_voices, some_partials
-
-
-def _packed(partials: tuple[np.ndarray, np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
-    return tuple(torch.from_numpy(np.ascontiguousarray(array.T))[None] for array in partials)  # type: ignore[return-value]
+from tests.synthesis.listening import (
+    FIRST_LOW_INTERVAL,
+    LOW_STEP,
+    difference_db,
+    expanded,
+    reference_voices,
+    some_partials,
+)
 
 
 def _control(low_hz: float, high_hz: float) -> tuple[tuple[torch.Tensor, torch.Tensor], tuple[np.ndarray, np.ndarray]]:
     partials = some_partials(24, low_hz=low_hz, high_hz=high_hz)
-    return expand(*_packed(partials)), partials
+    return expand(*expanded(*partials)), partials
 
 
 def _check_low(voices: torch.Tensor, partials: tuple[np.ndarray, np.ndarray]) -> None:
@@ -57,7 +60,7 @@ def test_partial_by_partial_is_the_same_sum() -> None:
 def test_compiled_voices_agree_with_the_reference_too(compiled_kernels: Kernels) -> None:
     for low_hz, high_hz in ((50.0, 4_000.0), (4_100.0, 14_000.0)):
         partials = some_partials(24, low_hz=low_hz, high_hz=high_hz)
-        points = compiled_kernels.expand(*_packed(partials))
+        points = compiled_kernels.expand(*expanded(*partials))
         if high_hz < 4_100.0:
             _check_low(compiled_kernels.low(*points)[0], partials)
         else:
@@ -71,6 +74,6 @@ def test_the_left_end_of_a_guard_is_the_right_end_of_the_block_before() -> None:
     later_phases[:, 0] = (phases[:, 0].view(np.uint32) + phases[:, 1].view(np.uint32) * np.uint32(44_100)).view(
         np.int32
     )
-    here, there = low(*expand(*_packed((parameters, phases)))), low(*expand(*_packed((later, later_phases))))
+    here, there = low(*expand(*expanded(parameters, phases))), low(*expand(*expanded(later, later_phases)))
     # The last two intervals of one block (its last and its guard) are the first two of the next.
     assert difference_db(here[:, -2:].numpy(), there[:, :2].numpy()) < -100.0

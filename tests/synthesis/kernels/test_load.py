@@ -10,6 +10,7 @@ import torch
 
 from services.contract.spec import StreamSpec
 from services.contract.timebase import BLOCKS_PER_SECTION
+from services.synthesis.dsp.control import COLUMNS, WORDS
 from services.synthesis.kernels import cache, just_in_time, load
 from services.synthesis.kernels.cache import default_cache, kernel_key
 from services.synthesis.kernels.child_builds import build_missing
@@ -21,6 +22,7 @@ from services.synthesis.render.renderer import Renderer
 from services.synthesis.score.events import Layer
 from tests.synthesis.conftest import BUILD_TIMEOUT_S, CPU
 from tests.synthesis.fakes import score
+from tests.synthesis.listening import closed_form_tables
 
 SECTION_START = 7_083_334 * BLOCKS_PER_SECTION
 
@@ -176,7 +178,9 @@ def test_a_compiler_that_fails_means_eager_and_its_reason(tmp_path: Path, monkey
 
 def test_eager_kernels_take_a_single_row() -> None:
     found = eager_kernels("for a test")
-    points = found.expand(torch.zeros(1, 16, 3), torch.zeros(1, 2, 3, dtype=torch.int32))
+    points = found.expand(
+        torch.zeros(1, COLUMNS, 3), torch.zeros(1, WORDS, 3, dtype=torch.int32), *closed_form_tables()
+    )
     assert found.low(*points)[0].shape == (1, 177, 3, 64)
     assert found.high(*points)[0].shape == (1, 2, 4, 175, 63)
 

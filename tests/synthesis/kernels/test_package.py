@@ -11,23 +11,24 @@ import pytest
 import torch
 
 from services.synthesis.dsp import control
-from services.synthesis.dsp.control import COLUMNS
+from services.synthesis.dsp.control import COLUMNS, WORDS
 from services.synthesis.kernels.kernel import Kernels
 from services.synthesis.kernels.package import KernelRunError, Package
 from tests.synthesis.conftest import BUILD_TIMEOUT_S
-from tests.synthesis.listening import some_partials
+from tests.synthesis.listening import closed_form_tables, expanded, some_partials
 
 
-def _arguments(rows: int = 4, partials: int = 40) -> tuple[torch.Tensor, torch.Tensor]:
+def _arguments(rows: int = 4, partials: int = 40) -> tuple[torch.Tensor, ...]:
     generator = torch.Generator().manual_seed(rows)
-    phases = torch.randint(-(2**31), 2**31 - 1, (rows, 2, partials), dtype=torch.int32, generator=generator)
-    return torch.rand((rows, COLUMNS, partials), generator=generator), phases
+    words = torch.zeros((rows, WORDS, partials), dtype=torch.int32)
+    words[:, :2] = torch.randint(-(2**31), 2**31 - 1, (rows, 2, partials), dtype=torch.int32, generator=generator)
+    return torch.rand((rows, COLUMNS, partials), generator=generator), words, *closed_form_tables()
 
 
 @pytest.mark.timeout(BUILD_TIMEOUT_S)
 def test_a_kernel_leaves_its_arguments_alone_and_gives_what_eager_gives(compiled_kernels: Kernels) -> None:
     partials = some_partials(24, low_hz=60.0, high_hz=4_000.0)
-    arguments = tuple(torch.from_numpy(array.T.copy())[None] for array in partials)
+    arguments = expanded(*partials)
     copies = [tensor.clone() for tensor in arguments]
     results = compiled_kernels.expand(*arguments)
     assert all(torch.equal(tensor, copy) for tensor, copy in zip(arguments, copies, strict=True))

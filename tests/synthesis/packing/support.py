@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from services.contract.spec import StreamSpec
 from services.contract.timebase import BLOCKS_PER_SECTION
+from services.synthesis.instruments.files import load_bank
 from services.synthesis.packing.pack import PackedPartials, pack_partials
 from services.synthesis.packing.placement import Placement
 from services.synthesis.packing.section_store import SectionStore
@@ -17,7 +18,7 @@ SECTION = 7_000_000
 
 def store_of(rows: Sequence[Row]) -> SectionStore:
     """A store whose score plays `rows` in every section."""
-    return SectionStore(score(rows), max_sections=8)
+    return SectionStore(score(rows), load_bank(), max_sections=8)
 
 
 def low(*rows: Placement) -> PackedPartials:

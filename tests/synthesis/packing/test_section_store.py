@@ -7,6 +7,7 @@ import numpy as np
 from services.contract.spec import StreamSpec
 from services.contract.timebase import BLOCKS_PER_SECTION
 from services.synthesis.idle_streams import IDLE_S
+from services.synthesis.instruments.files import load_bank
 from services.synthesis.packing.section_store import SectionStore
 from services.synthesis.score.events import Layer, Section
 from tests.synthesis.fakes import score
@@ -27,7 +28,7 @@ def test_prepared_sections_are_bounded_and_the_least_recently_used_goes() -> Non
         composed.append((spec.stream_id, number))
         return plain(spec, number)
 
-    store = SectionStore(compose, max_sections=2)
+    store = SectionStore(compose, load_bank(), max_sections=2)
     a, b, c = (StreamSpec(seed=seed) for seed in range(3))
     for spec in (a, b, a, c, a, b):
         store.section(spec, 1)
@@ -35,7 +36,7 @@ def test_prepared_sections_are_bounded_and_the_least_recently_used_goes() -> Non
 
 
 def test_sections_of_idle_streams_and_past_ones_are_forgotten() -> None:
-    store = SectionStore(score([(0.0, 5.0, 60.0, 0.0, Layer.PAD)]), max_sections=10_000)
+    store = SectionStore(score([(0.0, 5.0, 60.0, 0.0, Layer.PAD)]), load_bank(), max_sections=10_000)
     heard = StreamSpec(seed=1)
     most = 0
     for second in range(3 * BLOCKS_PER_SECTION):

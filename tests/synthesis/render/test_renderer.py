@@ -11,7 +11,7 @@ from services.contract.block import Chord
 from services.contract.spec import PRESETS, StreamSpec
 from services.contract.timebase import BLOCKS_PER_SECTION
 from services.synthesis.dsp.control import Column
-from services.synthesis.dsp.reverb import SECONDS_NEEDED
+from services.synthesis.dsp.reverb import PARTS, SECONDS_NEEDED
 from services.synthesis.packing.placement import Placement
 from services.synthesis.packing.section_store import SectionStore
 from services.synthesis.render.groups import equal_shares
@@ -239,9 +239,9 @@ def test_samples_can_be_rendered_into_a_buffer_of_the_callers(renderer: Renderer
 
 
 def test_what_is_kept_for_a_stream_stays_small(renderer: Renderer) -> None:
-    for block in range(BLOCK, BLOCK + 6):
+    for block in range(BLOCK, BLOCK + 10):
         rendered: RenderedBatch = renderer.render([(StreamSpec(), block)])
-    assert sum((StreamSpec().stream_id, block) in renderer._sends for block in range(BLOCK, BLOCK + 6)) <= 3
+    assert sum((StreamSpec().stream_id, block) in renderer._sends for block in range(BLOCK, BLOCK + 10)) <= PARTS
     # Going on from the block before needs nothing rendered again.
     assert rendered.history == 0
     assert renderer.render([(StreamSpec(), BLOCK + 100)]).history > 0

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from services.synthesis.dsp.grid import QUARTER_BLOCK
+from services.synthesis.dsp.reverb import PARTS
 from services.synthesis.idle_streams import IDLE_S
 from services.synthesis.render.reverb_sends import KEEP_SECONDS, SILENCE, Key, SendStore
 
@@ -52,7 +53,7 @@ def test_seconds_before_the_epoch_are_silent() -> None:
 
 
 def test_a_full_store_drops_the_oldest_and_counts_it() -> None:
-    store = SendStore(12, CPU)
+    store = SendStore(2 * (PARTS + 2), CPU)
     for second in range(store.capacity):
         _store(store, ("a", second))
     assert store.evictions == 0

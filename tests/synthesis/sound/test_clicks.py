@@ -12,6 +12,7 @@ from services.contract.spec import PRESETS, StreamSpec
 from services.contract.timebase import BLOCK_FRAMES, BLOCKS_PER_SECTION, SAMPLE_RATE_HZ
 from services.synthesis.dsp.level import KNEE
 from services.synthesis.render.renderer import Renderer
+from services.synthesis.sound.patches import SOUNDS
 from tests.support.clicks import FRAME, Click, find_clicks
 from tests.synthesis.conftest import BUILD_TIMEOUT_S, CPU
 from tests.synthesis.fakes import without_air
@@ -25,6 +26,8 @@ SMALL = 0.002
 """-54 dBFS: 36 dB below the music."""
 AUDIBLE_OVER_AIR = 0.05
 LOUDEST_BEND = 40.0
+SMOOTH = [preset for preset in PRESETS if SOUNDS[preset].texture.kind in {"wind", "sea"}]
+"""Presets whose texture has no grains. Drops, crackles and chirps are clicks, and are meant to be heard."""
 
 
 @pytest.fixture(scope="module")
@@ -116,11 +119,11 @@ def test_no_click_at_chunks_blocks_or_a_sections_end(plain: Renderer, preset: st
 
 
 @pytest.mark.timeout(BUILD_TIMEOUT_S)
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", SMOOTH)
 def test_no_click_in_what_a_listener_gets(renderer: Renderer, preset: str) -> None:
     sound = _sound(renderer, StreamSpec(preset=preset, intensity_steps=18), SECTION_END - 3, 6)
     assert find_clicks(sound, threshold=8.0) == []
-    sound[PLACE, 1] += AUDIBLE_OVER_AIR if preset != "rainfall" else 4 * AUDIBLE_OVER_AIR
+    sound[PLACE, 1] += AUDIBLE_OVER_AIR
     assert [abs(click.frame - PLACE) < 48 for click in find_clicks(sound, threshold=8.0)] == [True]
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from services.contract.spec import PRESETS, StreamSpec
-from services.synthesis.dsp.grid import TOP_HZ
 from services.synthesis.render.renderer import Renderer
 from services.synthesis.score.events import Layer
 from services.synthesis.sound.loudness import GAIN_DB, INTENSITIES, gain
+from services.synthesis.sound.parts import Part
 from services.synthesis.sound.patches import SOUNDS
 from tests.synthesis.listening import as_sound
 
@@ -24,14 +24,17 @@ def test_every_preset_of_the_contract_has_a_sound_for_every_layer() -> None:
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_patches_are_soft_and_within_range(preset: str) -> None:
-    for layer, patch in SOUNDS[preset].layers.items():
-        assert patch.attack_s >= 0.005, f"{layer.name}: an attack this short clicks"
-        assert patch.release_s >= 0.3, layer.name
-        assert patch.harmonics[0][1] <= 0
-        assert all(0 < ratio < TOP_HZ / 20 for ratio, _ in patch.harmonics)
-        assert 0 <= patch.swell_depth < 1
-        assert patch.vibrato_cents < 15, f"{layer.name}: out of tune"
+def test_parts_are_soft_and_within_range(preset: str) -> None:
+    for layer, parts in SOUNDS[preset].layers.items():
+        assert parts, f"no part plays {layer.name}"
+        for part in parts:
+            assert isinstance(part, Part)
+            assert part.release_s >= 0.3, layer.name
+            assert 1 <= part.players <= 7
+            assert 4 <= part.rows <= 40
+            assert 0 <= part.moving < 1
+            assert part.cents < 15, f"{layer.name}: out of tune"
+            assert part.tide_db <= 12
 
 
 def _fingerprint(renderer: Renderer, preset: str) -> np.ndarray:

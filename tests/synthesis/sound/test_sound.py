@@ -13,10 +13,13 @@ from scipy.signal.windows import blackmanharris
 from services.contract.spec import PRESETS, StreamSpec
 from services.contract.timebase import BLOCKS_PER_SECTION, SAMPLE_RATE_HZ
 from services.synthesis.dsp.control import COLUMNS
+from services.synthesis.instruments.files import load_bank
 from services.synthesis.packing.section import prepare_section
 from services.synthesis.render.renderer import Renderer
 from services.synthesis.score.events import Layer
-from services.synthesis.sound.patches import SINGLE, SOUNDS, Patch
+from services.synthesis.sound.loudness import target_lufs
+from services.synthesis.sound.parts import SINGLE, Patch
+from services.synthesis.sound.patches import SOUNDS
 from tests.synthesis.conftest import BUILD_TIMEOUT_S, CPU
 from tests.synthesis.fakes import score
 from tests.synthesis.listening import as_sound, db, longest_silence_s, true_peak_db
@@ -25,7 +28,6 @@ FloatArray = NDArray[np.float64]
 
 SECTION = 7_083_334
 TEN_MINUTES_S = 600
-TARGET_LUFS = -18.0
 MAX_TRUE_PEAK_DB = -1.0
 MAX_DC = 1e-4
 MAX_SILENCE_S = 0.25
@@ -43,8 +45,8 @@ def _lufs(sound: FloatArray) -> float:
     return float(pyloudnorm.Meter(SAMPLE_RATE_HZ).integrated_loudness(sound))
 
 
-def _check(sound: FloatArray, tolerance_lu: float) -> None:
-    assert abs(_lufs(sound) - TARGET_LUFS) <= tolerance_lu
+def _check(sound: FloatArray, intensity: float, tolerance_lu: float) -> None:
+    assert abs(_lufs(sound) - target_lufs(intensity)) <= tolerance_lu
     assert true_peak_db(sound) <= MAX_TRUE_PEAK_DB
     assert np.abs(sound.mean(axis=0)).max() < MAX_DC
     assert longest_silence_s(sound) <= MAX_SILENCE_S
@@ -59,7 +61,7 @@ def test_a_sample_of_ten_minutes_is_as_loud_as_all_presets(renderer: Renderer, p
     # Twelve stretches of four seconds, spread over three sections.
     first = SECTION * BLOCKS_PER_SECTION
     blocks = [first + start + second for start in range(7, TEN_MINUTES_S, 50) for second in range(4)]
-    _check(_sound(renderer, StreamSpec(preset=preset), blocks), tolerance_lu=2.5)
+    _check(_sound(renderer, StreamSpec(preset=preset), blocks), 0.5, tolerance_lu=2.5)
 
 
 @pytest.mark.long
@@ -69,7 +71,7 @@ def test_a_sample_of_ten_minutes_is_as_loud_as_all_presets(renderer: Renderer, p
 def test_ten_minutes_of_every_preset_keep_their_loudness(renderer: Renderer, preset: str, steps: int) -> None:
     first = SECTION * BLOCKS_PER_SECTION
     spec = StreamSpec(preset=preset, intensity_steps=steps)
-    _check(_sound(renderer, spec, list(range(first, first + TEN_MINUTES_S))), tolerance_lu=2.0)
+    _check(_sound(renderer, spec, list(range(first, first + TEN_MINUTES_S))), spec.intensity, tolerance_lu=2.0)
 
 
 def test_the_peak_meter_finds_peaks_between_samples() -> None:
@@ -116,7 +118,7 @@ def _worst_line(samples: FloatArray, partials_hz: FloatArray, reach_hz: FloatArr
 def test_a_pure_tone_is_one_line(monkeypatch: pytest.MonkeyPatch, hz: float) -> None:
     """On both sides of the split, at the edge of the filter's pass band, and just below the highest partial."""
     plain = SOUNDS["tundra"]
-    layers = {**plain.layers, Layer.PAD: _PURE}
+    layers = {**plain.layers, Layer.PAD: (_PURE,)}
     monkeypatch.setitem(SOUNDS, "tundra", dataclasses.replace(plain, layers=layers))  # type: ignore[arg-type]  # a dict
     renderer = Renderer(
         CPU, max_streams=4, compose=score([(0.0, 60.0, 69.0 + 12.0 * np.log2(hz / 440.0), 0.0, Layer.PAD)])
@@ -136,16 +138,17 @@ def test_a_high_note_of_a_patch_has_no_line_but_its_partials(preset: str, layer:
     pitch = {Layer.PAD: 84.0, Layer.MELODY: 96.0, Layer.SHIMMER: 105.0}[layer]
     compose = score([(0.0, 20.0, pitch, 0.0, layer)])
     spec = StreamSpec(preset=preset, intensity_steps=20)
-    prepared = prepare_section(compose(spec, SECTION), spec)
+    prepared = prepare_section(compose(spec, SECTION), spec, load_bank())
     increments = np.concatenate([table.words[:, COLUMNS + 1] for table in (prepared.low, prepared.high)])
     partials_hz = increments.view(np.uint32) / 2.0**32 * SAMPLE_RATE_HZ
     renderer = Renderer(CPU, max_streams=4, compose=compose)
     start = SECTION * BLOCKS_PER_SECTION
     # A second in which the note has fully begun.
-    begin_s = int(0.25 + 1.6 * SOUNDS[preset].layers[layer].attack_s)
+    begin_s = int(0.25 + 1.6 * max(part.attack_s for part in SOUNDS[preset].layers[layer]))
     heard = _sound(renderer, spec, [start + begin_s, start + begin_s + 1])[SAMPLE_RATE_HZ // 4 :, 0][:SAMPLE_RATE_HZ]
     renderer.close()
-    # Vibrato is exact at control points, 175 to a second, and straight in between: what that leaves stands beside a
-    # partial in steps of 175 Hz, 50 dB below it, which is inaudible. Images and aliases would stand anywhere.
+    # Measured envelopes are exact at control points, 175 to a second, and straight in between. That leaves images
+    # beside a partial in steps of 175 Hz, 45 dB below its own movements, which lie 15 dB and more below it. Images
+    # of the resampling and aliases would stand anywhere: the pure tones above are held to -80 dB for them.
     level_db, where_hz = _worst_line(heard, partials_hz, np.full(len(partials_hz), 600.0))
-    assert level_db <= -80.0, f"a spectral line at {where_hz:.0f} Hz that belongs to no partial"
+    assert level_db <= -58.0, f"a line at {where_hz:.0f} Hz that no part plays"
