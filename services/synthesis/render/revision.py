@@ -9,7 +9,7 @@ from typing import Final
 from services.synthesis.kernels.cache import COMPILED_FROM
 from services.synthesis.kernels.source_tree import SERVICES, hash_reached
 
-SOUND_VERSION: Final = 2
+SOUND_VERSION: Final = 3
 """Raise it when the music changes: edges move to the highest (SOUND_VERSION, render_revision)."""
 
 SOUND_ROOTS: Final = ("services.synthesis.render.renderer", COMPILED_FROM)
