@@ -22,6 +22,8 @@ VARIANTS: Final = 8
 """Paths through tones of one length."""
 LATEST_START: Final = 8_000
 """How far into its path a tone may begin, in points."""
+REST_POINTS: Final = 16
+"""Points between two entries of `Tones.rest`."""
 SHORTEST_LEG: Final = 90
 """Points that are read in one direction at least: half a second."""
 
@@ -43,6 +45,8 @@ class Tones:
         soft_db: float64 [tones, partials]: see `MeasuredTone`.
         loudest: float64 [tones, partials]: largest amplitude; 0 where there is no partial.
         steady: float64 [tones, partials]: RMS amplitude in the part that is read to and fro.
+        rest: float64 [tones, RESTS, partials]: largest amplitude from each REST_POINTS-th point to the table's end.
+        later: float64 [tones, partials]: largest number in the part that is read to and fro, decay taken out.
         entry: int64 [tones]: the first number of the tone in `Bank.measured`.
         stride: int64 [tones]: numbers of a point.
         points: int64 [tones]: see `MeasuredTone`.
@@ -57,6 +61,8 @@ class Tones:
     soft_db: Floats
     loudest: Floats
     steady: Floats
+    rest: Floats
+    later: Floats
     entry: NDArray[np.int64]
     stride: NDArray[np.int64]
     points: NDArray[np.int64]
@@ -94,7 +100,7 @@ def build_bank(instruments: Sequence[MeasuredInstrument]) -> Bank:
             if key not in begins:
                 begins[key] = len(begins) * VARIANTS * PATH_STEPS
                 paths += [path_through(tone.loop, tone.points, variant) for variant in range(VARIANTS)]
-            measured.append(words_of(without_decay(tone, fade_rate(tone.decay_db_s)), tone.phase))
+            measured.append(words_of(_without_own_decay(tone), tone.phase))
             entries.append(entry)
             entry += tone.amplitude.size
         found[instrument.name] = _tones(instrument, entries, begins)
@@ -118,12 +124,28 @@ def _tones(instrument: MeasuredInstrument, entries: list[int], begins: Mapping[t
         steady=filled(
             [np.sqrt((tone.amplitude[tone.loop :].astype(np.float64) ** 2).mean(axis=0)) for tone in tones], 0.0
         ),
+        rest=_rests(tones, width),
+        later=filled([_without_own_decay(tone)[tone.loop :].max(axis=0) for tone in tones], 0.0),
         entry=np.array(entries),
         stride=np.array([len(tone.ratio) for tone in tones]),
         points=np.array([tone.points for tone in tones]),
         path=np.array([begins[tone.loop, tone.points] for tone in tones]),
         release_s=np.array([tone.release_s for tone in tones]),
     )
+
+
+def _without_own_decay(tone: MeasuredTone) -> Floats:
+    return without_decay(tone, fade_rate(tone.decay_db_s))
+
+
+def _rests(tones: Sequence[MeasuredTone], width: int) -> Floats:
+    """See `Tones.rest`; after a table's end, 0."""
+    steps = max(-(-tone.points // REST_POINTS) for tone in tones)
+    result = np.zeros((len(tones), steps, width))
+    for number, tone in enumerate(tones):
+        rest = np.maximum.accumulate(tone.amplitude[::-1], axis=0)[::-1][::REST_POINTS]
+        result[number, : len(rest), : rest.shape[1]] = rest
+    return result
 
 
 def words_of(amplitude: NDArray[np.floating], phase: NDArray[np.floating]) -> NDArray[np.int32]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from services.contract.timebase import SAMPLE_RATE_HZ
 from services.synthesis.dsp.control import Column
 from services.synthesis.dsp.grid import INTERVAL_FRAMES, INTERVAL_S, SPLIT_HZ
-from services.synthesis.instruments.bank import LATEST_START, PATH_STEPS, VARIANTS, Bank, Tones
+from services.synthesis.instruments.bank import LATEST_START, PATH_STEPS, REST_POINTS, VARIANTS, Bank, Tones
 from services.synthesis.packing.partials import (
     FAINT,
     FAINT_HIGH,
@@ -183,7 +183,8 @@ def _played(layer: LayerNotes, part: Part, tones: Tones, player: _Player) -> Par
     }
     last = _last_frame(peak, onset[:, None] + hold, release)
     if not tones.sustained:
-        last = np.minimum(last, _faded_frame(peak, onset[:, None], fade))
+        loudest_gain = loud * max(1.0, send_gain)
+        last = np.minimum(last, onset[:, None] + _faded_frames(loudest_gain, tones, tone, fade))
     audible = (peak > np.where(hz < SPLIT_HZ, FAINT, FAINT_HIGH)).reshape(-1)
     return Partials(
         pack_words(hz.shape, values, whole).reshape(-1, WIDTH)[audible],
@@ -212,11 +213,25 @@ def _last_frame(peak: Floats, released: NDArray[np.int64], release: Floats) -> N
     return np.minimum(last, LAST_FRAME)
 
 
-def _faded_frame(peak: Floats, onset: NDArray[np.int64], fade: Floats) -> NDArray[np.int64]:
-    """The frame from which a partial that decays by itself is too quiet to be heard."""
-    left = np.minimum(QUIET / np.maximum(peak, QUIET), 1.0)
-    frames = (1.0 - left ** (1.0 / 64.0)) / np.maximum(fade, _SLOWEST_FADE)
-    return np.asarray(onset + np.ceil(frames).astype(np.int64))
+def _faded_frames(gain: Floats, tones: Tones, tone: NDArray[np.int64], fade: Floats) -> NDArray[np.int64]:
+    """Frames, from the onset, after which a partial that decays by itself is too quiet to be heard.
+
+    Args:
+        gain: linear [notes, partials], of the table's amplitudes.
+        tones: the instrument's.
+        tone: int64 [notes]: which of them each note reads.
+        fade: rate of the decay per frame, see `control.expand`.
+    """
+    audible = QUIET / np.maximum(gain, _SLOWEST_FADE)
+    rows = gain.shape[1]
+    steps = (tones.rest[tone][:, :, :rows] > audible[:, None, :]).sum(axis=1)
+    inside = steps * (REST_POINTS * INTERVAL_FRAMES)
+    # Past the table's end the decay goes on, whatever is read to and fro.
+    left = np.minimum(audible / np.maximum(tones.later[tone][:, :rows], _SLOWEST_FADE), 1.0)
+    beyond = np.ceil((1.0 - left ** (1.0 / 64.0)) / np.maximum(fade, _SLOWEST_FADE)).astype(np.int64)
+    ends = tones.points[tone][:, None] * INTERVAL_FRAMES
+    # Control points are joined by lines: the point after the last audible one still counts.
+    return np.where(beyond > ends, np.maximum(beyond, inside), inside) + INTERVAL_FRAMES
 
 
 def _start(increment: Floats, onset: NDArray[np.int64], first_frame: int, cycles: Floats) -> NDArray[np.int32]:

@@ -70,7 +70,7 @@ def prepare_section(section: Section, spec: StreamSpec, bank: Bank) -> PreparedS
 def _all_partials(section: Section, spec: StreamSpec, bank: Bank) -> Partials:
     notes, sound = section.notes, SOUNDS[spec.preset]
     # The gain for as many notes as are played: fewer notes are not quieter. Levels come on top of it.
-    loudness = calibrated_gain(spec.preset, reach(spec))
+    loudness = calibrated_gain(spec.preset, spec.intensity, reach(spec))
     levels, heard = spec.levels, played(notes, spec)
     first_frame = section.number * BLOCKS_PER_SECTION * BLOCK_FRAMES
     seed = _stream_seeds(spec)[0]

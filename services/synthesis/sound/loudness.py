@@ -32,6 +32,14 @@ def target_lufs(intensity: float) -> float:
     return QUIETEST_LUFS + (LOUDEST_LUFS - QUIETEST_LUFS) * intensity
 
 
-def gain(preset: str, intensity: float) -> float:
-    """Linear gain of `preset` at `intensity` (0 to 1), interpolated in dB."""
-    return float(10.0 ** (np.interp(intensity, INTENSITIES, GAIN_DB[preset]) / 20.0))
+def gain(preset: str, intensity: float, reach: float) -> float:
+    """Linear gain that brings `preset` to `target_lufs(intensity)`.
+
+    Args:
+        preset: its name.
+        intensity: of the stream, 0 to 1.
+        reach: the highest threshold of a note that the stream plays, 0 to 1. At density 0.5 it is the intensity; fewer
+            notes at a lower density are not quieter.
+    """
+    measured_db = np.interp(reach, INTENSITIES, GAIN_DB[preset])
+    return float(10.0 ** ((measured_db + target_lufs(intensity) - target_lufs(reach)) / 20.0))

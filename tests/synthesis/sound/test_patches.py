@@ -8,7 +8,7 @@ import pytest
 from services.contract.spec import PRESETS, StreamSpec
 from services.synthesis.render.renderer import Renderer
 from services.synthesis.score.events import Layer
-from services.synthesis.sound.loudness import GAIN_DB, INTENSITIES, gain
+from services.synthesis.sound.loudness import GAIN_DB, INTENSITIES, gain, target_lufs
 from services.synthesis.sound.parts import Part
 from services.synthesis.sound.patches import SOUNDS
 from tests.synthesis.listening import as_sound
@@ -71,6 +71,13 @@ def test_gains_are_interpolated_between_measured_intensities() -> None:
     for preset in PRESETS:
         assert len(GAIN_DB[preset]) == len(INTENSITIES)
         for place, intensity in enumerate(INTENSITIES):
-            assert 20 * np.log10(gain(preset, intensity)) == pytest.approx(GAIN_DB[preset][place])
-        steps = [20 * np.log10(gain(preset, step / 20)) for step in range(21)]
+            assert 20 * np.log10(gain(preset, intensity, intensity)) == pytest.approx(GAIN_DB[preset][place])
+        steps = [20 * np.log10(gain(preset, step / 20, step / 20)) for step in range(21)]
         assert np.abs(np.diff(steps)).max() < 1.5, f"{preset}: steering the intensity would jump"
+
+
+def test_density_changes_the_notes_and_not_the_loudness_that_is_aimed_at() -> None:
+    for preset in PRESETS:
+        for intensity, reach in ((0.5, 0.0), (0.5, 1.0), (0.2, 0.8)):
+            gained_db = 20 * np.log10(gain(preset, intensity, reach) / gain(preset, reach, reach))
+            assert gained_db == pytest.approx(target_lufs(intensity) - target_lufs(reach))
