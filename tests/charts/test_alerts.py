@@ -803,7 +803,7 @@ def test_monitors_scrape_each_component_once_and_of_telemetry_its_own_series(kin
         assert endpoint["interval"] == "7s"
         # Without it telemetry would answer with the series of every pod a second time.
         assert endpoint.get("params") == ({"scope": ["self"]} if name == "auralis-telemetry" else None)
-        assert {each["targetLabel"] for each in endpoint["relabelings"]} == {"service", "instance"}
+        assert {each["targetLabel"] for each in endpoint["relabelings"]} == {"service", "instance", "release"}
         assert each["metadata"]["labels"]["release"] == "prometheus"
     assert render().all(kind) == []
 

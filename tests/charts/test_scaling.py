@@ -215,3 +215,19 @@ def test_the_adapter_serves_the_metrics_that_the_autoscalers_name() -> None:
     (custom,) = values["rules"]["custom"]
     for name in ("auralis_listeners", "active_websocket_connections"):
         assert name in custom["seriesQuery"]
+
+
+def test_releases_of_a_namespace_scale_apart_where_series_carry_their_release() -> None:
+    for monitors, expected in (
+        ("none", {"namespace": "auralis"}),
+        ("PodMonitor", {"namespace": "auralis", "release": "b"}),
+    ):
+        rendered = render(merge(*HPA, tree("monitoring.monitors", monitors)), release="b", namespace="auralis")
+        (found,) = [each for each in rendered.all("HorizontalPodAutoscaler") if "synthesis" in each["metadata"]["name"]]
+        (metric,) = found["spec"]["metrics"]
+        assert metric["external"]["metric"]["selector"]["matchLabels"] == expected
+        for monitor in rendered.all("PodMonitor"):
+            (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+            (relabeling,) = [each for each in endpoint["relabelings"] if each["targetLabel"] == "release"]
+            (source,) = relabeling["sourceLabels"]
+            assert source == "__meta_kubernetes_pod_label_app_kubernetes_io_instance"

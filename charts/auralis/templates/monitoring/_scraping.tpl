@@ -14,4 +14,5 @@ and dashboards work with either source. Takes a component (_names.tpl).
   relabelings:
     - {sourceLabels: [__meta_kubernetes_pod_label_app_kubernetes_io_component], targetLabel: service}
     - {sourceLabels: [__meta_kubernetes_pod_name], targetLabel: instance}
+    - {sourceLabels: [__meta_kubernetes_pod_label_app_kubernetes_io_instance], targetLabel: release}
 {{- end -}}
