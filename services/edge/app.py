@@ -10,9 +10,10 @@ from typing import Any, Final
 
 from litestar import HttpMethod, Litestar, Response, asgi, route
 from litestar.datastructures import ResponseHeader, State
+from litestar.enums import ScopeType
 from litestar.exceptions import ClientException
 from litestar.handlers import ASGIRouteHandler, HTTPRouteHandler
-from litestar.types import Receive, Scope, Send
+from litestar.types import LifeSpanReceive, LifeSpanScope, LifeSpanSend, Receive, Scope, Send
 
 from services.contract.spec import (
     CONTROL_STEPS,
@@ -29,7 +30,9 @@ from services.contract.spec import (
 )
 from services.contract.titles import PAIRS
 from services.contract.websocket import FORMAT, JSON_V1, OPUS_V1, PCM_V1, TIER_CHUNKS
+from services.edge.access.refusal import Refusal
 from services.edge.endpoints.query import spec_from_query
+from services.edge.endpoints.websocket import refuse_upgrade
 from services.edge.service import EdgeService
 from services.runtime.metrics import build_version
 
@@ -41,7 +44,8 @@ _MEDIA_TYPES: Final[Mapping[str, str]] = {
     ".css": "text/css",
     ".svg": "image/svg+xml",
 }
-_ENDPOINTS: Final = ("/ws", "/stream.opus", "/stream.mp3", "/listen.m3u", "/listen.pls", "/listen.xspf", "/record")
+_WEBSOCKET: Final = "/ws"
+_ENDPOINTS: Final = (_WEBSOCKET, "/stream.opus", "/stream.mp3", "/listen.m3u", "/listen.pls", "/listen.xspf", "/record")
 """Paths that the service's own ASGI applications serve; see `EdgeService.endpoints`."""
 
 read: Final = partial(route, http_method=[HttpMethod.GET, HttpMethod.HEAD], sync_to_thread=False)
@@ -57,6 +61,9 @@ _HEADERS: Final = (
     ResponseHeader(name="x-content-type-options", value="nosniff"),
     ResponseHeader(name="referrer-policy", value="no-referrer"),
 )
+
+
+NO_WEBSOCKET: Final = Refusal(404, "path", f"this address is no WebSocket; connect to {_WEBSOCKET}")
 
 
 def create_app(make_service: Callable[[], EdgeService]) -> Litestar:
@@ -76,7 +83,7 @@ def create_app(make_service: Callable[[], EdgeService]) -> Litestar:
         finally:
             await service.stop()
 
-    return Litestar(
+    return _EdgeApp(
         route_handlers=[
             *(_endpoint(path) for path in _ENDPOINTS),
             status,
@@ -93,6 +100,20 @@ def create_app(make_service: Callable[[], EdgeService]) -> Litestar:
         # Logs are configured once, for every library, by services.runtime.observability.logging.
         logging_config=None,
     )
+
+
+class _EdgeApp(Litestar):
+    """Litestar, for which a WebSocket that no handler serves would be 403 or a failed HTTP handler."""
+
+    async def __call__(
+        self, scope: Scope | LifeSpanScope, receive: Receive | LifeSpanReceive, send: Send | LifeSpanSend
+    ) -> None:
+        path = str(scope.get("path", ""))
+        if scope["type"] == ScopeType.WEBSOCKET and path.rstrip("/") != _WEBSOCKET:
+            await receive()  # websocket.connect
+            await refuse_upgrade(scope, send, NO_WEBSOCKET)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 @read("/api/status")

@@ -11,6 +11,7 @@ from urllib.parse import parse_qs
 import jwt
 
 from services.contract.spec import StreamSpec
+from services.edge.access.refusal import Refusal
 
 _SHARED_SECRET: Final = ("HS256", "HS384", "HS512")
 _PUBLIC_KEY: Final = ("RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA")
@@ -88,13 +89,13 @@ class TokenChecker:
             raise TokenError(f"the token is not accepted: '{STREAMS_CLAIM}' is not a list of stream ids")
         return Permit(tuple(patterns[:MAX_PATTERNS]))
 
-    def refusal(self, token: str | None, spec: StreamSpec) -> str | None:
-        """An error text if the token does not allow its bearer to hear `spec`; None if it does."""
+    def refusal(self, token: str | None, spec: StreamSpec) -> Refusal | None:
+        """401 if the token is not accepted, 403 if it does not allow its bearer to hear `spec`; else None."""
         try:
             permit = self.read(token)
         except TokenError as error:
-            return str(error)
-        return None if permit.allows(spec.stream_id) else FORBIDDEN
+            return Refusal(401, "token", str(error))
+        return None if permit.allows(spec.stream_id) else Refusal(403, "token", FORBIDDEN)
 
 
 def find_token(headers: Mapping[str, str], query_string: str) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from http import HTTPStatus
 
 from services.contract.errors import FieldError
 from services.contract.spec import StreamSpec
@@ -60,9 +61,10 @@ def check_token(
         count_refusal: called with the reason of a refusal.
 
     Raises:
-        HttpError: 401.
+        HttpError: 401 without an accepted token, 403 with one that names other streams.
     """
-    problem = None if tokens is None else tokens.refusal(find_token(request.headers, request.query), spec)
-    if problem is not None:
-        count_refusal("token")
-        raise HttpError(401, problem, [(b"www-authenticate", b"Bearer")])
+    refusal = None if tokens is None else tokens.refusal(find_token(request.headers, request.query), spec)
+    if refusal is not None:
+        count_refusal(refusal.reason)
+        challenge = [(b"www-authenticate", b"Bearer")] if refusal.status == HTTPStatus.UNAUTHORIZED else []
+        raise HttpError(refusal.status, refusal.text, challenge)

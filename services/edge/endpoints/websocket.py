@@ -57,7 +57,7 @@ class WebSocketEndpoint:
         address = self._proxies.address(request.peer, request.forwarded_for)
         refusal = self._refusal_of_page(request) or self._hub.admit(address)
         if refusal is not None:
-            await _refuse(scope, send, refusal)
+            await refuse_upgrade(scope, send, refusal)
             return
         token = find_token(request.headers, request.query)
         del request  # Its headers are not needed again, and a listener stays for hours.
@@ -128,7 +128,7 @@ class WebSocketEndpoint:
                 self._hub.receive(connection, data)
 
 
-async def _refuse(scope: Scope, send: Send, refusal: Refusal) -> None:
+async def refuse_upgrade(scope: Scope, send: Send, refusal: Refusal) -> None:
     """Answer with HTTP instead of upgrading; servers that cannot do that close instead."""
     with contextlib.suppress(Exception):  # the client may have disconnected and needs no answer
         if "websocket.http.response" in scope.get("extensions", {}):
