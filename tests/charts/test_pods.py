@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 import pytest
 
+from services.runtime.http.hosts import AllowedHosts
+from services.runtime.http.internal import DRAIN_HEADER
 from services.runtime.settings import Settings, load_settings
 from tests.charts.support import (
     EVERYTHING,
@@ -166,6 +170,8 @@ def test_values_arrive_as_settings() -> None:
                 "maxConnections": 1234567 // 2,
                 "maxStreams": 7,
                 "maxPerIp": 8,
+                "maxPending": 100,
+                "maxPendingPerIp": 10,
                 "rateLimitChunksPerSecond": 99,
                 "allowedOrigins": ["https://a.example", "https://b.example"],
                 "trustedProxies": ["10.0.0.0/8"],
@@ -183,6 +189,7 @@ def test_values_arrive_as_settings() -> None:
     assert (edge.env, edge.log_level, edge.metrics_port, edge.port) == ("stage", "DEBUG", 9999, 8000)
     assert edge.edge.max_connections == 617283
     assert (edge.edge.max_streams, edge.edge.max_per_ip, edge.edge.rate_limit_chunks_per_s) == (7, 8, 99)
+    assert (edge.max_pending, edge.max_pending_per_ip) == (100, 10)
     assert edge.edge.allowed_origins == ("https://a.example", "https://b.example")
     assert edge.edge.trusted_proxies == ("10.0.0.0/8",)
     assert (edge.buffer.initial_tier, edge.buffer.min_capacity_ms, edge.buffer.max_capacity_ms) == ("stable", 300, 2000)
@@ -193,6 +200,30 @@ def test_values_arrive_as_settings() -> None:
     assert (edge.nats.user, edge.nats.password) == ("edge", "stands-for-edge")
     synthesis = settings_of(rendered, "synthesis").synthesis
     assert (synthesis.device, synthesis.batch_size, synthesis.enable_compile) == ("cpu", 16, False)
+
+
+def test_internal_ports_answer_to_the_names_of_the_services_that_lead_to_them() -> None:
+    values = merge(EVERYTHING, {"settings": {"internalHosts": ["dashboard.example"]}, "clusterDomain": "music.test"})
+    rendered = render(values)
+    services = [each for each in rendered.objects if each["kind"] == "Service"]
+    leading = [each for each in services if any(port.get("targetPort") == "internal" for port in each["spec"]["ports"])]
+    assert len(leading) >= 2
+    for service in leading:
+        component = service["spec"]["selector"]["app.kubernetes.io/component"]
+        hosts = AllowedHosts(settings_of(rendered, component).internal_hosts)
+        name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
+        for end in ("", f".{namespace}", f".{namespace}.svc", f".{namespace}.svc.music.test"):
+            assert f"{name}{end}:9090" in hosts, component
+        assert "dashboard.example" in hosts
+        assert f"{name}.rebind.example" not in hosts
+
+
+def test_addresses_of_telemetry_that_the_chart_writes_name_a_host_that_it_answers_to() -> None:
+    rendered = render(EVERYTHING)
+    urls = re.findall(r"http://[^/\s\"]*telemetry[^/\s\"]*", json.dumps(rendered.objects))
+    assert urls
+    hosts = AllowedHosts(settings_of(rendered, "telemetry").internal_hosts)
+    assert all(url.removeprefix("http://") in hosts for url in urls)
 
 
 @pytest.mark.parametrize("port", [9090, 9999])
@@ -231,7 +262,10 @@ def test_a_pod_has_the_time_to_drain(profile: str) -> None:
     assert edge["terminationGracePeriodSeconds"] >= drain_s + 15
     for component in ("edge", "synthesis"):
         container = main_container(rendered.pod(component)[1])
-        assert container["lifecycle"]["preStop"]["httpGet"] == {"path": "/drain", "port": "internal"}
+        header = {"name": "Auralis-Drain", "value": "pre-stop"}
+        hook = {"path": "/drain", "port": "internal", "httpHeaders": [header]}
+        assert container["lifecycle"]["preStop"]["httpGet"] == hook
+        assert header["name"].lower().encode() == DRAIN_HEADER
 
 
 def test_the_time_to_drain_can_be_set() -> None:

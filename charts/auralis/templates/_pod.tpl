@@ -58,6 +58,21 @@ Annotations of a service's pod; podAnnotations win. Takes a component, and may t
 {{- toYaml (merge (deepCopy ((get $values .component).podAnnotations | default dict)) $annotations) -}}
 {{- end -}}
 
+{{/*
+Names of the internal port, separated by commas: the Services that lead to it, as pods of the namespace and of others
+write them, and `settings.internalHosts`. The pod adds its own name. Takes a component.
+*/}}
+{{- define "auralis.internalHosts" -}}
+{{- $names := list -}}
+{{- $component := include "auralis.componentName" . -}}
+{{- range $service := list $component (printf "%s-internal" $component) -}}
+{{- $inNamespace := printf "%s.%s" $service $.root.Release.Namespace -}}
+{{- $inCluster := printf "%s.svc" $inNamespace -}}
+{{- $names = concat $names (list $service $inNamespace $inCluster (printf "%s.%s" $inCluster $.root.Values.clusterDomain)) -}}
+{{- end -}}
+{{- concat $names (.root.Values.settings.internalHosts | default list) | join "," -}}
+{{- end -}}
+
 {{/* Environment variables that every service reads (services/runtime/settings/settings.py). Takes a component. */}}
 {{- define "auralis.env" -}}
 {{- $settings := .root.Values.settings -}}
@@ -67,6 +82,7 @@ Annotations of a service's pod; podAnnotations win. Takes a component, and may t
 - {name: AURALIS_LOG_LEVEL, value: {{ $settings.logLevel | quote }}}
 - {name: AURALIS_LOG_FORMAT, value: {{ $settings.logFormat | quote }}}
 - {name: METRICS_PORT, value: {{ $settings.internalPort | quote }}}
+- {name: AURALIS_INTERNAL_HOSTS, value: {{ include "auralis.internalHosts" . | quote }}}
 {{ include "auralis.nats.clientEnv" . }}
 {{- end -}}
 
