@@ -51,7 +51,7 @@ async def run_edge(settings: Settings, lifecycle: Lifecycle) -> None:
         service = EdgeService(settings, internal_port_required=True)
         app = create_app(lambda: service)
         lifecycle.on_drain(service.drain)
-        server = EmbeddedServer(app, listening, **SERVER_OPTIONS)
+        server = EmbeddedServer(app, listening, guard=service.guard, **SERVER_OPTIONS)
     except BaseException:
         listening.close()
         raise

@@ -22,6 +22,7 @@ from services.edge.streaming_server import StreamingServer
 from services.edge.wire.asgi import Receive, Scope, Send
 from services.runtime.bus import Bus
 from services.runtime.clock import Clock
+from services.runtime.http.ports import public_guard
 from services.runtime.process.service_process import ServiceProcess
 from services.runtime.settings import Settings
 
@@ -45,6 +46,7 @@ class EdgeService:
         settings: as above.
         instance: its name in the fleet.
         endpoints: ASGI applications by path.
+        guard: of the public port.
         hub, health, metrics: its parts.
     """
 
@@ -86,6 +88,9 @@ class EdgeService:
             server=StreamingServer(process.clock, encoder),
         )
         proxies = ProxyTrust(edge.trusted_proxies)
+        self.guard = public_guard(
+            settings, process.http_metrics, listeners=edge.max_connections, is_proxy=proxies.trusts
+        )
         tokens = TokenChecker(edge.jwt_key, edge.jwt_audience) if edge.jwt_key else None
         self._mounts = mounts = Mounts(self.hub)
         self._record = RecordEndpoint(self.hub, tokens=tokens)

@@ -222,6 +222,30 @@ class MemoryMetrics:
             self.growth.labels(kind=kind)
 
 
+class HttpMetrics:
+    """Metrics of the ports of a process.
+
+    Args:
+        metrics: the process's metrics; None: they are not exposed.
+    """
+
+    def __init__(self, metrics: PrometheusMetrics | None = None) -> None:
+        registry = CollectorRegistry() if metrics is None else metrics.registry
+        self.pending = Gauge(
+            "auralis_pending_connections",
+            "Connections that no listener has: they wait for a request, for the answer to an upgrade, or for the next "
+            "request.",
+            ["port"],
+            registry=registry,
+        )
+        self.refusals = Counter(
+            "auralis_http_refusals_total",
+            "Requests refused before anything acted on them, and pending connections dropped, by port and reason.",
+            ["port", "reason"],
+            registry=registry,
+        )
+
+
 class BusMetrics:
     """Metrics of a bus connection.
 

@@ -16,7 +16,7 @@ from litestar.response import ServerSentEvent
 from litestar.types import ASGIApp
 
 from services.contract.errors import shorten
-from services.runtime.http.internal import InternalApp
+from services.runtime.http.internal import InternalApp, foreign_host, refuse_host
 from services.runtime.metrics import CONTENT_TYPE, build_version
 from services.runtime.observability.logging import get_logger
 from services.telemetry.alerting.alerts import AlertsReport
@@ -71,10 +71,12 @@ def create_app(service: TelemetryService) -> ASGIApp:
             create_examples=False,
         ),
     )
-    internal = InternalApp(health=service.health, exposition=None, drain=service.drain)
+    internal = InternalApp(health=service.health, exposition=None, drain=service.drain, hosts=service.hosts)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "http" and scope["path"] in _INTERNAL:
+        if (host := foreign_host(scope, service.hosts)) is not None:
+            await refuse_host(scope, send, host)
+        elif scope["type"] == "http" and scope["path"] in _INTERNAL:
             await internal(scope, receive, send)
         elif scope["type"] == "http" and scope["path"] == _EVENTS:
             # Counted here: the iterator of a failed answer ends at an unknown time.

@@ -22,7 +22,7 @@ async def run_telemetry(settings: Settings, lifecycle: Lifecycle) -> None:
     try:
         service = TelemetryService(settings)
         lifecycle.on_drain(service.drain)
-        server = EmbeddedServer(create_app(service), bound, lifespan="off")
+        server = EmbeddedServer(create_app(service), bound, guard=service.guard, lifespan="off")
         await service.start()
     except BaseException:
         bound.close()

@@ -11,6 +11,7 @@ from litestar.serialization import encode_json
 
 from services.contract.scrape import ScrapeAnswer
 from services.runtime.bus import Bus
+from services.runtime.http.ports import internal_guard, internal_hosts
 from services.runtime.process.service_process import ServiceProcess
 from services.runtime.settings import Settings
 from services.telemetry.alerting.alerts import Alerts, AlertsReport
@@ -45,6 +46,7 @@ class TelemetryService:
         instance: its name in the fleet.
         health: ready while the bus is connected and no drain was requested.
         feed: events for the dashboard.
+        guard, hosts: of its port.
     """
 
     def __init__(self, settings: Settings, *, bus: Bus | None = None) -> None:
@@ -59,6 +61,8 @@ class TelemetryService:
         self._alerts = Alerts()
         self._prometheus = _prometheus(settings)
         self.feed = Feed()
+        self.guard = internal_guard(settings, self._process.http_metrics)
+        self.hosts = internal_hosts(settings)
         self._telemetry_metrics = TelemetryMetrics(self._process.metrics)
         self._telemetry_metrics.viewers.set_function(lambda: self.feed.viewers)
         self._scraper = Scraper(

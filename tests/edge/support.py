@@ -213,8 +213,8 @@ async def running_edge(
     settings = settings or Settings(port=0, metrics_port=0)
     settings = replace(settings, edge=replace(EdgeSettings(drain_s=1.0), **edge))  # type: ignore[arg-type]
     service = EdgeService(settings, bus=MemoryBus(broker), clock=clock)
-    options = {"lifespan": "on"} if plain else SERVER_OPTIONS
-    server = EmbeddedServer(create_app(lambda: service), bind_socket("127.0.0.1", port), **options)
+    options = {"lifespan": "on", "http": "auto", "ws": "auto"} if plain else SERVER_OPTIONS
+    server = EmbeddedServer(create_app(lambda: service), bind_socket("127.0.0.1", port), guard=service.guard, **options)
     await server.start()
     try:
         yield Edge(service, server.port)

@@ -40,7 +40,7 @@ async def telemetry(
     await asyncio.sleep(0)
     transport = httpx.ASGITransport(create_app(service))
     try:
-        async with httpx.AsyncClient(transport=transport, base_url="http://telemetry") as http:
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
             yield http, service
     finally:
         await service.stop()
@@ -214,7 +214,7 @@ async def test_a_viewer_that_reads_no_events_is_disconnected_without_a_traceback
     with socket.socket() as page:
         page.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         page.connect(("127.0.0.1", server.port))
-        page.sendall(b"GET /api/events HTTP/1.1\r\nHost: telemetry\r\n\r\n")
+        page.sendall(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
         try:
 
             def publish_to_viewer() -> bool:

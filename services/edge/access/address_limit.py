@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections import Counter
 
-_IPV6_PREFIX_BITS = 64
-"""Providers give each customer an IPv6 network of at least this size, so one household has all of its addresses."""
+from services.runtime.http.addresses import owner_of
 
 
 class AddressLimit:
@@ -22,7 +20,7 @@ class AddressLimit:
 
     def enter(self, address: str) -> bool:
         """Count a new connection; False, and nothing is counted, if the address has `most` already."""
-        owner = _owner(address)
+        owner = owner_of(address)
         if self._most and self._open[owner] >= self._most:
             return False
         self._open[owner] += 1
@@ -30,7 +28,7 @@ class AddressLimit:
 
     def leave(self, address: str) -> None:
         """Forget a connection that `enter` has counted."""
-        owner = _owner(address)
+        owner = owner_of(address)
         self._open[owner] -= 1
         if self._open[owner] <= 0:
             # Only addresses with a connection are kept, because there is no end of different ones.
@@ -39,13 +37,3 @@ class AddressLimit:
     def __len__(self) -> int:
         """Addresses and networks with at least one connection."""
         return len(self._open)
-
-
-def _owner(address: str) -> str:
-    """The IPv4 address itself, or the /64 network of an IPv6 address."""
-    if ":" not in address:
-        return address
-    try:
-        return str(ipaddress.IPv6Network((address.partition("%")[0], _IPV6_PREFIX_BITS), strict=False))
-    except ValueError:
-        return address

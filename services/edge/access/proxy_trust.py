@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Sequence
 
+from services.runtime.http.addresses import unmapped
+
 
 class ProxyTrust:
     """Finds a client's address behind proxies that are trusted.
@@ -26,7 +28,7 @@ class ProxyTrust:
             peer: address of the other end of the TCP connection.
             forwarded_for: values of `X-Forwarded-For` headers, in order.
         """
-        peer = _unmapped(peer)
+        peer = unmapped(peer)
         if not self.trusts(peer):
             return peer
         hops = [hop.strip() for value in forwarded_for for hop in value.split(",") if hop.strip()]
@@ -44,7 +46,7 @@ class ProxyTrust:
     def trusts(self, address: str) -> bool:
         """Whether `address` is a trusted proxy."""
         try:
-            parsed = ipaddress.ip_address(_unmapped(address))
+            parsed = ipaddress.ip_address(unmapped(address))
         except ValueError:
             return False
         return any(parsed.version == network.version and parsed in network for network in self._networks)
@@ -57,15 +59,6 @@ def _plain_address(hop: str) -> str | None:
     elif hop.count(":") == 1:
         hop = hop.partition(":")[0]
     try:
-        return _unmapped(str(ipaddress.ip_address(hop)))
+        return unmapped(str(ipaddress.ip_address(hop)))
     except ValueError:
         return None
-
-
-def _unmapped(address: str) -> str:
-    """An IPv4 address without the prefix `::ffff:`, which a socket for both versions adds."""
-    try:
-        mapped = ipaddress.IPv6Address(address).ipv4_mapped
-    except ValueError:
-        return address
-    return address if mapped is None else str(mapped)

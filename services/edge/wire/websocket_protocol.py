@@ -14,11 +14,15 @@ from services.contract.websocket import CloseCode
 from services.edge.listener.settings import MAX_MESSAGES_PER_S, MESSAGE_BURST
 from services.edge.listener.token_bucket import TokenBucket
 from services.edge.wire.direct_transport import EXTENSION
-from services.edge.wire.kernel_buffer import limit_unsent_bytes
 from services.edge.wire.transport import CLOSE_WITHIN_S
+from services.runtime.http.guard import PortGuard
+from services.runtime.http.kernel_buffer import limit_unsent_bytes
 
+HANDSHAKE_WITHIN_S: Final = 10.0
+"""How long a connection may take from its request for a WebSocket to the 101 that answers it."""
 INVALID_UTF8: Final = 1007
 """Close code for text that is not UTF-8 (RFC 6455, section 7.4.1)."""
+_BAD_REQUEST: Final = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
@@ -35,8 +39,58 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self.on_closing: Callable[[], None] | None = None
         self._hidden_frames = TokenBucket(MAX_MESSAGES_PER_S, MESSAGE_BURST)
         self._close_deadline: asyncio.TimerHandle | None = None
+        self._handshake_deadline: asyncio.TimerHandle | None = None
+        self._guard: PortGuard | None = None
 
     # --- the handshake -----------------------------------------------------------------------------------------------
+
+    @override
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._handshake_deadline = self.loop.call_later(HANDSHAKE_WITHIN_S, self._drop)
+
+    def take_over(self, guard: PortGuard) -> None:
+        """Be a pending connection until the handshake is done."""
+        if self.handshake_complete:
+            return
+        self._guard = guard
+        dropped = guard.pending.add(self, self.client[0] if self.client else "")
+        if dropped is not None:
+            guard.count(dropped.reason)
+            dropped.connection.transport.abort()
+
+    def _drop(self) -> None:
+        if self._guard is not None:
+            self._guard.count("deadline")
+        self.transport.abort()
+
+    def _end_handshake(self) -> None:
+        if self._handshake_deadline is not None:
+            self._handshake_deadline.cancel()
+            self._handshake_deadline = None
+        if self._guard is not None:
+            self._guard.pending.remove(self)
+            self._guard = None
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        if self.handshake_initiated and not self.handshake_complete:
+            # Frames before the 101 (RFC 6455, section 4.1): there is no WebSocket yet that could be closed for it.
+            self.transport.abort()
+            return
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_complete:
+            self._refuse_handshake()
+
+    def _refuse_handshake(self) -> None:
+        """Answer a request that the library cannot read: it only remembers the error."""
+        self.handshake_complete = self.close_sent = True
+        # A request that is too long has an answer already.
+        answer = b"".join(self.conn.data_to_send()) or _BAD_REQUEST
+        self.transport.write(answer)
+        self.transport.close()
 
     @override
     def handle_connect(self, event: Request) -> None:
@@ -53,9 +107,17 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     @override
     def start_keepalive(self) -> None:
         super().start_keepalive()
+        self._end_handshake()
         # The handshake is over and a listener stays for hours: release the request.
         self.request = self.response = None  # type: ignore[assignment]
         self.scope["headers"].clear()  # type: ignore[attr-defined]
+
+    @override
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if self.initial_response is not None and self.close_sent:
+            # An answer in place of the upgrade ends the handshake too; the library would log that it is incomplete.
+            self.handshake_complete = True
 
     # --- messages of the peer ----------------------------------------------------------------------------------------
 
@@ -133,6 +195,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
+        self._end_handshake()
         self._report_closing()
         if self._close_deadline is not None:
             self._close_deadline.cancel()

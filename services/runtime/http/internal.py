@@ -9,6 +9,9 @@ from typing import Any, Final
 from urllib.parse import parse_qs
 
 from services.runtime.health import Health
+from services.runtime.http.addresses import is_loopback
+from services.runtime.http.guard import PortGuard
+from services.runtime.http.hosts import AllowedHosts
 from services.runtime.http.server import EmbeddedServer, PortInUseError, bind_socket
 from services.runtime.metrics import CONTENT_TYPE
 from services.runtime.observability.logging import get_logger
@@ -32,13 +35,17 @@ class InternalApp:
     - `/metrics`: the exposition (GET, HEAD); 404 while metrics are switched off.
     - `/healthz`: 200 while the loop runs.
     - `/readyz`: 200, or 503 with the failing conditions as JSON.
-    - `/drain`: starts the drain and answers when it is done; with `?wait=false` it answers at once (GET, POST;
-      idempotent). Pages of other origins get 403.
+    - `/drain`: starts the drain and answers when it is done; with `?wait=false` it answers immediately (POST;
+      idempotent). GET is for programs of this machine, and for hooks of Kubernetes, which cannot send POST: they name
+      themselves with the header `Auralis-Drain`. Pages of other origins get 403.
+
+    Requests that name another host get 421.
 
     Args:
         health: readiness.
         exposition: Prometheus text; None: metrics are switched off.
         drain: starts the drain and returns when it is done; a second call waits for the same drain.
+        hosts: names under which the port answers; None: IP addresses and `localhost`.
         fallback: handles all other paths; None: they get 404.
     """
 
@@ -48,8 +55,10 @@ class InternalApp:
         health: Health,
         exposition: Callable[[], bytes] | None,
         drain: Callable[[], Awaitable[None]],
+        hosts: AllowedHosts | None = None,
         fallback: Asgi | None = None,
     ) -> None:
+        self._hosts = AllowedHosts() if hosts is None else hosts
         self._health = health
         self._exposition = exposition
         self._drain = drain
@@ -58,6 +67,9 @@ class InternalApp:
 
     async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
         """Answer one request."""
+        if (host := foreign_host(scope, self._hosts)) is not None:
+            await refuse_host(scope, send, host)
+            return
         path = scope.get("path", "")
         route = {
             "/metrics": self._metrics,
@@ -79,7 +91,9 @@ class InternalApp:
             elif scope["type"] == "websocket":
                 await send({"type": "websocket.close", "code": 1008})
             return
-        allowed = ("GET", "HEAD", "POST") if path == "/drain" else ("GET", "HEAD")
+        allowed: tuple[str, ...] = ("GET", "HEAD")
+        if path == "/drain":
+            allowed = ("GET", "HEAD", "POST") if _may_drain_by_get(scope) else ("HEAD", "POST")
         if scope["method"] not in allowed:
             text = f"{path}: got {scope['method']}, expected {' or '.join(allowed)}\n"
             await _answer(scope, send, 405, _TEXT, text.encode(), ("allow", ", ".join(allowed)))
@@ -140,7 +154,8 @@ class InternalServer:
     Args:
         host: address to listen on.
         port: 0: a free one.
-        health, exposition, drain, fallback: see `InternalApp`.
+        health, exposition, drain, hosts, fallback: see `InternalApp`.
+        guard: see `EmbeddedServer`.
     """
 
     def __init__(
@@ -151,11 +166,14 @@ class InternalServer:
         health: Health,
         exposition: Callable[[], bytes] | None,
         drain: Callable[[], Awaitable[None]],
+        hosts: AllowedHosts | None = None,
+        guard: PortGuard | None = None,
         fallback: Asgi | None = None,
     ) -> None:
         self.host = host
         self.port = port
-        self._app = InternalApp(health=health, exposition=exposition, drain=drain, fallback=fallback)
+        self._app = InternalApp(health=health, exposition=exposition, drain=drain, hosts=hosts, fallback=fallback)
+        self._guard = guard
         self._server: EmbeddedServer | None = None
 
     async def start(self) -> None:
@@ -165,7 +183,7 @@ class InternalServer:
             PortInUseError: the port is not available.
         """
         bound = bind_socket(self.host, self.port, setting="METRICS_PORT")
-        server = EmbeddedServer(self._app, bound, lifespan="off")
+        server = EmbeddedServer(self._app, bound, guard=self._guard, lifespan="off")
         await server.start()
         self._server = server
         self.port = server.port
@@ -177,6 +195,27 @@ class InternalServer:
 
 
 _PAGES_REFUSED: Final = "refused to a page of another origin; call it from a program, or type its address"
+
+
+DRAIN_HEADER: Final = b"auralis-drain"
+"""Header of a GET that may drain, with any value. A page of another origin cannot send it without asking first."""
+
+
+def _may_drain_by_get(scope: _Scope) -> bool:
+    client = scope.get("client")
+    return DRAIN_HEADER in dict(scope.get("headers", ())) or (client is not None and is_loopback(client[0]))
+
+
+def foreign_host(scope: _Scope, hosts: AllowedHosts) -> str | None:
+    """The `Host` of a request, if it is none of `hosts`; None if there is none, because every browser sends one."""
+    value = dict(scope.get("headers", ())).get(b"host", b"").decode("latin-1").strip()
+    return value if value and value not in hosts else None
+
+
+async def refuse_host(scope: _Scope, send: _Send, host: str) -> None:
+    """Answer 421 to a request for a host that is none of this port's."""
+    text = f"Host: got {host[:80]!r}, expected an IP address, localhost or a name of AURALIS_INTERNAL_HOSTS\n"
+    await _answer(scope, send, 421, _TEXT, text.encode())
 
 
 def _from_another_page(scope: _Scope) -> bool:

@@ -7,13 +7,27 @@ import contextlib
 import errno
 import os
 import socket
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
+from functools import partial
 from typing import Any, Final, override
 
 import uvicorn
 
+from services.runtime.http.guard import PortGuard
+from services.runtime.http.http_protocol import HttpProtocol
+
 ACCEPTED_AT_ONCE: Final = 16
 """Connections that are accepted in each turn of the loop."""
+SERVER_OPTIONS: Final[Mapping[str, Any]] = {
+    "http": HttpProtocol,
+    # A port without WebSockets treats a request for one as any other request.
+    "ws": "none",
+    "log_config": None,
+    "access_log": False,
+    "server_header": False,
+    "loop": "none",
+}
+"""Options of uvicorn for every port, unless its service has others."""
 
 
 class PortInUseError(OSError):
@@ -78,16 +92,17 @@ class EmbeddedServer:
     Args:
         app: an ASGI application.
         bound: from `bind_socket`; the server closes it.
-        options: for `uvicorn.Config`.
+        guard: bounds the port's pending connections; None: one with the default limits, which counts nothing.
+        options: for `uvicorn.Config`, in place of `SERVER_OPTIONS`.
     """
 
-    def __init__(self, app: Any, bound: socket.socket, **options: Any) -> None:
+    def __init__(self, app: Any, bound: socket.socket, *, guard: PortGuard | None = None, **options: Any) -> None:
         self._socket = bound
         self.port: int = bound.getsockname()[1]
-        config = uvicorn.Config(
-            app,
-            **{"log_config": None, "access_log": False, "server_header": False, "loop": "none", **options},
-        )
+        options = {**SERVER_OPTIONS, **options}
+        if isinstance(options["http"], type) and issubclass(options["http"], HttpProtocol):
+            options["http"] = partial(options["http"], guard=PortGuard() if guard is None else guard)
+        config = uvicorn.Config(app, **options)
         self._server = _Server(config)
         self._task: asyncio.Task[None] | None = None
 

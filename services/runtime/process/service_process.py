@@ -13,8 +13,9 @@ from services.runtime.clock import Clock, SystemClock
 from services.runtime.gc_config import RealTimeGCConfig
 from services.runtime.health import Health
 from services.runtime.http.internal import InternalServer, PortInUseError
+from services.runtime.http.ports import internal_guard, internal_hosts
 from services.runtime.memory_monitor import MemoryMonitor
-from services.runtime.metrics import BusMetrics, PrometheusMetrics
+from services.runtime.metrics import BusMetrics, HttpMetrics, PrometheusMetrics
 from services.runtime.observability.logging import get_logger
 from services.runtime.observability.traces import close_traces, open_traces
 from services.runtime.process.instance import instance_name
@@ -45,7 +46,7 @@ class ServiceProcess:
 
     Attributes:
         instance: this process's name in the fleet.
-        clock, metrics, health, bus: its parts.
+        clock, metrics, http_metrics, health, bus: its parts.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class ServiceProcess:
         self.instance = instance_name(settings, service)
         self.health = Health(*conditions)
         self.metrics = PrometheusMetrics()
+        self.http_metrics = HttpMetrics(self.metrics)
         self.clock: Clock = SystemClock() if clock is None else clock
         self.metrics.describe_process(service=service, clock_offset_s=_offset_s(self.clock))
         if bus is None:
@@ -118,6 +120,8 @@ class ServiceProcess:
             health=self.health,
             exposition=self.exposition if self._settings.metrics_enabled else None,
             drain=drain,
+            hosts=internal_hosts(self._settings),
+            guard=internal_guard(self._settings, self.http_metrics),
         )
         try:
             await internal.start()

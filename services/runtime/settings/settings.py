@@ -74,6 +74,12 @@ class Settings:
     """This process's name in the fleet; empty: `instance_name` makes one (in a pod: the pod's name)."""
     internal_host: str = "127.0.0.1"
     """Address of the internal port of edge and synthesis; only this machine reaches the default."""
+    internal_hosts: tuple[str, ...] = ()
+    """Names under which the internal ports answer, beside IP addresses, `localhost` and this host's name; "*": all."""
+    max_pending: int = 2048
+    """Connections of a port that no listener has yet; overflow drops the one that has waited longest."""
+    max_pending_per_ip: int = 512
+    """As many of one address."""
     metrics_enabled: bool = True
     metrics_port: int = 9090
     """The internal port (`/metrics /healthz /readyz /drain`); for telemetry its only port. 0: a free one, logged."""

@@ -103,6 +103,11 @@ def listed(text: str) -> tuple[str, ...]:
     return items
 
 
+def host_names(text: str) -> tuple[str, ...]:
+    """Host names or IP addresses, or '*'."""
+    return tuple(item if item == "*" else host(item).lower() for item in listed(text))
+
+
 def networks(text: str) -> tuple[str, ...]:
     """IP addresses and networks, as networks."""
     return tuple(str(ipaddress.ip_network(item, strict=False)) for item in listed(text))

@@ -15,6 +15,7 @@ from services.runtime.settings.values import (
     flag,
     folder,
     host,
+    host_names,
     http_url,
     matching,
     nats_urls,
@@ -89,6 +90,11 @@ VARIABLES: Final = (
         "AURALIS_INTERNAL_HOST", "internal_host", host, "a host name or an IP address, without a port",
         "Address of the internal port of edge and synthesis (`/metrics`, `/readyz`, `/drain`); pods are probed from "
         "outside, so the chart opens it.",
+    ),
+    Variable(
+        "AURALIS_INTERNAL_HOSTS", "internal_hosts", host_names, "host names without a port, separated by commas, or *",
+        "Names under which internal ports may be asked, beside IP addresses, `localhost` and the host's (pod's) name; "
+        "others get 421, so that no web page reads them through a name of its own (DNS rebinding). `*` allows all.",
     ),
     Variable(
         "AURALIS_DEVICE", "synthesis.device", one_of("auto", "mps", "cuda", "cpu"), "auto, mps, cuda or cpu",
@@ -192,6 +198,16 @@ VARIABLES: Final = (
     Variable(
         "AURALIS_MAX_PER_IP", "edge.max_per_ip", whole(0, 1_000_000), "a whole number from 0 to 1000000",
         "Listeners from one address at most, or from one IPv6 network of 64 bits; 0: no limit.",
+    ),
+    Variable(
+        "AURALIS_MAX_PENDING", "max_pending", whole(1, 1_000_000), "a whole number from 1 to 1000000",
+        "Connections of a port that no listener has yet (no request, no upgrade, or idle); a further one drops the one "
+        "that has waited longest. Fewer where descriptors are few (`ulimit -n`); internal ports take 64 at most.",
+    ),
+    Variable(
+        "AURALIS_MAX_PENDING_PER_IP", "max_pending_per_ip", whole(1, 1_000_000), "a whole number from 1 to 1000000",
+        "As many of one address, or of one IPv6 network of 64 bits; proxies of `AURALIS_TRUSTED_PROXIES` have no limit "
+        "of their own.",
     ),
     Variable(
         "AURALIS_JWT_KEY", "edge.jwt_key", secret, "at least 16 characters",

@@ -7,7 +7,8 @@ import contextlib
 
 import pytest
 
-from services.edge.wire import kernel_buffer, websocket_protocol
+from services.edge.wire import websocket_protocol
+from services.runtime.http import kernel_buffer
 from tests.edge.playing import (
     playing,
 )

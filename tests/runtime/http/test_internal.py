@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,7 +10,9 @@ import pytest
 
 from services.runtime.health import Health
 from services.runtime.http.internal import InternalApp, InternalServer, PortInUseError
+from services.runtime.http.ports import internal_hosts
 from services.runtime.metrics import PrometheusMetrics
+from services.runtime.settings import Settings
 from tests.support.waiting import until
 
 
@@ -97,6 +100,60 @@ async def test_drain_answers_when_the_drain_is_done(service: Service, client: ht
     assert (answer.status_code, answer.json()) == (200, {"draining": True, "done": True})
 
 
+async def drain_of(app: InternalApp, method: str, client: tuple[str, int] | None, *headers: tuple[bytes, bytes]) -> int:
+    """The status of a drain that comes from `client`."""
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http", "method": method, "path": "/drain", "query_string": b"wait=false", "client": client,
+        "headers": [(b"host", b"10.0.0.7:9090"), *headers],
+    }  # fmt: skip
+    await app(scope, receive, send)
+    status: int = sent[0]["status"]
+    return status
+
+
+async def test_a_get_drains_only_from_this_machine_or_with_the_header_of_a_hook() -> None:
+    async def drain() -> None:
+        pass
+
+    app = InternalApp(health=Health(), exposition=None, drain=drain)
+    elsewhere = ("10.0.0.9", 50000)
+    for client in (elsewhere, None):
+        assert await drain_of(app, "GET", client) == 405
+        assert await drain_of(app, "POST", client) == 202
+        assert await drain_of(app, "GET", client, (b"auralis-drain", b"pre-stop")) == 202
+    for address in ("127.0.0.1", "::1", "::ffff:127.0.0.1"):
+        assert await drain_of(app, "GET", (address, 50000)) == 202
+    # The header does not let a page in.
+    assert await drain_of(app, "GET", elsewhere, (b"auralis-drain", b"1"), (b"origin", b"http://rebind.example")) == 403
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "HEAD", "DELETE"])
+@pytest.mark.parametrize("path", ["/metrics", "/healthz", "/readyz", "/drain", "/", "/api/fleet"])
+async def test_a_name_of_a_stranger_gets_421_and_drains_nothing(
+    service: Service, client: httpx.AsyncClient, method: str, path: str
+) -> None:
+    answer = await client.request(method, path, headers={"host": "rebind.example:9090"})
+    assert answer.status_code == 421
+    assert service.drains == 0
+    if method != "HEAD":
+        assert "AURALIS_INTERNAL_HOSTS" in answer.text
+
+
+async def test_names_of_the_setting_and_of_this_host_are_answered() -> None:
+    hosts = internal_hosts(Settings(internal_hosts=("auralis-telemetry.music.svc",), internal_host="0.0.0.0"))  # noqa: S104 - nothing listens
+    for name in ("auralis-telemetry.music.svc:9090", socket.gethostname(), "localhost:9090", "10.1.2.3:9090"):
+        assert name in hosts
+    assert "auralis-telemetry.music.svc.rebind.example" not in hosts
+
+
 async def test_drain_is_done_once_however_often_it_is_asked_for(service: Service, client: httpx.AsyncClient) -> None:
     answer = await client.post("/drain?wait=false")
     assert (answer.status_code, answer.json()) == (202, {"draining": True, "done": False})
@@ -178,7 +235,7 @@ async def test_a_fallback_takes_every_other_path() -> None:
     health = Health()
     health.set("bus", ok=True)
     app = InternalApp(health=health, exposition=None, drain=drain, fallback=fallback)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         assert (await client.get("/api/fleet")).text == "mine"
         assert (await client.get("/readyz")).json()["ready"]
     assert seen == ["/api/fleet"]
