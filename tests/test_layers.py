@@ -28,8 +28,8 @@ ROOMS = {
         "cli_options", "cli",
     ),
     "services.runtime": (
-        "errors", "expiring_dict", "slope", "polyphase", "audio_pool", "health", "clock", "settings", "metrics",
-        "observability", "gc_config", "memory_monitor", "http", "bus", "process",
+        "errors", "expiring_dict", "slope", "polyphase", "audio_pool", "health", "clock", "clock_spread", "settings",
+        "metrics", "observability", "gc_config", "memory_monitor", "http", "bus", "process",
     ),
     "services.runtime.bus": ("limits", "rights", "port", "memory", "nats"),
     "services.synthesis": (

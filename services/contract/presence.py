@@ -12,6 +12,8 @@ from services.contract.subjects import render_filter
 
 VERSION: Final = 1
 MAX_BYTES: Final = 1024
+MAX_UNIX_S: Final = 1e12
+"""A later time is nonsense."""
 INTERVAL_S: Final = 1.0
 """Seconds between two announcements of a worker."""
 GONE_AFTER_S: Final = 5.0
@@ -32,6 +34,7 @@ class Presence:
         capacity_streams: streams that it can render in real time, as measured.
         mode: "compiled" or "eager".
         device: "cpu", "cuda" or "mps".
+        clock_s: unix seconds by its clock when it announced itself; None: an earlier worker, which does not say.
     """
 
     instance: str
@@ -41,10 +44,12 @@ class Presence:
     capacity_streams: float
     mode: str
     device: str
+    clock_s: float | None = None
 
     def encode(self) -> bytes:
         """The presence as JSON."""
-        return json.dumps({"v": VERSION, **asdict(self)}, separators=(",", ":")).encode()
+        said = {name: value for name, value in asdict(self).items() if value is not None}
+        return json.dumps({"v": VERSION, **said}, separators=(",", ":")).encode()
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
@@ -70,4 +75,5 @@ class Presence:
             capacity_streams=take_number(value, "capacity_streams", 0, 1e9),
             mode=take_text(value, "mode", 20),
             device=take_text(value, "device", 40),
+            clock_s=None if value.get("clock_s") is None else take_number(value, "clock_s", 0, MAX_UNIX_S),
         )

@@ -67,6 +67,10 @@ class EdgeMetrics:
         self.renderers = gauge(
             "auralis_ready_renderers", "Synthesis workers that have said within 5 s that they are ready."
         )
+        self.clock_difference = gauge(
+            "auralis_clock_difference_seconds",
+            "Seconds by which this edge's clock is ahead of the median of those that it knows: workers and the bus.",
+        )
         self.overloaded = gauge("auralis_overloaded", "1 while new streams are refused because blocks come late.")
 
     def _add_histograms(self) -> None:

@@ -1,4 +1,4 @@
-"""Readiness for listeners (shell: logs): conditions "bus", "streams", "accepting" and "renderers"."""
+"""Readiness for listeners (shell: logs): conditions "bus", "streams", "accepting", "renderers" and "clocks"."""
 
 from __future__ import annotations
 
@@ -49,7 +49,9 @@ class Readiness:
         """The edge accepts no new listeners from now on."""
         self._health.set("accepting", ok=False, detail="draining")
 
-    def update(self, now_s: float, *, bus: bool, renderers: bool, stream_faults: Iterable[str] = ()) -> None:
+    def update(
+        self, now_s: float, *, bus: bool, renderers: bool, stream_faults: Iterable[str] = (), clocks: str = ""
+    ) -> None:
         """Set the conditions.
 
         Args:
@@ -58,8 +60,11 @@ class Readiness:
             renderers: whether a renderer is ready.
             stream_faults: what is wrong with the streams of the bus. It is told, and the edge stays ready: all edges
                 see it, and a loop is better for new listeners than a refusal.
+            clocks: a sentence that names clocks which differ; empty: none does.
         """
         self._health.set("streams", ok=True, detail="; ".join(stream_faults))
+        # It always holds: no music depends on the time of day, so an edge with a wrong clock plays.
+        self._health.set("clocks", ok=True, detail=clocks)
         self._update_bus(now_s, connected=bus)
         self._update_renderers(now_s, ready=renderers)
 

@@ -151,12 +151,19 @@ class PrometheusMetrics:
             registry=self.registry,
         )
 
-    def describe_process(self, *, service: str, clock_offset_s: Callable[[], float] | None = None) -> None:
+    def describe_process(
+        self,
+        *,
+        service: str,
+        clock_offset_s: Callable[[], float] | None = None,
+        clock_s: Callable[[], float] | None = None,
+    ) -> None:
         """Expose the metrics of every process: build, memory, CPU, file descriptors, clock.
 
         Args:
             service: "synthesis", "edge" or "telemetry".
             clock_offset_s: seconds by which wall time is ahead of the service's clock, read at each exposition.
+            clock_s: unix seconds by the service's clock, read at each exposition.
         """
         Gauge(
             "auralis_build_info",
@@ -164,6 +171,12 @@ class PrometheusMetrics:
             ["version", "service", "python"],
             registry=self.registry,
         ).labels(version=build_version(), service=service, python=".".join(map(str, sys.version_info[:3]))).set(1)
+        if clock_s is not None:
+            Gauge(
+                "auralis_clock_seconds",
+                "Unix seconds by this service's clock; telemetry compares the clocks of the fleet.",
+                registry=self.registry,
+            ).set_function(clock_s)
         if clock_offset_s is not None:
             Gauge(
                 "auralis_clock_offset_seconds",

@@ -27,7 +27,7 @@ from services.contract.subjects import Lane
 from services.contract.timebase import BLOCK_BYTES, BLOCKS_PER_SECTION, CHANNELS, CHUNK_FRAMES, CHUNKS_PER_BLOCK
 from services.runtime.audio_pool import AudioChunkPool
 from services.runtime.bus import Bus, BusError, JobSource
-from services.runtime.clock import Clock
+from services.runtime.clock import Clock, unix_s
 from services.runtime.observability import traces
 from services.runtime.observability.logging import get_logger
 from services.runtime.observability.rate_limited_log import RateLimitedLog
@@ -233,6 +233,8 @@ class Worker:
         await self._announcer.run()
 
     def _describe(self) -> Presence:
+        # Nothing here depends on the time of day, so a jump needs no care.
+        self._clock.jump()
         return Presence(
             instance=self._instance,
             revision=self.revision,
@@ -241,6 +243,7 @@ class Worker:
             capacity_streams=self.capacity_streams,
             mode=self._renderer.mode,
             device=self._renderer.device.type,
+            clock_s=unix_s(self._clock),
         )
 
     # --- fetching -----------------------------------------------------------------------------------------------

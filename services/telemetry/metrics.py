@@ -29,6 +29,12 @@ class TelemetryMetrics:
             ["fleet_service", "state"],
             registry=registry,
         )
+        self.clock_difference = Gauge(
+            "auralis_fleet_clock_difference_seconds",
+            "Seconds by which an instance's clock is ahead of the median of all clocks.",
+            ["fleet_service", "fleet_instance"],
+            registry=registry,
+        )
         self.gather_seconds = Histogram(
             "auralis_gather_seconds",
             "Time to ask the whole fleet for its metrics.",

@@ -42,6 +42,7 @@ class Scraper:
         metrics: counts the answers.
         own: gives this process's own answer, which does not take the bus.
         clock: monotonic seconds.
+        unix: seconds since the epoch, with which the clocks of the instances are compared.
 
     Attributes:
         scraped_s: end of the last scrape, in seconds of `clock`.
@@ -55,12 +56,14 @@ class Scraper:
         metrics: TelemetryMetrics,
         own: Callable[[], ScrapeAnswer],
         clock: Callable[[], float] = time.monotonic,
+        unix: Callable[[], float] = time.time,
     ) -> None:
         self._bus = bus
         self._fleet = fleet
         self._metrics = metrics
         self._own = own
         self._clock = clock
+        self._unix = unix
         self._scraping = asyncio.Lock()
         self.scraped_s = -math.inf
         self._rare = RateLimitedLog(_log, LOGGED_EVERY_S)
@@ -148,7 +151,7 @@ class Scraper:
         if key in answered:
             result = AnswerResult.REPEATED
         else:
-            result = self._fleet.record(answer, asked_s=began_s, now_s=self._clock())
+            result = self._fleet.record(answer, asked_s=began_s, now_s=self._clock(), unix_s=self._unix())
             answered.add(key)
         self._metrics.answers.labels(result=str(result)).inc()
         if result in (AnswerResult.MALFORMED, AnswerResult.REFUSED):

@@ -11,6 +11,7 @@ from litestar.serialization import encode_json
 
 from services.contract.scrape import ScrapeAnswer
 from services.runtime.bus import Bus
+from services.runtime.clock import unix_s
 from services.runtime.http.ports import internal_guard, internal_hosts
 from services.runtime.process.service_process import ServiceProcess
 from services.runtime.settings import Settings
@@ -70,6 +71,7 @@ class TelemetryService:
             self._fleet,
             metrics=self._telemetry_metrics,
             own=lambda: ScrapeAnswer(SERVICE, self.instance, self.own_exposition()),
+            unix=lambda: unix_s(self._clock),
         )
         # (time of the scrape, its merged exposition): merging a large fleet takes a fifth of a second.
         self._merged = (0.0, b"")
@@ -143,7 +145,7 @@ class TelemetryService:
         return self._alerts.report() if self._prometheus is None else self._prometheus.report()
 
     def _report(self) -> FleetReport:
-        return self._fleet.report(time.monotonic(), generated_at=self._clock.now(), bus_connected=self._bus.connected)
+        return self._fleet.report(time.monotonic(), generated_at=unix_s(self._clock), bus_connected=self._bus.connected)
 
     def _listeners_by_pod(self) -> dict[str, int]:
         """Listeners of each edge that is up; an instance has the name of its pod."""
@@ -156,11 +158,23 @@ class TelemetryService:
 
     def _publish(self) -> None:
         """After each scrape: judge the alerts, and send an event to the viewers."""
+        # Nothing here depends on the time of day, so a jump needs no care.
+        self._clock.jump()
         report = self._report()
+        self._show_clocks(report)
         self._history.add(report)
         self._alerts.judge(report, self._fleet.jitter(time.monotonic(), RECENT_S))
         event = {"fleet": report, "point": point(report), "alerts": self.alerts()}
         self.feed.publish(encode_json(event).decode())
+
+    def _show_clocks(self, report: FleetReport) -> None:
+        """Name the instances whose clocks differ, in readiness and metrics; that alone makes no service less ready."""
+        self.health.set("clocks", ok=True, detail=self._fleet.clocks(time.monotonic()))
+        gauge = self._telemetry_metrics.clock_difference
+        gauge.clear()
+        for row in report.instances:
+            if row.up and row.clock_difference_s is not None:
+                gauge.labels(fleet_service=row.service, fleet_instance=row.instance).set(row.clock_difference_s)
 
 
 def _prometheus(settings: Settings) -> PrometheusAlerts | None:

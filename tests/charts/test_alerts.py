@@ -51,6 +51,12 @@ def of(name: str, more: str = "", *, instance: str = "edge-1") -> str:
     return f'{name}{{{more}{"," if more else ""}namespace="music",instance="{instance}"}}'
 
 
+def apart(name: str) -> str:
+    """The difference of an instance's clock, as telemetry sees it."""
+    more = f'fleet_service="{name.partition("-")[0]}",fleet_instance="{name}"'
+    return of("auralis_fleet_clock_difference_seconds", more, instance="telemetry-1")
+
+
 def histogram(name: str, below: str, above: str, *, slow: Sequence[int], fast: Sequence[int]) -> dict[str, str]:
     """A histogram of two buckets: `fast` (a minute, minutes) below the limit, then `slow` above it, then fast again."""
     rate, minutes = fast
@@ -382,6 +388,15 @@ CASES = {
         well_at=15,
         description="edge-1: 0.9 s from the machine's clock; the process corrects one second in 17 minutes.",
     ),
+    "ClocksApart": Case(
+        bad={apart("synthesis-1"): "0x5 -7x5 0x30", apart("edge-1"): "0.1x60"},
+        well={apart("synthesis-1"): "0.4x60", apart("edge-1"): "-0.4x60"},
+        not_yet_at=6,
+        fires_at=8,
+        well_at=15,
+        labels={"namespace": "music", "fleet_service": "synthesis", "fleet_instance": "synthesis-1"},
+        description="synthesis-1: its clock is -7.0 s from the median of all clocks.",
+    ),
 }
 OTHER_WAYS = {
     "RenderBacklog": {
@@ -576,6 +591,10 @@ BRINKS: dict[str, tuple[list[dict[str, str]], list[dict[str, str]]]] = {
     "ClockOffsetHigh": (
         [{of("auralis_clock_offset_seconds"): "0.55x30"}, {of("auralis_clock_offset_seconds"): "-0.55x30"}],
         [{of("auralis_clock_offset_seconds"): "0.45x30"}, {of("auralis_clock_offset_seconds"): "-0.45x30"}],
+    ),
+    "ClocksApart": (
+        [{apart("edge-1"): "0.55x30"}, {apart("edge-1"): "-0.55x30"}],
+        [{apart("edge-1"): "0.45x30"}, {apart("edge-1"): "-0.45x30"}],
     ),
 }
 """Series just above an alert's limits, and just below them: a moved limit fails a test."""

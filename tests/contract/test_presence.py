@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import example, given
@@ -38,6 +39,16 @@ def test_every_presence_reads_back(  # noqa: PLR0917 - one for each field
     presence = Presence(instance, revision, sound_version, state, capacity, mode, device)
     assert Presence.decode(presence.encode()) == presence
     assert len(presence.encode()) <= MAX_BYTES
+
+
+def test_a_presence_carries_its_workers_clock_and_an_earlier_one_does_not() -> None:
+    dated = replace(PRESENCE, clock_s=1_763_900_000.25)
+    assert dated.encode() == ENCODED[:-1] + b',"clock_s":1763900000.25}'
+    assert Presence.decode(dated.encode()) == dated
+    assert Presence.decode(ENCODED).clock_s is None
+    for wrong in ("soon", -1, 1e13, True):
+        with pytest.raises(FieldError, match="clock_s"):
+            Presence.decode(json.dumps({**json.loads(ENCODED), "clock_s": wrong}).encode())
 
 
 def test_fields_of_a_later_build_are_ignored() -> None:

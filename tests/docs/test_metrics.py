@@ -16,7 +16,7 @@ def everything() -> PrometheusMetrics:
     metrics = PrometheusMetrics()
     for make in (EdgeMetrics, SynthesisMetrics, TelemetryMetrics, BusMetrics, MemoryMetrics):
         make(metrics)
-    metrics.describe_process(service="edge", clock_offset_s=lambda: 0.0)
+    metrics.describe_process(service="edge", clock_offset_s=lambda: 0.0, clock_s=lambda: 0.0)
     return metrics
 
 

@@ -582,10 +582,12 @@ async def test_a_worker_that_drains_while_it_opens_never_says_that_it_is_ready()
 async def test_presence_is_announced_at_the_start_at_every_roll_call_and_when_draining(world: World) -> None:
     heard: list[Presence] = []
     await world.edge.subscribe(subjects.PRESENCE, lambda message: heard.append(Presence.decode(message.data)))
+    world.clock.shift_s = 40.0
     presence = asyncio.create_task(world.worker.presence())
     world.tasks.append(presence)
     await world.until(lambda: len(heard) == 1)
-    assert heard[0] == Presence("worker-1", REVISION, heard[0].sound_version, "warming", 0.0, "eager", "cpu")
+    version, clock_s = heard[0].sound_version, NOW_S + 40.0
+    assert heard[0] == Presence("worker-1", REVISION, version, "warming", 0.0, "eager", "cpu", clock_s)
     await world.edge.publish(subjects.ROLL_CALL, b"")
     await world.until(lambda: len(heard) == 2)
     world.renderer.seconds_per_block = 0.002

@@ -101,6 +101,7 @@ class Hub:
         self._rounds = Rounds(
             self.connections,
             self._named,
+            clock=clock,
             bus=bus,
             streams=self.streams,
             crowd=self.crowd,

@@ -17,6 +17,8 @@ from services.edge.metrics import EdgeMetrics
 from services.edge.readiness import Readiness
 from services.edge.wire.transport import Transport
 from services.runtime.bus import Bus
+from services.runtime.clock import Clock, unix_s
+from services.runtime.clock_spread import OWN, describe
 
 ROUND_TICKS: Final = 5 * TICKS_PER_S
 """Ticks of a round: each looks at one part of the listeners, so a round looks at each listener once."""
@@ -28,6 +30,7 @@ class Rounds:
     Args:
         connections: all connections, as they come and go.
         named: client number -> connection, of those that have series of their own in the metrics.
+        clock: the service's clock.
         bus: whether it is connected is a condition of readiness.
         streams, crowd, delivery: the fan-out.
         readiness: gets its conditions.
@@ -39,6 +42,7 @@ class Rounds:
         connections: Iterable[Connection],
         named: Mapping[int, Connection],
         *,
+        clock: Clock,
         bus: Bus,
         streams: Streams[Connection],
         crowd: Crowd,
@@ -48,6 +52,7 @@ class Rounds:
     ) -> None:
         self._connections = connections
         self._named = named
+        self._clock = clock
         self._bus = bus
         self._streams = streams
         self._crowd = crowd
@@ -70,9 +75,23 @@ class Rounds:
     def update_readiness(self, now_s: float) -> None:
         """Say whether the edge should get listeners."""
         renderers = bool(self._streams.presences.ready(now_s))
+        clocks = describe(self._compare_clocks(now_s), own="this edge")
         self._readiness.update(
-            now_s, bus=self._bus.connected, renderers=renderers, stream_faults=self._bus.stream_faults.values()
+            now_s,
+            bus=self._bus.connected,
+            renderers=renderers,
+            stream_faults=self._bus.stream_faults.values(),
+            clocks=clocks,
         )
+
+    def _compare_clocks(self, now_s: float) -> dict[str, float]:
+        """Name -> seconds ahead of the median, of this edge, the renderers and the bus."""
+        clocks, bus_s = self._streams.clocks, self._bus.unix_s()
+        if bus_s is not None and self._bus.connected:
+            clocks.heard("the bus", bus_s - unix_s(self._clock), now_s)
+        differences = clocks.differences(now_s)
+        self._metrics.clock_difference.set(differences.get(OWN, 0.0))
+        return differences
 
     def begin_round(self) -> None:
         """Publish what the last round has counted, and begin a new one."""

@@ -31,6 +31,7 @@ from services.edge.stream.ring import Added, Ring
 from services.edge.tasks import Tasks
 from services.runtime.bus import Bus, BusError, Message, Subscription
 from services.runtime.clock import Clock
+from services.runtime.clock_spread import ClockSpread
 from services.runtime.observability import traces
 from services.runtime.observability.logging import get_logger
 from services.runtime.observability.rate_limited_log import RateLimitedLog
@@ -76,6 +77,7 @@ class Streams[S: Subscriber]:
         by_id: every stream that is kept, by its stream id.
         timelines: for each format, stream id -> the timeline that listeners of that format hear.
         presences: the renderers that there are.
+        clocks: of renderers and bus.
         load: whether the renderers keep up.
     """
 
@@ -95,6 +97,7 @@ class Streams[S: Subscriber]:
         rings: dict[str, Timeline] = {}
         self.timelines: dict[Format, dict[str, Timeline]] = {Format.JSON: rings, Format.PCM: rings, Format.OPUS: {}}
         self.presences = Presences()
+        self.clocks = ClockSpread()
         self.load = LoadGauge()
         self._most = most
         self._bus = bus
@@ -357,6 +360,8 @@ class Streams[S: Subscriber]:
             _rare_log.warning("presence skipped", detail=str(error))
             return
         self.presences.heard(presence, now_s)
+        if presence.clock_s is not None:
+            self.clocks.heard(presence.instance, presence.clock_s - now_s - self._clock.shift_s, now_s)
         for stream in self.by_id.values():
             if stream.ring.target is None and stream.subscribers:
                 self._choose_revision(stream, now_s)
@@ -382,9 +387,8 @@ class Streams[S: Subscriber]:
         ring, revision = stream.ring, stream.ring.target
         if not stream.asking or revision is None or not stream.subscribers:
             return
-        unix_now_s = now_s + self._clock.shift_s
+        present, unix_now_s = ring.revision, now_s + self._clock.shift_s
         asks = stream.demand.due(unix_now_s, revision, ring.has_block)
-        present = ring.revision
         if present is not None and present != revision and ring.origin is not None:
             # Until the two are joined, the music must not depend on renderers that have only announced themselves.
             asks = chain(asks, stream.demand.due(unix_now_s, present, ring.has_any, lead_s=FALLBACK_S))

@@ -96,6 +96,10 @@ class Bus(Protocol):
         """Stream -> what is wrong with it, as a sentence; empty while the streams are as they should be."""
         ...
 
+    def unix_s(self) -> float | None:
+        """Seconds since the epoch by the bus's own clock; None where it is not known."""
+        ...
+
     def on_reconnect(self, callback: Callable[[], None]) -> None:
         """Call `callback` after each reconnection, when the streams exist again."""
         ...

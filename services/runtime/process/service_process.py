@@ -9,7 +9,8 @@ from typing import Final
 
 from services.runtime.bus import Bus, Subscription
 from services.runtime.bus.nats import NatsBus
-from services.runtime.clock import Clock, SystemClock
+from services.runtime.clock import Clock, SystemClock, unix_s
+from services.runtime.clock_spread import APART_S
 from services.runtime.gc_config import RealTimeGCConfig
 from services.runtime.health import Health
 from services.runtime.http.internal import InternalServer, PortInUseError
@@ -67,7 +68,9 @@ class ServiceProcess:
         self.metrics = PrometheusMetrics()
         self.http_metrics = HttpMetrics(self.metrics)
         self.clock: Clock = SystemClock() if clock is None else clock
-        self.metrics.describe_process(service=service, clock_offset_s=_offset_s(self.clock))
+        self.metrics.describe_process(
+            service=service, clock_offset_s=_offset_s(self.clock), clock_s=lambda: unix_s(self.clock)
+        )
         if bus is None:
             bus = NatsBus(
                 settings.nats,
@@ -149,7 +152,16 @@ class ServiceProcess:
             faults = "; ".join(self.bus.stream_faults.values())
             # The service that should have mended them is not ready; for the others this is a thing to tell.
             self.health.set("streams", not faults or self._service != STREAM_KEEPER, faults)
+            self._compare_clock()
             await asyncio.sleep(BUS_WATCH_S)
+
+    def _compare_clock(self) -> None:
+        """Say in readiness whether the own clock differs from the bus's; that alone makes no service less ready."""
+        bus_s = self.bus.unix_s()
+        if bus_s is not None:
+            ahead_s = unix_s(self.clock) - bus_s
+            apart = f"{abs(ahead_s):.1f} s {'ahead of' if ahead_s > 0 else 'behind'} the bus's clock"
+            self.health.set("clocks", ok=True, detail=apart if abs(ahead_s) > APART_S else "")
 
     def settle(self) -> None:
         """Everything long-lived is built: exempt it from garbage collection, and watch memory from here on."""

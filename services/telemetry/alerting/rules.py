@@ -38,6 +38,7 @@ MAX_GPU_SHARE: Final = 0.85
 MAX_BUS_RECONNECTS: Final = 3
 """In ten minutes."""
 MAX_CLOCK_OFFSET_S: Final = 0.5
+MAX_CLOCK_DIFFERENCE_S: Final = 0.5
 
 
 Found = Iterable[tuple[str, str]]
@@ -211,6 +212,14 @@ def _clock(fleet: FleetReport, _: LateBudget) -> Found:
             yield row.instance, f"{abs(row.clock_offset_s or 0):.1f} s from the machine's clock"
 
 
+def _clocks(fleet: FleetReport, _: LateBudget) -> Found:
+    for row in _rows(fleet):
+        difference_s = row.clock_difference_s or 0
+        if abs(difference_s) > MAX_CLOCK_DIFFERENCE_S:
+            word = "ahead of" if difference_s > 0 else "behind"
+            yield row.instance, f"{abs(difference_s):.1f} s {word} the median of all clocks"
+
+
 RULES: Final = (
     Rule("DeliveryBudgetBurning", "critical", 0, "Late chunks use up the error budget", _burning),
     Rule("ChunkJitterHigh", "warning", 120, "p99 chunk lateness is above 50 ms", _jitter),
@@ -233,4 +242,5 @@ RULES: Final = (
     Rule("NatsReconnecting", "warning", 30, "The connection to NATS is unstable", _reconnecting),
     Rule("BusStreamsChanged", "critical", 30, "A stream of the bus was changed", _streams_changed),
     Rule("ClockOffsetHigh", "warning", 60, "A process's clock differs from its machine's", _clock),
+    Rule("ClocksApart", "warning", 60, "A clock differs from the others", _clocks),
 )

@@ -114,6 +114,16 @@ function growth(each) {
   return element("td", each.memory.confidence ? `${number(each.memory.growth_mb_per_hour, 1)} MiB/h` : "too early to tell", "");
 }
 
+/* A clock that differs from the others is named; charts/auralis/files/alerts.yaml has the same limit. */
+const MAX_CLOCK_S = 0.5;
+
+function state(each) {
+  if (!each.up) return element("td", `silent for ${number(each.silent_s)} s`, "bad");
+  const clock_s = each.clock_difference_s ?? 0;
+  if (Math.abs(clock_s) <= MAX_CLOCK_S) return element("td", "up", "good");
+  return element("td", `up, clock ${clock_s > 0 ? "+" : "−"}${number(Math.abs(clock_s), 1)} s`, "warn");
+}
+
 const unit = (value, name, digits = 0) => (value === null ? "" : `${number(value, digits)} ${name}`);
 
 function showInstance(each) {
@@ -123,7 +133,7 @@ function showInstance(each) {
   name.append(element("br"), element("small", [each.service, each.version, each.render_mode].filter(Boolean).join(" · ")));
   row.append(
     name,
-    element("td", each.up ? "up" : `silent for ${number(each.silent_s)} s`, each.up ? "good" : "bad"),
+    state(each),
     element("td", number(each.listeners)),
     element("td", number(each.streams ?? each.rendered_streams)),
     tierBar(each.tiers),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from services.contract.scrape import ScrapeAnswer
+from services.runtime.clock_spread import OWN, ClockSpread, describe
 from services.telemetry.exposition import exposition as text
 from services.telemetry.exposition.exposition import Exposition, ExpositionError, Parser, Reader
 from services.telemetry.exposition.histograms import sum_histograms
@@ -57,19 +59,25 @@ class Fleet:
     def __init__(self) -> None:
         self._instances: dict[tuple[str, str], _Instance] = {}
         self._parser = Parser()
+        self._clocks = ClockSpread()
+        # Telemetry itself, whose clock the others are compared with.
+        self._own: tuple[str, str] | None = None
         self.forgotten = 0
 
     def known(self, now_s: float) -> frozenset[tuple[str, str]]:
         """(service, instance) of each instance that is up; a scrape waits for these."""
         return frozenset(key for key, each in self._instances.items() if now_s - each.seen_s < SILENT_AFTER_S)
 
-    def record(self, answer: ScrapeAnswer, *, asked_s: float, now_s: float) -> AnswerResult:
+    def record(
+        self, answer: ScrapeAnswer, *, asked_s: float, now_s: float, unix_s: float | None = None
+    ) -> AnswerResult:
         """Record an answer.
 
         Args:
             answer: of an instance.
             asked_s: beginning of the scrape that it answers.
             now_s: when the answer arrived.
+            unix_s: the same in unix seconds by telemetry's own clock; None: the answer is telemetry's own.
         """
         if answer.service not in _SERVICES or not _NAME.fullmatch(answer.instance):
             return AnswerResult.MALFORMED
@@ -86,6 +94,10 @@ class Fleet:
             if len(self._instances) >= MAX_INSTANCES:
                 return AnswerResult.REFUSED
             instance = self._instances[key] = _Instance(*key, reader)
+        if unix_s is None:
+            self._own = key
+        elif (clock_s := text.value(exposition, "auralis_clock_seconds")) is not None and math.isfinite(clock_s):
+            self._clocks.heard(answer.instance, clock_s - unix_s, now_s)
         instance.exposition = exposition
         instance.seen_s = now_s
         instance.history.add(exposition, now_s)
@@ -120,7 +132,8 @@ class Fleet:
             bus_connected: telemetry is connected to the bus.
         """
         rows = []
-        for _, each in sorted(self._instances.items()):
+        differences = self._clocks.differences(now_s)
+        for key, each in sorted(self._instances.items()):
             silent_s = max(0.0, now_s - each.seen_s)
             rows.append(
                 instance_report(
@@ -130,9 +143,14 @@ class Fleet:
                     each.history,
                     up=silent_s < SILENT_AFTER_S,
                     silent_s=silent_s,
+                    clock_difference_s=differences.get(OWN if key == self._own else each.name),
                 )
             )
         return FleetReport(generated_at, bus_connected, fleet_totals(rows, self.jitter(now_s, RECENT_S)), rows)
+
+    def clocks(self, now_s: float) -> str:
+        """A sentence that names instances whose clocks differ from the median; empty if none does."""
+        return describe(self._clocks.differences(now_s), own=self._own[1] if self._own else "telemetry")
 
     def jitter(self, now_s: float, window_s: float) -> dict[float, float]:
         """Lateness in ms of all chunks of the last `window_s` seconds: cumulative counts by upper bound."""

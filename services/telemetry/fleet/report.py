@@ -68,6 +68,7 @@ class InstanceReport:
         streams_mended_10m: streams that it gave their configuration back in ten minutes.
         clock_offset_s: seconds by which its machine's clock is ahead of its own.
         open_files_share: of the file descriptors that it may open, 0 to 1.
+        clock_difference_s: seconds by which its clock is ahead of the median of all clocks.
         listeners: listeners that are connected (edge).
         listeners_limit: most listeners that it accepts (edge).
         websocket_connections: listeners over WebSocket (edge).
@@ -106,6 +107,7 @@ class InstanceReport:
     streams_differing: int | None = None
     streams_mended_10m: int | None = None
     clock_offset_s: float | None = None
+    clock_difference_s: float | None = None
     open_files_share: float | None = None
     listeners: int | None = None
     listeners_limit: int | None = None
@@ -187,7 +189,14 @@ class FleetReport:
 
 
 def instance_report(
-    service: str, instance: str, data: Exposition, history: InstanceHistory, *, up: bool, silent_s: float
+    service: str,
+    instance: str,
+    data: Exposition,
+    history: InstanceHistory,
+    *,
+    up: bool,
+    silent_s: float,
+    clock_difference_s: float | None = None,
 ) -> InstanceReport:
     """The row of an instance.
 
@@ -197,6 +206,7 @@ def instance_report(
         history: its counters over time.
         up: it has answered in the last 10 s.
         silent_s: seconds since its last answer.
+        clock_difference_s: seconds by which its clock is ahead of the median of all clocks.
     """
     build = data.get("auralis_build_info")
     common = InstanceReport(
@@ -214,6 +224,7 @@ def instance_report(
         ),
         streams_mended_10m=_whole(history.increase("auralis_bus_streams_mended_total", 600.0)),
         clock_offset_s=_rounded(text.value(data, "auralis_clock_offset_seconds"), 3),
+        clock_difference_s=_rounded(clock_difference_s, 3),
         open_files_share=_open_files_share(data),
     )
     if service == "edge":

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import re
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,6 +16,7 @@ from structlog.testing import capture_logs
 from services.contract import subjects
 from services.contract.scrape import ScrapeAnswer
 from services.runtime.bus.memory import MemoryBroker, MemoryBus
+from services.runtime.clock import unix_s
 from services.runtime.gc_config import RealTimeGCConfig
 from services.runtime.http.internal import InternalServer, PortInUseError
 from services.runtime.memory_monitor import MemoryMonitor
@@ -80,6 +83,26 @@ async def test_ready_says_how_the_bus_stands_from_connect_on() -> None:
         assert (await http.get("/readyz")).status_code == 503
 
 
+async def test_ready_names_a_clock_that_differs_from_the_buss_and_stays_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    service = Service(conditions=("bus",))
+    health = service.process.health
+    bus_s = 0.0
+    monkeypatch.setattr(service.process.bus, "unix_s", lambda: unix_s(service.process.clock) + bus_s)
+    async with service.started():
+        await service.process.connect()
+
+        def detail() -> str | None:
+            clocks = health.condition("clocks")
+            return None if clocks is None else clocks.detail
+
+        await until(lambda: detail() == "")
+        bus_s = -120.0
+        await until(lambda: detail() == "120.0 s ahead of the bus's clock")
+        bus_s = 7.0
+        await until(lambda: detail() == "7.0 s behind the bus's clock")
+        assert health.ready
+
+
 def http_detail(report: dict[str, Any]) -> str:
     return str(report["conditions"]["bus"]["detail"])
 
@@ -99,6 +122,8 @@ async def test_scrapes_are_answered_when_the_bus_comes() -> None:
     ((name, instance),) = [(answer.service, answer.instance) for answer in answers]
     assert (name, instance) == ("test", "test-1")
     assert b"auralis_clock_offset_seconds" in answers[0].exposition
+    (clock_s,) = re.findall(rb"\nauralis_clock_seconds (\S+)", answers[0].exposition)
+    assert float(clock_s) == pytest.approx(time.time(), abs=60)
 
 
 async def test_a_service_with_a_port_of_its_own_has_no_internal_port() -> None:

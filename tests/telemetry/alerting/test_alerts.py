@@ -43,6 +43,7 @@ BAD: dict[str, tuple[InstanceReport, ...]] = {
     "NatsReconnecting": (edge(bus_reconnects_10m=5), renderer()),
     "BusStreamsChanged": (edge(streams_differing=1), renderer()),
     "ClockOffsetHigh": (edge(), renderer(clock_offset_s=-2.0)),
+    "ClocksApart": (edge(clock_difference_s=0.1), renderer(clock_difference_s=-0.6)),
 }
 
 

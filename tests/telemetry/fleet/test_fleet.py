@@ -58,6 +58,48 @@ def take(fleet: Fleet, service: str, instance: str, data: bytes = b"x 1\n", *, n
     return fleet.record(ScrapeAnswer(service, instance, data), asked_s=now_s, now_s=now_s)
 
 
+def tell_clock(fleet: Fleet, service: str, instance: str, clock_s: float, *, now_s: float = 100.0) -> AnswerResult:
+    """Record an answer with a clock in it, at unix second 5,000; telemetry's own where it is right."""
+    data = f"# TYPE auralis_clock_seconds gauge\nauralis_clock_seconds {clock_s}\n".encode()
+    unix_s = None if service == "telemetry" else 5_000.0
+    return fleet.record(ScrapeAnswer(service, instance, data), asked_s=now_s, now_s=now_s, unix_s=unix_s)
+
+
+def test_a_clock_that_differs_from_the_others_is_named() -> None:
+    fleet = Fleet()
+    for service, instance, clock_s in (
+        ("telemetry", "t1", 5_000.0),
+        ("edge", "e1", 4_993.0),
+        ("edge", "e2", 4_999.9),
+        ("synthesis", "s1", 5_000.1),
+        ("synthesis", "s2", 5_120.0),
+        ("synthesis", "s3", float("nan")),
+    ):
+        tell_clock(fleet, service, instance, clock_s)
+    earlier = ScrapeAnswer("edge", "of-an-earlier-build", b"x 1\n")
+    fleet.record(earlier, asked_s=100.0, now_s=100.0, unix_s=5_000.0)
+    report = fleet.report(100.0, generated_at=0.0, bus_connected=True)
+    differences = {row.instance: row.clock_difference_s for row in report.instances}
+    assert differences == {
+        "t1": 0.0,
+        "e1": -7.0,
+        "e2": -0.1,
+        "s1": 0.1,
+        "s2": 120.0,
+        "s3": None,
+        "of-an-earlier-build": None,
+    }
+    assert fleet.clocks(100.0) == "s2 is 120.0 s ahead of, e1 is 7.0 s behind the median of 5 clocks"
+
+
+def test_it_may_be_telemetrys_own_clock_that_differs() -> None:
+    fleet = Fleet()
+    tell_clock(fleet, "telemetry", "t1", 5_000.0)
+    for number in range(3):
+        tell_clock(fleet, "edge", f"e{number}", 5_009.0)
+    assert fleet.clocks(100.0) == "t1 is 9.0 s behind the median of 4 clocks"
+
+
 def test_an_edge_is_told_in_figures() -> None:
     fleet = Fleet()
     assert take(fleet, "edge", "e1", EDGE) is AnswerResult.ACCEPTED

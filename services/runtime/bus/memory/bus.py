@@ -41,6 +41,10 @@ class MemoryBus:
         """None: the broker's streams have one configuration."""
         return {}
 
+    def unix_s(self) -> float | None:
+        """None: the broker has no clock but a monotonic one."""
+        return None
+
     def on_reconnect(self, callback: Callable[[], None]) -> None:
         """Call `callback` after each `MemoryBroker.come_back`."""
         self._callbacks.append(callback)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from nats.aio.msg import Msg
@@ -65,6 +66,10 @@ class NatsBus:
     def stream_faults(self) -> Mapping[str, str]:
         """Stream -> what is wrong with it, as a sentence, at the last check."""
         return self._jetstream.faults
+
+    def unix_s(self) -> float | None:
+        """Seconds since the epoch by the server's clock; None before its first answer."""
+        return self._jetstream.clock.now_s(asyncio.get_running_loop().time())
 
     def on_reconnect(self, callback: Callable[[], None]) -> None:
         """Call `callback` after each reconnection, when the streams exist again."""
