@@ -72,12 +72,18 @@ def spec_options[C: Callable[..., None]](command: C) -> C:
             click.option("--brightness", type=float, help="0 (dark) to 1 (bright); 0.5 is the preset's own."),
             click.option("--density", type=float, help="0 (fewest notes) to 1 (all); 0.5 is what the intensity says."),
             click.option(
+                "--texture",
+                metavar="NAME",
+                help="rain, sea, wind, fire, vinyl, insects or none; without it the preset's own.",
+            ),
+            click.option(
                 "--level",
                 "levels",
                 metavar="LAYER=LEVEL",
                 multiple=True,
                 callback=_levels,
-                help="Of drone, bass, pad, melody, shimmer, pulse or air: 0 (silent) to 1.5. Give it once a layer.",
+                help="Of drone, bass, pad, melody, shimmer, pulse or air (the texture): 0 (silent) to 1.5. "
+                "Give it once a layer.",
             ),
         )
     ):

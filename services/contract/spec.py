@@ -2,8 +2,9 @@
 
 Equal specs are equal music. The canonical text of a spec (`StreamSpec.stream_id`, for example
 `cs-dorian-70-50-drift-0`) is its address in subjects, metrics and URLs; a spec can be read back from it. Brightness,
-density and levels are in the address only where they are not at their default, as percentages and in this order:
-`cs-dorian-70-50-drift-0-b70-d30-pad0`. A seed also has a title, which people may write in its place (`titles`).
+density, texture and levels are in the address only where they are not at their default, numbers as percentages, in this
+order: `cs-dorian-70-50-drift-0-b70-d30-train-pad0` (the texture is rain). A seed also has a title, which people may write
+in its place (`titles`).
 """
 
 from __future__ import annotations
@@ -51,9 +52,16 @@ CONTROL_STEPS: Final = 20
 """Brightness and density are heard in steps of 1/20 = 0.05; the middle one is the default."""
 LAYERS: Final = ("drone", "bass", "pad", "melody", "shimmer", "pulse", "air")
 """What a stream's music is made of; each has a level."""
+LEVEL_NAMES: Final[Mapping[str, str]] = {**{layer: layer for layer in LAYERS}, "texture": "air"}
+"""Names of levels that a client may use -> the layer: the air is the texture."""
 LEVEL_STEPS: Final = 10
 """Levels are heard in steps of 1/10 = 0.1; 1 is the default."""
 MAX_LEVEL: Final = 1.5
+OWN_TEXTURE: Final = "preset"
+"""The default: the texture that the preset has."""
+NO_TEXTURE: Final = "none"
+TEXTURES: Final = (OWN_TEXTURE, "rain", "sea", "wind", "fire", "vinyl", "insects", NO_TEXTURE)
+"""What may be heard around the music; its level is that of the layer `air`."""
 _MAX_LEVEL_STEPS: Final = round(MAX_LEVEL * LEVEL_STEPS)
 
 MAX_ID_CHARS: Final = 160
@@ -63,12 +71,15 @@ _MIDDLE: Final = CONTROL_STEPS // 2
 _PRESET_LEVELS: Final = (LEVEL_STEPS,) * len(LAYERS)
 _BRIGHTNESS_TAG: Final = "b"
 _DENSITY_TAG: Final = "d"
+_TEXTURE_TAG: Final = "t"
+_TEXTURE_WORDS: Final[Mapping[str, str]] = {f"{_TEXTURE_TAG}{kind}": kind for kind in TEXTURES if kind != OWN_TEXTURE}
+"""In an address -> in a spec: a word without a number."""
 _ID: Final = re.compile(
     r"([a-z]{1,2})-([a-z]+)-([0-9]+)-([0-9]+)-([a-z]+)-([0-9]+|[a-z]+-[a-z]+(?:-[0-9]+)?)"
-    r"((?:-[a-z]+[0-9]+)*)"
+    r"((?:-[a-z]+[0-9]*)*)"
 )
-_OPTION: Final = re.compile(r"-([a-z]+)([0-9]+)")
-_ID_FORM: Final = "key-mode-bpm-intensity-preset-seed, for example 'c-dorian-70-50-drift-0' or '…-0-b70-d30-pad0'"
+_OPTION: Final = re.compile(r"-([a-z]+)([0-9]*)")
+_ID_FORM: Final = "key-mode-bpm-intensity-preset-seed, for example 'c-dorian-70-50-drift-0' or '…-0-b70-train-pad0'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +95,7 @@ class StreamSpec:
         seed: 0 to 2**32 - 1; 0 is the shared default.
         brightness_steps: brightness in steps of 0.05, 0 to 20; 10 is the sound as the preset has it.
         density_steps: density in steps of 0.05, 0 to 20: how many of the written notes are heard at this intensity.
+        texture: a name of `TEXTURES`.
         level_steps: level of each of LAYERS in steps of 0.1, 0 (silent) to 15; 10 is the preset's own balance.
     """
 
@@ -95,6 +107,7 @@ class StreamSpec:
     seed: int = 0
     brightness_steps: int = _MIDDLE
     density_steps: int = _MIDDLE
+    texture: str = OWN_TEXTURE
     level_steps: tuple[int, ...] = _PRESET_LEVELS
 
     def __post_init__(self) -> None:
@@ -109,6 +122,8 @@ class StreamSpec:
         _check_int("seed", self.seed, 0, MAX_SEED)
         _check_int("brightness_steps", self.brightness_steps, 0, CONTROL_STEPS)
         _check_int("density_steps", self.density_steps, 0, CONTROL_STEPS)
+        if self.texture not in TEXTURES:
+            raise FieldError("texture", self.texture, f"one of {', '.join(TEXTURES)}")
         if self.level_steps is not _PRESET_LEVELS:
             if type(self.level_steps) is not tuple or len(self.level_steps) != len(LAYERS):
                 raise FieldError("level_steps", self.level_steps, f"a tuple of {len(LAYERS)} whole numbers")
@@ -156,6 +171,8 @@ class StreamSpec:
             text += f"-{_BRIGHTNESS_TAG}{self.brightness_steps * (100 // CONTROL_STEPS)}"
         if self.density_steps != _MIDDLE:
             text += f"-{_DENSITY_TAG}{self.density_steps * (100 // CONTROL_STEPS)}"
+        if self.texture != OWN_TEXTURE:
+            text += f"-{_TEXTURE_TAG}{self.texture}"
         if self.level_steps != _PRESET_LEVELS:
             for layer, steps in zip(LAYERS, self.level_steps, strict=True):
                 if steps != LEVEL_STEPS:
@@ -235,9 +252,11 @@ class StreamSpec:
         return params
 
     def options_in_words(self) -> list[str]:
-        """The optional fields that are not at their default, for people: "brightness 0.7", "no pad", "air 1.5"."""
+        """The optional fields that are not at their default, for people: "density 0.7", "rain", "no pad", "air 1.5"."""
         options = self.to_request()
-        words = [f"{name} {options[name]:g}" for name in _OPTIONAL_FIELDS if name in options]
+        words = [f"{name} {options[name]:g}" for name in ("brightness", "density") if name in options]
+        if self.texture != OWN_TEXTURE:
+            words.append("no texture" if self.texture == NO_TEXTURE else self.texture)
         return words + [
             f"{layer} {level:g}" if level else f"no {layer}" for layer, level in options.get("levels", {}).items()
         ]
@@ -252,13 +271,16 @@ def _read_options(stream_id: str, text: str) -> dict[str, Any]:
     """Fields of the spec that the optional parts of an address name."""
     if not text:
         return {}
-    percent = {tag: int(digits) for tag, digits in _OPTION.findall(text)}
-    unknown = percent.keys() - {_BRIGHTNESS_TAG, _DENSITY_TAG, *LAYERS}
+    options = _OPTION.findall(text)
+    percent = {tag: int(digits) for tag, digits in options if digits}
+    words = {word for word, digits in options if not digits}
+    unknown = (percent.keys() - {_BRIGHTNESS_TAG, _DENSITY_TAG, *LAYERS}) | (words - _TEXTURE_WORDS.keys())
     if unknown:
         raise FieldError("stream", stream_id, f"no {min(unknown)!r} after the seed")
     return {
         "brightness_steps": percent.get(_BRIGHTNESS_TAG, 50) * CONTROL_STEPS // 100,
         "density_steps": percent.get(_DENSITY_TAG, 50) * CONTROL_STEPS // 100,
+        "texture": next((kind for word, kind in _TEXTURE_WORDS.items() if word in words), OWN_TEXTURE),
         "level_steps": tuple(percent.get(layer, 100) * LEVEL_STEPS // 100 for layer in LAYERS),
     }
 
@@ -288,6 +310,12 @@ def _read_preset(value: object) -> str:
     raise FieldError("preset", value, f"one of {', '.join(PRESETS)}")
 
 
+def _read_texture(value: object) -> str:
+    if isinstance(value, str) and value.lower() in TEXTURES:
+        return value.lower()
+    raise FieldError("texture", value, f"one of {', '.join(TEXTURES)}")
+
+
 def _read_whole(field: str, value: object, low: int, high: int) -> int:
     # JSON has one number type, and JavaScript writes 70.0 as 70 but 70.5 as 70.5. The range comes first: it refuses
     # NaN and infinity, which have no int(), and an integer too large for a float.
@@ -314,13 +342,18 @@ def _read_steps(field: str, value: object, high: float, steps: int) -> int:
 
 
 def _read_levels(value: object) -> dict[str, int]:
-    """Steps for each layer that `value` names."""
+    """Steps for each layer that `value` names, also by its other name."""
     if not isinstance(value, Mapping):
         raise FieldError("levels", value, 'an object such as {"pad": 0.5}')
-    for layer in value:
-        if layer not in LAYERS:
-            raise FieldError("levels", layer, f"only {', '.join(LAYERS)}")
-    return {layer: _read_steps(f"level.{layer}", level, MAX_LEVEL, LEVEL_STEPS) for layer, level in value.items()}
+    found: dict[str, int] = {}
+    for name, level in value.items():
+        layer = LEVEL_NAMES.get(name)
+        if layer is None:
+            raise FieldError("levels", name, f"only {', '.join(LAYERS)} (or texture, which is air)")
+        if layer in found:
+            raise FieldError("levels", name, f"{layer} once, by one of its names")
+        found[layer] = _read_steps(f"level.{name}", level, MAX_LEVEL, LEVEL_STEPS)
+    return found
 
 
 _READERS: Final[Mapping[str, Callable[[object], Any]]] = {
@@ -332,6 +365,7 @@ _READERS: Final[Mapping[str, Callable[[object], Any]]] = {
     "seed": _read_seed,
     "brightness": lambda value: _read_steps("brightness", value, 1, CONTROL_STEPS),
     "density": lambda value: _read_steps("density", value, 1, CONTROL_STEPS),
+    "texture": _read_texture,
 }
 _FIELD_OF: Final[Mapping[str, str]] = {
     "intensity": "intensity_steps",
@@ -342,5 +376,5 @@ _FIELD_OF: Final[Mapping[str, str]] = {
 SPEC_FIELDS: Final = (*_READERS, "levels")
 """Names of the fields that a client may set, in canonical order."""
 
-_OPTIONAL_FIELDS: Final = ("brightness", "density")
+_OPTIONAL_FIELDS: Final = ("brightness", "density", "texture")
 _DEFAULT: Final = StreamSpec()

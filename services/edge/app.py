@@ -26,6 +26,7 @@ from services.contract.spec import (
     MIN_BPM,
     MODES,
     PRESETS,
+    TEXTURES,
     StreamSpec,
 )
 from services.contract.titles import PAIRS
@@ -146,8 +147,8 @@ def stream(scope: Scope) -> dict[str, Any]:
 def options() -> dict[str, Any]:
     """The values that a stream's fields may have, and how audio is delivered: everything that a player needs.
 
-    A list of three numbers is lowest, highest and step. `levels` has such a list for each layer. Seeds below
-    `two_word_seeds` have titles without a number.
+    A list of three numbers is lowest, highest and step. `levels` has such a list for each layer; that of `air` is for
+    the texture. Seeds below `two_word_seeds` have titles without a number.
     """
     default = StreamSpec().to_params()
     return {
@@ -160,6 +161,7 @@ def options() -> dict[str, Any]:
         "two_word_seeds": PAIRS,
         "brightness": [0.0, 1.0, 1 / CONTROL_STEPS],
         "density": [0.0, 1.0, 1 / CONTROL_STEPS],
+        "textures": list(TEXTURES),
         "levels": {layer: [0.0, MAX_LEVEL, 1 / LEVEL_STEPS] for layer in default["levels"]},
         "defaults": default,
         "format": dict(FORMAT),

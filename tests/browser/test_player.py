@@ -125,7 +125,7 @@ MOVE = (
 )
 
 
-async def test_brightness_density_and_levels_change_the_stream_without_a_break() -> None:
+async def test_brightness_density_texture_and_levels_change_the_stream_without_a_break() -> None:
     async with playing_edge() as (edge, _), opened(edge) as (page, complaints):
         assert await page.is_hidden("#brightness")
         await page.click("summary")
@@ -133,10 +133,11 @@ async def test_brightness_density_and_levels_change_the_stream_without_a_break()
         await until(page, "Number(document.body.dataset.level) > 0.02")
         for slider, value in (("brightness", 0.7), ("density", 0.3), ("level-pad", 0.5), ("level-air", 0)):
             await page.evaluate(MOVE, [slider, value])
+        await page.select_option("#texture", "sea")
         await until(page, "Number(document.body.dataset.splices) >= 1")
-        wanted = "c-dorian-70-50-drift-0-b70-d30-pad50-air0"
+        wanted = "c-dorian-70-50-drift-0-b70-d30-tsea-pad50-air0"
         await holds(lambda: [stream["stream_id"] for stream in edge.service.hub.now_playing()] == [wanted])
-        assert page.url.endswith("?brightness=0.7&density=0.3&level.pad=0.5&level.air=0")
+        assert page.url.endswith("?brightness=0.7&density=0.3&level.pad=0.5&level.air=0&texture=sea")
         assert "level.pad=0.5" in str(await page.get_attribute("#record", "href"))
         spoken = [
             await page.get_attribute(f"#{slider}", "aria-valuetext")
@@ -152,14 +153,24 @@ async def test_brightness_density_and_levels_change_the_stream_without_a_break()
 
 
 async def test_a_link_shows_the_levels_that_it_names_and_starts_with_them() -> None:
-    async with playing_edge() as (edge, _), opened(edge, "?level.pad=0.5&density=0.3&level.air=9") as (page, _):
+    link = "?level.pad=0.5&density=0.3&level.air=9&texture=rain"
+    async with playing_edge() as (edge, _), opened(edge, link) as (page, _):
         assert await page.input_value("#level-pad") == "0.5"
+        assert await page.input_value("#texture") == "rain"
         assert await page.input_value("#density") == "0.3"
         assert await page.input_value("#level-air") == "1"
         await page.click("#play")
         await until(page, "document.body.dataset.state === 'playing'")
         (stream,) = edge.service.hub.now_playing()
-        assert stream["stream_id"] == "c-dorian-70-50-drift-0-d30-pad50"
+        assert stream["stream_id"] == "c-dorian-70-50-drift-0-d30-train-pad50"
+
+
+async def test_the_level_of_the_texture_has_two_names_in_a_link_and_one_in_the_address() -> None:
+    async with playing_edge() as (edge, _), opened(edge, "?level.texture=0.5&texture=snow") as (page, _):
+        assert await page.input_value("#level-air") == "0.5"
+        assert await page.input_value("#texture") == "preset"
+        await page.select_option("#texture", "fire")
+        assert page.url.endswith("?texture=fire&level.air=0.5")
 
 
 @pytest.mark.parametrize("size", [(1280, 800), (360, 740)])
@@ -169,10 +180,10 @@ async def test_every_control_under_more_can_be_touched_and_nothing_is_wider_than
     viewport = {"width": size[0], "height": size[1]}
     async with playing_edge() as (edge, _), opened(edge, "?level.pad=0", viewport=viewport) as (page, _):
         heights = await page.evaluate(
-            "[...document.querySelectorAll('#more input, #more button, summary')]"
+            "[...document.querySelectorAll('#more input, #more select, #more button, summary')]"
             ".map(each => each.getBoundingClientRect().height)"
         )
-        assert len(heights) == 2 + 7 + 2
+        assert len(heights) == 2 + 1 + 7 + 2
         assert min(heights) >= 44
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         # By keys alone: from the summary to the first slider, and a step up.

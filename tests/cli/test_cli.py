@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from services import cli
 from services.cli_options import read_spec
-from services.contract.spec import PRESETS, SPEC_FIELDS, StreamSpec
+from services.contract.spec import PRESETS, SPEC_FIELDS, TEXTURES, StreamSpec
 from services.local.doctor import findings
 from services.local.doctor.findings import Finding
 
@@ -58,6 +58,7 @@ def test_up_imports_no_torch() -> None:
         (("listen", "ws://x/ws", "--key", "H"), "--key: got 'H'"),
         (("render", "out.wav", "--mode", "cheerful"), "--mode: got 'cheerful'"),
         (("render", "out.wav", "--intensity", "2"), "--intensity: got 2.0"),
+        (("render", "out.wav", "--texture", "snow"), "--texture: got 'snow', expected one of preset, rain, sea, wind"),
         (("render", "out.wav", "--density", "-1"), "--density: got -1.0, expected a number from 0 to 1"),
         (("render", "out.wav", "--level", "pad=2"), "--level pad: got 2.0, expected a number from 0 to 1.5"),
         (("render", "out.wav", "--level", "pad"), "--level pad: got '', expected a number from 0 to 1.5"),
@@ -75,17 +76,17 @@ def test_an_unusable_value_is_named_with_the_values_that_are_usable(arguments: t
     assert said in text
 
 
-def test_help_names_every_preset() -> None:
+def test_help_names_every_preset_and_texture() -> None:
     _, text = run("render", "--help")
-    assert all(name in text for name in PRESETS)
+    assert all(name in text for name in (*PRESETS, *TEXTURES))
 
 
 def test_the_spec_is_read_from_the_options() -> None:
     values: dict[str, object] = dict.fromkeys(SPEC_FIELDS)
     values |= {"key": "Eb", "mode": "minor", "bpm": 60, "intensity": 0.41}
     assert read_spec(values) == StreamSpec("D#", "aeolian", 60, 8, "drift", 0)
-    steered = StreamSpec.from_params({"density": 0.2, "levels": {"pad": 0.5}})
-    assert read_spec({**dict.fromkeys(SPEC_FIELDS), "density": 0.2, "levels": {"pad": 0.5}}) == steered
+    steered = {"density": 0.2, "texture": "sea", "levels": {"pad": 0.5}}
+    assert read_spec({**dict.fromkeys(SPEC_FIELDS), **steered}) == StreamSpec.from_params(steered)
 
 
 def test_a_level_is_given_once_for_each_layer(monkeypatch: pytest.MonkeyPatch) -> None:

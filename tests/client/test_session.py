@@ -98,7 +98,14 @@ def test_an_update_is_checked_here_and_remembered_for_the_next_connection() -> N
     session = Session(SPEC)
     assert parse_client_message(session.update_message({"bpm": 72, "key": "Eb"})) == Update({"bpm": 72, "key": "Eb"})
     assert session.spec == SPEC.updated({"bpm": 72, "key": "D#"})
-    for bad in ({"bpm": 999}, {"colour": "blue"}, {"events": True}, {"levels": {"pad": 2}}, {"density": -1}):
+    for bad in (
+        {"bpm": 999},
+        {"colour": "blue"},
+        {"events": True},
+        {"levels": {"pad": 2}},
+        {"density": -1},
+        {"texture": "snow"},
+    ):
         with pytest.raises(FieldError):
             session.update_message(bad)
     assert session.spec.bpm == 72
@@ -117,7 +124,12 @@ def test_a_steered_session_starts_again_with_what_it_hears() -> None:
 
 def test_a_splice_to_the_longest_address_is_read() -> None:
     levels = dict.fromkeys(LAYERS, 1.5)
-    longest = SPEC.updated({"brightness": 1, "density": 1, "levels": levels, "seed": 2**32 - 1, "preset": "cathedral"})
+    longest = SPEC.updated(
+        {
+            "brightness": 1, "density": 1, "texture": "insects", "levels": levels, "seed": 2**32 - 1,
+            "preset": "cathedral",
+        }
+    )  # fmt: skip
     assert len(longest.stream_id) > 100
     assert receive(Session(SPEC), websocket.splice(44, longest)) == Splice(44, longest)
 

@@ -19,7 +19,9 @@ from services.contract.spec import (
     MAX_SEED,
     MIN_BPM,
     MODES,
+    OWN_TEXTURE,
     PRESETS,
+    TEXTURES,
     StreamSpec,
 )
 from services.contract.timebase import BLOCK_BYTES, CHUNKS_PER_BLOCK, MAX_TICK
@@ -37,6 +39,7 @@ specs = st.builds(
     seed=st.integers(0, MAX_SEED),
     brightness_steps=_control_steps,
     density_steps=_control_steps,
+    texture=st.just(OWN_TEXTURE) | st.sampled_from(TEXTURES),
     level_steps=st.just((LEVEL_STEPS,) * len(LAYERS))
     | st.tuples(*[st.just(LEVEL_STEPS) | st.integers(0, round(MAX_LEVEL * LEVEL_STEPS))] * len(LAYERS)),
 )

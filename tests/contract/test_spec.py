@@ -17,6 +17,7 @@ from services.contract.spec import (
     INTENSITY_STEPS,
     KEYS,
     LAYERS,
+    LEVEL_NAMES,
     MAX_BPM,
     MAX_ID_CHARS,
     MAX_SEED,
@@ -24,6 +25,7 @@ from services.contract.spec import (
     MODES,
     PRESETS,
     SPEC_FIELDS,
+    TEXTURES,
     StreamSpec,
 )
 from tests.contract.strategies import specs, values
@@ -45,6 +47,9 @@ def test_a_client_that_names_nothing_gets_the_shared_default() -> None:
         (StreamSpec(density_steps=0), "c-dorian-70-50-drift-0-d0"),
         (StreamSpec(level_steps=(10, 10, 10, 10, 10, 10, 0)), "c-dorian-70-50-drift-0-air0"),
         (StreamSpec.from_params({"levels": {"pad": 0, "drone": 1.5}}), "c-dorian-70-50-drift-0-drone150-pad0"),
+        (StreamSpec(texture="rain"), "c-dorian-70-50-drift-0-train"),
+        (StreamSpec(density_steps=6, texture="none"), "c-dorian-70-50-drift-0-d30-tnone"),
+        (StreamSpec.from_params({"texture": "sea", "levels": {"pad": 0}}), "c-dorian-70-50-drift-0-tsea-pad0"),
         (
             StreamSpec(brightness_steps=20, density_steps=6, level_steps=(0, 1, 2, 3, 4, 5, 15)),
             "c-dorian-70-50-drift-0-b100-d30-drone0-bass10-pad20-melody30-shimmer40-pulse50-air150",
@@ -90,7 +95,9 @@ def test_a_spec_reads_back_from_its_own_params(spec: StreamSpec) -> None:
 
 
 def test_the_fields_of_a_spec_have_these_names() -> None:
-    assert SPEC_FIELDS == ("key", "mode", "bpm", "intensity", "preset", "seed", "brightness", "density", "levels")
+    assert SPEC_FIELDS == (
+        "key", "mode", "bpm", "intensity", "preset", "seed", "brightness", "density", "texture", "levels",
+    )  # fmt: skip
 
 
 @given(specs)
@@ -101,19 +108,22 @@ def test_a_spec_reads_back_from_what_asks_for_it(spec: StreamSpec) -> None:
 def test_what_asks_for_a_stream_leaves_optional_fields_out_at_their_defaults() -> None:
     old = {"key": "C", "mode": "dorian", "bpm": 70, "intensity": 0.5, "preset": "drift", "seed": 0}
     assert StreamSpec().to_request() == old
-    steered = StreamSpec.from_params({"density": 0.3, "levels": {"air": 0}})
-    assert steered.to_request() == {**old, "density": 0.3, "levels": {"air": 0.0}}
+    steered = StreamSpec.from_params({"density": 0.3, "texture": "sea", "levels": {"air": 0}})
+    assert steered.to_request() == {**old, "density": 0.3, "texture": "sea", "levels": {"air": 0.0}}
 
 
 def test_what_is_not_at_its_default_is_put_into_words() -> None:
     assert StreamSpec(intensity_steps=3).options_in_words() == []
-    steered = StreamSpec.from_params({"brightness": 0.7, "density": 0, "levels": {"pad": 0, "air": 1.5}})
-    assert steered.options_in_words() == ["brightness 0.7", "density 0", "no pad", "air 1.5"]
+    steered = StreamSpec.from_params(
+        {"brightness": 0.7, "density": 0, "texture": "rain", "levels": {"pad": 0, "air": 1.5}}
+    )
+    assert steered.options_in_words() == ["brightness 0.7", "density 0", "rain", "no pad", "air 1.5"]
+    assert StreamSpec(texture="none").options_in_words() == ["no texture"]
 
 
 def test_what_shows_a_stream_has_every_field() -> None:
     shown = StreamSpec.from_params({"levels": {"air": 0}}).to_params()
-    assert (shown["brightness"], shown["density"]) == (0.5, 0.5)
+    assert (shown["brightness"], shown["density"], shown["texture"]) == (0.5, 0.5, "preset")
     assert shown["levels"] == {**dict.fromkeys(LAYERS, 1.0), "air": 0.0}
 
 
@@ -127,6 +137,7 @@ def test_the_longest_address_is_within_the_bound() -> None:
         MAX_SEED,
         20,
         20,
+        max(TEXTURES, key=len),
         (15,) * len(LAYERS),
     )
     assert 100 < len(longest.stream_id) <= MAX_ID_CHARS - 20
@@ -332,6 +343,34 @@ def test_an_update_of_levels_changes_only_the_layers_that_it_names() -> None:
     assert spec.updated({"levels": {}}) == spec
 
 
+@given(st.floats(0, 1.5))
+def test_the_level_of_the_texture_is_that_of_the_air_by_another_name(level: float) -> None:
+    assert StreamSpec.from_params({"levels": {"texture": level}}) == StreamSpec.from_params({"levels": {"air": level}})
+
+
+def test_a_level_by_both_of_its_names_is_refused() -> None:
+    with pytest.raises(FieldError, match=r"^levels: got 'texture', expected air once"):
+        StreamSpec.from_params({"levels": {"air": 1, "texture": 0}})
+    with pytest.raises(FieldError, match=r"^level\.texture: got 2, expected a number from 0 to 1\.5"):
+        StreamSpec.from_params({"levels": {"texture": 2}})
+
+
+def test_a_texture_is_read_in_any_case_and_named_in_small_letters() -> None:
+    assert [StreamSpec.from_params({"texture": kind.upper()}).texture for kind in TEXTURES] == list(TEXTURES)
+
+
+@pytest.mark.parametrize("written", ["", "snow", "train", 1, None, ["rain"], {}, True, "rain\n"])
+def test_a_texture_that_does_not_exist_is_refused_with_the_list(written: object) -> None:
+    with pytest.raises(FieldError, match=r"^texture: got .*, expected one of preset, rain, sea, .*, none$"):
+        StreamSpec.from_params({"texture": written})
+
+
+@pytest.mark.parametrize("end", ["t", "rain", "tpreset", "tsnow", "train-tsea", "train-train", "train5", "pad0-train"])
+def test_an_address_names_a_texture_once_and_in_its_place(end: str) -> None:
+    with pytest.raises(FieldError, match=r"^stream: got .*, expected (no '|its canonical form)"):
+        StreamSpec.from_id(f"c-dorian-70-50-drift-0-{end}")
+
+
 @pytest.mark.parametrize("field", ["mode", "preset"])
 @pytest.mark.parametrize("written", ["", "none", 1, None, ["drift"], {}, True, "drift\n"])
 def test_a_mode_or_preset_that_does_not_exist_is_named(field: str, written: object) -> None:
@@ -357,7 +396,7 @@ def test_whatever_params_arrive_they_are_a_spec_or_a_field_error(params: dict[st
     else:
         assert StreamSpec.from_id(spec.stream_id) == spec
         return
-    assert error.field in SPEC_FIELDS or error.field.removeprefix("level.") in LAYERS
+    assert error.field in SPEC_FIELDS or error.field.removeprefix("level.") in LEVEL_NAMES
     assert len(str(error)) < 500
 
 
@@ -367,6 +406,7 @@ def test_whatever_params_arrive_they_are_a_spec_or_a_field_error(params: dict[st
         {"key": "Db"}, {"key": "c"}, {"mode": "minor"}, {"bpm": 70.0}, {"bpm": True}, {"bpm": 39},
         {"intensity_steps": 21}, {"intensity_steps": 0.5}, {"preset": "x"}, {"seed": -1}, {"seed": 2**32},
         {"brightness_steps": 21}, {"brightness_steps": 0.5}, {"density_steps": -1}, {"density_steps": True},
+        {"texture": "snow"}, {"texture": "RAIN"}, {"texture": None},
         {"level_steps": ()}, {"level_steps": (10,) * 6}, {"level_steps": (10,) * 6 + (16,)},
         {"level_steps": (10,) * 6 + (-1,)}, {"level_steps": [10] * 7},
     ],

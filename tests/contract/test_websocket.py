@@ -193,7 +193,7 @@ def test_whatever_arrives_is_a_message_or_an_error_of_the_contract(said: dict[st
 def test_the_edge_says_literally_this() -> None:
     spec = StreamSpec("C#", "lydian", 90, 5, "harbor", 7)
     stream = {"key": "C#", "mode": "lydian", "bpm": 90, "intensity": 0.25, "preset": "harbor", "seed": 7}
-    stream |= {"brightness": 0.5, "density": 0.5, "levels": dict.fromkeys(LAYERS, 1.0)}
+    stream |= {"brightness": 0.5, "density": 0.5, "texture": "preset", "levels": dict.fromkeys(LAYERS, 1.0)}
     assert websocket.hello(
         spec=spec,
         chunk_id=17_000_000_003,

@@ -27,7 +27,7 @@ async def test_the_api_lists_what_plays(fleet: Fleet) -> None:
         (stream,) = [one for one in heard if one["stream_id"] == "d-lydian-70-50-drift-0"]
         assert stream["stream"] == {
             "key": "D", "mode": "lydian", "bpm": 70, "intensity": 0.5, "preset": "drift", "seed": 0,
-            "brightness": 0.5, "density": 0.5, "levels": dict.fromkeys(LAYERS, 1.0),
+            "brightness": 0.5, "density": 0.5, "texture": "preset", "levels": dict.fromkeys(LAYERS, 1.0),
         }  # fmt: skip
         assert stream["title"] == "Tranquil Pond"
         assert stream["listeners"] == 1
@@ -43,6 +43,7 @@ async def test_the_api_lists_what_plays(fleet: Fleet) -> None:
         options = (await http.get("/api/options")).json()
         assert options["bpm"] == [40, 180]
         assert options["brightness"] == options["density"] == [0.0, 1.0, 0.05]
+        assert options["textures"] == ["preset", "rain", "sea", "wind", "fire", "vinyl", "insects", "none"]
         assert options["levels"] == {layer: [0.0, 1.5, 0.1] for layer in LAYERS}
         assert options["two_word_seeds"] == 1_000_000
         assert options["defaults"] == StreamSpec().to_params()

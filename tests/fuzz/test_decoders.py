@@ -52,7 +52,7 @@ from services.telemetry.exposition import exposition, histograms
 from tests.fuzz.mutation import mutations
 
 SPEC = StreamSpec(key="F#", mode="dorian", bpm=64, intensity_steps=9, seed=7)
-STEERED = StreamSpec(brightness_steps=14, density_steps=6, level_steps=(10, 10, 0, 10, 15, 10, 1))
+STEERED = StreamSpec(brightness_steps=14, density_steps=6, texture="rain", level_steps=(10, 10, 0, 10, 15, 10, 1))
 SPECS = (StreamSpec(), SPEC, STEERED, StreamSpec(seed=2**31 - 1))
 SECRET = b"fuzz" * 8
 NOW_S = 1_763_900_000.0
@@ -187,7 +187,7 @@ TARGETS: dict[str, Target] = {
             control("start", key="C", bpm=70, intensity=0.5),
             control("start", key="Bb", mode="dorian", seed=3, events=True, resume="abc.def", chunk_id=17_639_000_000),
             control("update", intensity=0.8),
-            control("update", brightness=0.7, density=0.3, levels={"pad": 0, "air": 1.5}),
+            control("update", brightness=0.7, density=0.3, texture="sea", levels={"pad": 0, "air": 1.5}),
             control("stop"),
             b'{"type":"report","chunk_id":17639000000,"buffer_ms":900,"underruns":2,"jitter_ms":3.5}',
         ),
@@ -228,7 +228,7 @@ TARGETS: dict[str, Target] = {
         (
             b"key=C&bpm=70",
             b"key=F%23&mode=dorian&bpm=64&intensity=0.45&seed=7&preset=drift",
-            b"density=0.3&brightness=0.7&level.pad=0&level.air=1.5",
+            b"density=0.3&brightness=0.7&texture=fire&level.pad=0&level.texture=1.5",
         ),
         lambda spec: StreamSpec.from_id(spec.stream_id),
         errors=(ValueError,),

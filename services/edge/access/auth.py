@@ -19,8 +19,8 @@ _PUBLIC_KEY: Final = ("RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdD
 STREAMS_CLAIM: Final = "streams"
 """Claim with the stream ids that a token allows; `*` matches anything: ["c-dorian-*"]. Without it: every stream.
 
-A stream whose brightness, density or levels are not at their default has another id, with more behind the seed:
-["c-dorian-70-50-drift-0", "c-dorian-70-50-drift-0-*"] allows one stream however these are set.
+A stream whose brightness, density, texture or levels are not at their default has another id, with more behind the
+seed: ["c-dorian-70-50-drift-0", "c-dorian-70-50-drift-0-*"] allows one stream however these are set.
 """
 MAX_PATTERNS: Final = 100
 """Patterns of a token that count; further ones allow nothing. All of them may be compared at each change of stream."""

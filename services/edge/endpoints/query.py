@@ -8,7 +8,7 @@ from typing import Any, Final
 from urllib.parse import parse_qs, urlencode
 
 from services.contract.errors import FieldError, shorten
-from services.contract.spec import LAYERS, SPEC_FIELDS, StreamSpec
+from services.contract.spec import LEVEL_NAMES, SPEC_FIELDS, StreamSpec
 
 _NUMBERS: Final[Mapping[str, Callable[[str], float]]] = {
     "bpm": int,
@@ -17,7 +17,7 @@ _NUMBERS: Final[Mapping[str, Callable[[str], float]]] = {
     "brightness": float,
     "density": float,
 }
-_LEVEL_FIELDS: Final = {f"level.{layer}": layer for layer in LAYERS}
+_LEVEL_FIELDS: Final = {f"level.{name}": name for name in LEVEL_NAMES}
 """Names of a query for the layers' levels: `level.pad=0.5`."""
 _FIELDS: Final = (*(name for name in SPEC_FIELDS if name != "levels"), *_LEVEL_FIELDS)
 _NUMBER: Final = re.compile(r"[0-9.eE+-]{1,32}")

@@ -4,6 +4,8 @@ import { describe, isTouched, shareLink, streamQuery, untouched } from "./stream
 
 const RECORD_S = 20;
 const COPIED_MS = 2500;            // how long "Copied" is shown
+const TEXTURE = "air";             // the layer whose level is the texture's
+const OWN_TEXTURE = "as the character has it";
 
 const $ = (id) => document.getElementById(id);
 
@@ -18,8 +20,9 @@ export class Controls {
     change("intensity", "input", Number);
     change("brightness", "input", Number);
     change("density", "input", Number);
+    change("texture", "change", String);
     // All levels each time: several quick changes are sent as one, of which the last counts.
-    $("levels").addEventListener("input", () => on.change({ levels: readLevels() }));
+    for (const id of ["levels", "texture-level"]) $(id).addEventListener("input", () => on.change({ levels: readLevels() }));
     $("untouched").addEventListener("click", () => on.change(untouched()));
     $("piece").addEventListener("change", ({ target }) => on.piece(target.value.trim()));
     $("another").addEventListener("click", () => on.another());
@@ -36,10 +39,11 @@ export class Controls {
   }
 
   /* Offer the values that the server knows; what the page's address names is seen. */
-  offer({ keys, modes, bpm, presets, levels }, params) {
+  offer({ keys, modes, bpm, presets, textures, levels, defaults }, params) {
     const fill = (id, values) => $(id).append(...values.map((value) => new Option(value, value)));
     fill("key", keys);
     fill("mode", modes);
+    $("texture").append(...textures.map((kind) => new Option(kind === defaults.texture ? OWN_TEXTURE : kind, kind)));
     [$("bpm").min, $("bpm").max] = bpm;
     for (const preset of presets) {
       const label = document.createElement("label");
@@ -47,7 +51,10 @@ export class Controls {
       label.append(input, preset);
       $("presets").append(label);
     }
-    $("levels").append(...Object.entries(levels).map(levelSlider));
+    for (const [layer, range] of Object.entries(levels)) {
+      if (layer === TEXTURE) $("texture-level").append(levelSlider(layer, "Texture level", range));
+      else $("levels").append(levelSlider(layer, `${layer[0].toUpperCase()}${layer.slice(1)}`, range));
+    }
     $("more").open = isTouched(params);
     $("volume").value = remembered("volume") ?? "0.8";
   }
@@ -61,6 +68,7 @@ export class Controls {
     describeSlider("intensity", `${Math.round(params.intensity * 100)} %`);
     paintHalves("brightness", params.brightness, "darker", "brighter");
     paintHalves("density", params.density, "fewer notes", "more notes");
+    $("texture").value = params.texture;
     for (const [layer, level] of Object.entries(params.levels)) {
       $(`level-${layer}`).value = level;
       describeSlider(`level-${layer}`, level ? `${Math.round(level * 100)} %` : "silent");
@@ -106,11 +114,11 @@ export class Controls {
   }
 }
 
-/* The slider of a layer's level, with its name and value. */
-function levelSlider([layer, [min, max, step]]) {
+/* The slider of a layer's level, with its title and value. */
+function levelSlider(layer, title, [min, max, step]) {
   const id = `level-${layer}`;
   const label = Object.assign(document.createElement("label"), { className: "slider", htmlFor: id });
-  const name = Object.assign(document.createElement("span"), { textContent: `${layer[0].toUpperCase()}${layer.slice(1)} ` });
+  const name = Object.assign(document.createElement("span"), { textContent: `${title} ` });
   const output = Object.assign(document.createElement("output"), { id: `${id}-value` });
   output.setAttribute("aria-live", "off");
   name.append(output);
@@ -121,7 +129,7 @@ function levelSlider([layer, [min, max, step]]) {
 }
 
 function readLevels() {
-  return Object.fromEntries([...$("levels").querySelectorAll("input")].map((slider) => [slider.dataset.layer, Number(slider.value)]));
+  return Object.fromEntries([...$("more").querySelectorAll("input[data-layer]")].map((slider) => [slider.dataset.layer, Number(slider.value)]));
 }
 
 /* A slider whose middle is how the character has it. */

@@ -1,6 +1,7 @@
 /* The stream that the page plays: its parameters, and how the page's address and links name it. */
 
-const OPTIONAL = ["brightness", "density"];
+const OPTIONAL = ["brightness", "density", "texture"];
+const TEXTURE_LEVEL = "level.texture";  // another name of "level.air"
 
 let defaults = {};                 // the server's; `levels` has an entry for each layer
 
@@ -13,6 +14,7 @@ export function readAddress(options) {
   pick("key", options.keys);
   pick("mode", options.modes);
   pick("preset", options.presets);
+  pick("texture", options.textures);
   const number = (name, [low, high], whole, take) => {
     const value = Number(query.get(name));
     if (query.get(name) && value >= low && value <= high && (!whole || Number.isInteger(value))) take(value);
@@ -23,6 +25,7 @@ export function readAddress(options) {
   field("seed", true);
   field("brightness", false);
   field("density", false);
+  number(TEXTURE_LEVEL, options.levels.air, false, (value) => (params.levels.air = value));
   for (const [layer, range] of Object.entries(options.levels)) {
     number(`level.${layer}`, range, false, (value) => (params.levels[layer] = value));
   }
@@ -35,6 +38,7 @@ export const addressedPiece = () => new URLSearchParams(location.search).get("se
 /* Have the page's address name the stream, without an entry in the browser's history. */
 export function writeAddress(params) {
   const query = new URLSearchParams(location.search);
+  query.delete(TEXTURE_LEVEL);
   const normal = flat(defaults);
   for (const [name, value] of Object.entries(flat(params))) {
     value === normal[name] ? query.delete(name) : query.set(name, value);
@@ -61,13 +65,13 @@ export function requested({ levels, ...params }) {
   return changed.length ? { ...params, levels: Object.fromEntries(changed) } : params;
 }
 
-/* Brightness, density and levels at their defaults. */
+/* Brightness, density, texture and levels at their defaults. */
 export const untouched = () => ({
   ...Object.fromEntries(OPTIONAL.map((name) => [name, defaults[name]])),
   levels: { ...defaults.levels },
 });
 
-/* Whether brightness, density or a level is not at its default. */
+/* Whether brightness, density, texture or a level is not at its default. */
 export const isTouched = (params) => {
   const request = requested(params);
   return "levels" in request || OPTIONAL.some((name) => name in request);

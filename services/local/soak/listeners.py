@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 import httpx
 
 from services.client import Client, ClientError
-from services.contract.spec import LAYERS, MAX_LEVEL, MODES, PRESETS, StreamSpec
+from services.contract.spec import LAYERS, MAX_LEVEL, MODES, PRESETS, TEXTURES, StreamSpec
 from services.local.soak.report import ListenerCounts
 
 FORMATS: Final = ("pcm", "json", "opus", "stream.opus", "stream.mp3")
@@ -110,9 +110,11 @@ async def _fetch(url: str, stay_s: float, counts: ListenerCounts, rng: random.Ra
 
 
 def _change(rng: random.Random) -> dict[str, Any]:
-    field = rng.choice(("intensity", "brightness", "density", "levels"))
+    field = rng.choice(("intensity", "brightness", "density", "texture", "levels"))
     if field == "levels":
         return {"levels": {rng.choice(LAYERS): round(rng.uniform(0.0, MAX_LEVEL), 1)}}
+    if field == "texture":
+        return {"texture": rng.choice(TEXTURES)}
     return {field: round(rng.random(), 2)}
 
 

@@ -16,7 +16,8 @@ from services.synthesis.dsp.noise import scramble
 from services.synthesis.packing.placement import Placement, Sounding
 from services.synthesis.packing.table import ENTRY, INCREMENT, ONSET, PATH, PHASE, STRIDE, WIDTH
 from services.synthesis.sound.brightness import texture_gain
-from services.synthesis.sound.patches import PRESET_NAMES, SOUNDS
+from services.synthesis.sound.chosen_texture import chosen_texture
+from services.synthesis.sound.patches import PRESET_NAMES
 from services.synthesis.sound.textures import LOOP_NUMBERS
 from services.synthesis.sound.textures import NAMES as TEXTURE_NAMES
 
@@ -99,7 +100,7 @@ def pack_partials(rows: Sequence[Sequence[Sounding]], blocks: Sequence[int], *, 
 
 def pack_texture(rows: Sequence[Placement]) -> PackedTexture:
     """Pack the texture and dither of `rows`."""
-    patches = [SOUNDS[row.spec.preset].texture for row in rows]
+    patches = [chosen_texture(row.spec.preset, row.spec.texture) for row in rows]
     seconds = [row.block % BLOCKS_PER_SECTION for row in rows]
     air = np.array([row.section.air[second : second + 2] for row, second in zip(rows, seconds, strict=True)])
     seeds = np.array([row.section.seeds for row in rows])

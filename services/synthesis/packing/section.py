@@ -30,7 +30,7 @@ class PreparedSection:
 
     Attributes:
         low, high: partials below and above the split.
-        air: float64 [241]: level of the air at each second, the section's end included; with the stream's own level.
+        air: float64 [241]: level of the texture at each second, the section's end included; the stream's own is in it.
         seeds: uint32 [3]: of the air's left and right channel, and of the dither.
         chords: as in `Section`.
         notes_sounding: mean number of notes that sound at the same time, their releases included.

@@ -91,9 +91,9 @@ def test_patterns_limit_streams_and_an_unreadable_limit_allows_none() -> None:
         refused(checker, jwt.encode(claims(streams=broken), KEY), "not a list")
 
 
-def test_a_pattern_covers_brightness_density_and_levels_if_it_says_so() -> None:
+def test_a_pattern_covers_brightness_density_texture_and_levels_if_it_says_so() -> None:
     checker = TokenChecker(KEY, "radio")
-    steered = SPEC.updated({"brightness": 0.7, "levels": {"pad": 0}})
+    steered = SPEC.updated({"brightness": 0.7, "texture": "rain", "levels": {"pad": 0}})
     plain, open_ = SPEC.stream_id, f"{SPEC.stream_id}-*"
     for streams, allowed in (([plain], [SPEC]), ([open_], [steered]), ([plain, open_], [SPEC, steered])):
         token = jwt.encode(claims(streams=streams), KEY)

@@ -14,15 +14,18 @@ def test_a_query_names_a_stream() -> None:
     assert spec == StreamSpec(key="D", mode="dorian", bpm=60, intensity_steps=8)
 
 
-def test_a_query_names_brightness_density_and_levels() -> None:
-    spec = spec_from_query("brightness=0.7&density=0.3&level.pad=0&level.air=1.5")
-    assert spec == StreamSpec.from_params({"brightness": 0.7, "density": 0.3, "levels": {"pad": 0, "air": 1.5}})
+def test_a_query_names_brightness_density_texture_and_levels() -> None:
+    spec = spec_from_query("brightness=0.7&density=0.3&texture=sea&level.pad=0&level.air=1.5")
+    assert spec == StreamSpec.from_params(
+        {"brightness": 0.7, "density": 0.3, "texture": "sea", "levels": {"pad": 0, "air": 1.5}}
+    )
+    assert spec_from_query("level.texture=0.5") == spec_from_query("level.air=0.5")
 
 
 def test_a_query_has_no_optional_field_at_its_default() -> None:
     assert query_from_spec(StreamSpec()) == "key=C&mode=dorian&bpm=70&intensity=0.5&preset=drift&seed=0"
-    steered = StreamSpec.from_params({"density": 0.3, "levels": {"pad": 0}})
-    assert query_from_spec(steered).endswith("&seed=0&density=0.3&level.pad=0.0")
+    steered = StreamSpec.from_params({"density": 0.3, "texture": "sea", "levels": {"pad": 0}})
+    assert query_from_spec(steered).endswith("&seed=0&density=0.3&texture=sea&level.pad=0.0")
 
 
 def test_a_title_names_what_is_not_at_its_default() -> None:
@@ -62,6 +65,7 @@ def test_every_spec_comes_back_from_its_query(spec: StreamSpec) -> None:
         ("seed=scented-rookerie", r"seed: got .* no title ends in 'rookerie' \(perhaps 'rookery'\)"),
         ("brightness=1.1", "brightness: got 1.1, expected a number from 0 to 1"),
         ("density=loud", "density: got 'loud', expected a number from 0 to 1"),
+        ("texture=snow", "texture: got 'snow', expected one of preset, rain, sea, wind, fire, vinyl, insects, none"),
         ("level.pad=1.6", r"level\.pad: got 1.6, expected a number from 0 to 1.5"),
         ("level.pad=", r"level\.pad: got '', expected a number from 0 to 1.5"),
         ("level.piano=1", r"level\.piano: got '1', expected only key"),
@@ -79,6 +83,8 @@ def test_a_value_given_twice_is_refused() -> None:
         spec_from_query("bpm=60&bpm=70")
     with pytest.raises(FieldError, match=r"level\.pad: got .*, expected one value"):
         spec_from_query("level.pad=0&level.pad=1")
+    with pytest.raises(FieldError, match=r"^levels: got 'texture', expected air once"):
+        spec_from_query("level.air=0&level.texture=1")
 
 
 def test_the_levels_of_all_layers_fit_into_a_query() -> None:

@@ -55,7 +55,7 @@ def test_text_that_is_no_token_is_not_accepted(token: str) -> None:
 
 def test_the_longest_token_fits_into_a_close_reason() -> None:
     plain = StreamSpec("C#", max(MODES, key=len), 180, 20, max(PRESETS, key=len), 2**32 - 1)
-    bright = replace(plain, brightness_steps=20, density_steps=20)
+    bright = replace(plain, brightness_steps=20, density_steps=20, texture="insects")
     for spec in (plain, bright, replace(bright, level_steps=(15,) * len(LAYERS))):
         token = issue(SECRET, ResumePoint(spec.stream_id, MAX_TICK, final=True), 99_999_999_999)
         assert len(token) <= 120

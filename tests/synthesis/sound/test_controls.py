@@ -1,7 +1,8 @@
-"""What brightness, density and levels do to the rendered sound."""
+"""What brightness, density, texture and levels do to the rendered sound."""
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from services.contract.timebase import SAMPLE_RATE_HZ
 from services.synthesis.dsp.level import CEILING
 from services.synthesis.render.renderer import Renderer
 from services.synthesis.score.events import Layer
+from services.synthesis.sound.chosen_texture import LOUDNESS_DB
+from services.synthesis.sound.patches import SOUNDS
 from tests.synthesis.conftest import BUILD_TIMEOUT_S, CPU
 from tests.synthesis.fakes import score
 from tests.synthesis.listening import as_sound, db
@@ -137,9 +140,49 @@ def test_the_level_of_the_air_is_the_gain_of_its_noise(renderer: Renderer) -> No
     assert db(rms[2] / rms[1]) == pytest.approx(db(1.5), abs=0.2)
 
 
-def test_a_stream_of_silent_layers_is_dither_alone(renderer: Renderer) -> None:
-    sound = _sound(renderer, {"levels": dict.fromkeys(LAYERS, 0)}, 4)
+@pytest.mark.parametrize(
+    "params",
+    [{"levels": dict.fromkeys(LAYERS, 0)}, {"texture": "none", "levels": {**dict.fromkeys(LAYERS, 0), "air": 1}}],
+)
+def test_a_stream_of_silent_layers_is_dither_alone(renderer: Renderer, params: dict[str, Any]) -> None:
+    sound = _sound(renderer, params, 4)
     assert np.abs(sound).max() * 32_768 <= 1.0
+
+
+def _texture(renderer: Renderer, preset: str, texture: str, seconds: int = 8) -> NDArray[np.float64]:
+    """The texture of a stream alone."""
+    return _sound(
+        renderer, {"preset": preset, "texture": texture, "levels": {**dict.fromkeys(LAYERS, 0), "air": 1.5}}, seconds
+    )
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_presets_own_texture_is_the_same_by_its_name(renderer: Renderer, preset: str) -> None:
+    own = SOUNDS[preset].texture.kind
+    assert np.array_equal(_texture(renderer, preset, own), _texture(renderer, preset, "preset"))
+
+
+@pytest.mark.parametrize("preset", ["lantern", "rainfall"])
+def test_every_texture_is_another_sound_about_as_loud_and_heard(renderer: Renderer, preset: str) -> None:
+    own = SOUNDS[preset].texture.kind
+    sounds = [_texture(renderer, preset, kind, 24) for kind in LOUDNESS_DB if kind != own]
+    loudness = np.array([_lufs(sound) for sound in sounds])
+    # Sea, wind and fire swell within seconds.
+    assert np.ptp(loudness) < 5.0
+    # At level 1.5; the music has about -18.
+    assert loudness.min() > -38.0
+    sounds.append(_texture(renderer, preset, own, 24))
+    bands = np.array([_third_octaves_db(sound) for sound in sounds])
+    for one, two in itertools.combinations(bands, 2):
+        assert np.sqrt(((one - two) ** 2).mean()) > 2.0
+
+
+def _third_octaves_db(sound: NDArray[np.float64]) -> NDArray[np.float64]:
+    hz, amplitude = _spectrum(sound)
+    edges = 200.0 * 2.0 ** (np.arange(19) / 3)
+    return np.array(
+        [db(np.sqrt((amplitude[(hz >= low) & (hz < high)] ** 2).mean())) for low, high in itertools.pairwise(edges)]
+    )
 
 
 @pytest.mark.parametrize("preset", PRESETS)
