@@ -10,14 +10,11 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import click
 
 from services.cli_options import read_spec, spec_options, wav_file
-
-if TYPE_CHECKING:
-    pass
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 

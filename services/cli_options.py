@@ -1,18 +1,15 @@
-"""Options that several commands of `auralis` share: the values of a stream, and a WAV file (shell).
-
-The contract is imported where it is used, so that `auralis --help` answers at once.
-"""
+"""Options that several commands of `auralis` share: the values of a stream, and a WAV file (shell)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-if TYPE_CHECKING:
-    from services.contract.spec import StreamSpec
+from services.contract.errors import FieldError
+from services.contract.spec import SENTENCES, SPEC_FIELDS, StreamSpec
 
 OTHER_SOUND_FILES = (".aac", ".aif", ".aiff", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wma")
 
@@ -61,7 +58,7 @@ def spec_options[C: Callable[..., None]](command: C) -> C:
             click.option(
                 "--preset",
                 metavar="NAME",
-                help="drift, aurora, cathedral, harbor, lantern, nocturne, rainfall or tundra.",
+                help="\b\n" + "\n".join(f"{name}: {sentence}" for name, sentence in SENTENCES.items()),
             ),
             click.option(
                 "--seed",
@@ -97,9 +94,6 @@ def read_spec(values: Mapping[str, Any]) -> StreamSpec:
     Raises:
         click.UsageError: a value is not valid; the option is named.
     """
-    from services.contract.errors import FieldError  # noqa: PLC0415 - see the module's docstring
-    from services.contract.spec import SPEC_FIELDS, StreamSpec  # noqa: PLC0415
-
     try:
         return StreamSpec.from_params({name: values[name] for name in SPEC_FIELDS if values[name] is not None})
     except FieldError as error:

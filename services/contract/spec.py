@@ -3,8 +3,8 @@
 Equal specs are equal music. The canonical text of a spec (`StreamSpec.stream_id`, for example
 `cs-dorian-70-50-drift-0`) is its address in subjects, metrics and URLs; a spec can be read back from it. Brightness,
 density, texture and levels are in the address only where they are not at their default, numbers as percentages, in this
-order: `cs-dorian-70-50-drift-0-b70-d30-train-pad0` (the texture is rain). A seed also has a title, which people may write
-in its place (`titles`).
+order: `cs-dorian-70-50-drift-0-b70-d30-train-pad0` (the texture is rain). A seed also has a title, which people may
+write in its place (`titles`).
 """
 
 from __future__ import annotations
@@ -30,17 +30,18 @@ _FLATS: Final[Mapping[str, str]] = {
 MODES: Final = ("ionian", "dorian", "phrygian", "lydian", "mixolydian", "aeolian", "locrian")
 _MODE_ALIASES: Final[Mapping[str, str]] = {"major": "ionian", "minor": "aeolian"}
 
-PRESETS: Final = (
-    "drift",
-    "aurora",
-    "cathedral",
-    "harbor",
-    "lantern",
-    "nocturne",
-    "rainfall",
-    "tundra",
-)
-"""Characters of sound; their definitions are in `services/synthesis/score`."""
+SENTENCES: Final[Mapping[str, str]] = {
+    "drift": "An unhurried piano and a harp over warm strings and distant voices, in a mild wind.",
+    "aurora": "Glass and strings that turn slowly like light in the sky; a flute and a vibraphone above them.",
+    "cathedral": "A cello and a choir answer each other over strings and horns, in a great room of stone.",
+    "harbor": "Horns and strings by the sea, a plucked bass; a clarinet and a piano take their time.",
+    "lantern": "A music box and a harp, small and close, over soft voices and the crackle of an old record.",
+    "nocturne": "An electric piano, low strings and a clarinet, late at night among insects.",
+    "rainfall": "A kalimba and a piano over quiet strings, in steady rain.",
+    "tundra": "A few notes of piano and vibraphone over wide strings and voices, in a cold, strong wind.",
+}
+"""What each preset is, for listeners; a character of sound, defined in `services/synthesis`."""
+PRESETS: Final = tuple(SENTENCES)
 
 MIN_BPM: Final = 40
 MAX_BPM: Final = 180

@@ -26,6 +26,7 @@ from services.contract.spec import (
     MIN_BPM,
     MODES,
     PRESETS,
+    SENTENCES,
     TEXTURES,
     StreamSpec,
 )
@@ -148,13 +149,14 @@ def options() -> dict[str, Any]:
     """The values that a stream's fields may have, and how audio is delivered: everything that a player needs.
 
     A list of three numbers is lowest, highest and step. `levels` has such a list for each layer; that of `air` is for
-    the texture. Seeds below `two_word_seeds` have titles without a number.
+    the texture. `sentences` says what each preset is. Seeds below `two_word_seeds` have titles without a number.
     """
     default = StreamSpec().to_params()
     return {
         "keys": list(KEYS),
         "modes": list(MODES),
         "presets": list(PRESETS),
+        "sentences": dict(SENTENCES),
         "bpm": [MIN_BPM, MAX_BPM],
         "intensity": [0.0, 1.0, 1 / INTENSITY_STEPS],
         "seed": [0, MAX_SEED],

@@ -12,6 +12,7 @@ import pytest
 import websockets
 from playwright.async_api import Page, Route, async_playwright
 
+from services.contract.spec import SENTENCES
 from services.edge.listener import waiting
 from services.runtime.bus.memory import MemoryBroker
 from services.runtime.settings import BufferSettings, Settings
@@ -171,6 +172,13 @@ async def test_the_level_of_the_texture_has_two_names_in_a_link_and_one_in_the_a
         assert await page.input_value("#texture") == "preset"
         await page.select_option("#texture", "fire")
         assert page.url.endswith("?texture=fire&level.air=0.5")
+
+
+async def test_the_page_says_what_the_chosen_character_is() -> None:
+    async with playing_edge() as (edge, _), opened(edge, "?preset=tundra") as (page, _):
+        assert await page.inner_text("#sentence") == SENTENCES["tundra"]
+        await page.click("#presets label:has-text('rainfall')")
+        assert await page.inner_text("#sentence") == SENTENCES["rainfall"]
 
 
 @pytest.mark.parametrize("size", [(1280, 800), (360, 740)])

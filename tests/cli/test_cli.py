@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from services import cli
 from services.cli_options import read_spec
-from services.contract.spec import PRESETS, SPEC_FIELDS, TEXTURES, StreamSpec
+from services.contract.spec import SENTENCES, SPEC_FIELDS, TEXTURES, StreamSpec
 from services.local.doctor import findings
 from services.local.doctor.findings import Finding
 
@@ -76,9 +76,12 @@ def test_an_unusable_value_is_named_with_the_values_that_are_usable(arguments: t
     assert said in text
 
 
-def test_help_names_every_preset_and_texture() -> None:
-    _, text = run("render", "--help")
-    assert all(name in text for name in (*PRESETS, *TEXTURES))
+@pytest.mark.parametrize("command", ["render", "listen"])
+def test_help_says_what_every_preset_is_and_names_every_texture(command: str) -> None:
+    _, text = run(command, "--help")
+    words = " ".join(text.split())
+    assert all(f"{name}: {sentence}" in words for name, sentence in SENTENCES.items())
+    assert all(kind in text for kind in TEXTURES)
 
 
 def test_the_spec_is_read_from_the_options() -> None:

@@ -24,6 +24,7 @@ from services.contract.spec import (
     MIN_BPM,
     MODES,
     PRESETS,
+    SENTENCES,
     SPEC_FIELDS,
     TEXTURES,
     StreamSpec,
@@ -419,3 +420,12 @@ def test_a_spec_that_is_built_by_hand_is_checked_too(fields: dict[str, Any]) -> 
 def test_a_spec_cannot_be_changed() -> None:
     with pytest.raises(FrozenInstanceError):
         StreamSpec().bpm = 80  # type: ignore[misc]
+
+
+def test_every_preset_has_a_sentence_that_fits_a_line() -> None:
+    assert tuple(SENTENCES) == PRESETS
+    for sentence in SENTENCES.values():
+        assert sentence[0].isupper()
+        assert sentence.endswith(".")
+        assert sentence.count(".") == 1
+        assert len(sentence) <= 100

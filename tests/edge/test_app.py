@@ -44,6 +44,7 @@ async def test_the_api_lists_what_plays(fleet: Fleet) -> None:
         assert options["bpm"] == [40, 180]
         assert options["brightness"] == options["density"] == [0.0, 1.0, 0.05]
         assert options["textures"] == ["preset", "rain", "sea", "wind", "fire", "vinyl", "insects", "none"]
+        assert list(options["sentences"]) == options["presets"]
         assert options["levels"] == {layer: [0.0, 1.5, 0.1] for layer in LAYERS}
         assert options["two_word_seeds"] == 1_000_000
         assert options["defaults"] == StreamSpec().to_params()

@@ -39,18 +39,19 @@ export class Controls {
   }
 
   /* Offer the values that the server knows; what the page's address names is seen. */
-  offer({ keys, modes, bpm, presets, textures, levels, defaults }, params) {
+  offer({ keys, modes, bpm, presets, sentences, textures, levels, defaults }, params) {
     const fill = (id, values) => $(id).append(...values.map((value) => new Option(value, value)));
     fill("key", keys);
     fill("mode", modes);
     $("texture").append(...textures.map((kind) => new Option(kind === defaults.texture ? OWN_TEXTURE : kind, kind)));
     [$("bpm").min, $("bpm").max] = bpm;
     for (const preset of presets) {
-      const label = document.createElement("label");
+      const label = Object.assign(document.createElement("label"), { title: sentences[preset] });
       const input = Object.assign(document.createElement("input"), { type: "radio", name: "preset", value: preset });
       label.append(input, preset);
       $("presets").append(label);
     }
+    this.sentences = sentences;
     for (const [layer, range] of Object.entries(levels)) {
       if (layer === TEXTURE) $("texture-level").append(levelSlider(layer, "Texture level", range));
       else $("levels").append(levelSlider(layer, `${layer[0].toUpperCase()}${layer.slice(1)}`, range));
@@ -75,6 +76,7 @@ export class Controls {
     }
     const chosen = document.querySelector(`#presets input[value="${params.preset}"]`);
     if (chosen) chosen.checked = true;
+    $("sentence").textContent = this.sentences[params.preset] ?? "";
     $("record").href = `record?${streamQuery(params, { seconds: RECORD_S })}`;
   }
 
