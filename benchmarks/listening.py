@@ -18,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,23 @@ import websockets
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from services.contract.spec import OWN_TEXTURE, TEXTURES
 from services.contract.websocket import JSON_V1, OPUS_V1, AudioFrame
 
 CHUNK_S = 0.1
+KINDS = [kind for kind in TEXTURES if kind != OWN_TEXTURE]
+CONTROLS: dict[str, Callable[[int], dict[str, Any]]] = {
+    "intensity": lambda number: {"intensity": _steps(number) / 20},
+    "brightness": lambda number: {"brightness": _steps(number) / 20},
+    "density": lambda number: {"density": _steps(number) / 20},
+    "texture": lambda number: {"texture": KINDS[number % len(KINDS)]},
+    "levels": lambda number: {"levels": {"pad": _steps(number) % 16 / 10}},
+}
+"""What is steered: the change of each number. One is never the same as the one before it."""
+
+
+def _steps(number: int) -> int:
+    return (number * 7 + 3) % 21
 
 
 @dataclass(frozen=True)
@@ -95,8 +110,8 @@ async def deliveries_ms(url: str, seconds: float, **params: Any) -> tuple[list[f
     return deviations, latencies, gaps, underruns
 
 
-async def steering_ms(url: str, subprotocol: str, changes: int) -> tuple[list[float], list[float]]:
-    """Change the intensity again and again.
+async def steering_ms(url: str, subprotocol: str, control: str, changes: int) -> tuple[list[float], list[float]]:
+    """Change one of CONTROLS again and again.
 
     The listener plays the first chunk when it arrives, and each later one a tick after the one before.
 
@@ -108,17 +123,15 @@ async def steering_ms(url: str, subprotocol: str, changes: int) -> tuple[list[fl
     kind = websockets.Subprotocol(subprotocol)
     async with websockets.connect(url, subprotocols=[kind], compression=None, max_size=None) as socket:
         # A new seed, so that no other listener has had this music rendered.
-        await socket.send(_start(key="D", seed=int(time.time()) % 1_000_000_000, events=True))
+        await socket.send(_start(key="D", seed=time.time_ns() // 1_000_000 % 1_000_000_000, events=True))
         began: tuple[int, float] | None = None
         sent_s, ask_s = 0.0, time.perf_counter() + 2.0
         while len(heard) < changes:
             try:
                 message = await asyncio.wait_for(socket.recv(), max(0.001, ask_s - time.perf_counter()))
             except TimeoutError:
-                step = (len(heard) * 7 + 3) % 90
-                await socket.send(
-                    json.dumps({"type": "control", "action": "update", "params": {"intensity": step / 100}})
-                )
+                change = CONTROLS[control](len(heard))
+                await socket.send(json.dumps({"type": "control", "action": "update", "params": change}))
                 sent_s, ask_s = time.perf_counter(), time.perf_counter() + 5.0
                 continue
             now_s = time.perf_counter()
@@ -153,7 +166,11 @@ async def measure(url: str, seconds: float, clients: int, joins: int) -> tuple[l
         for index in range(joins):
             fresh.append(await first_audio_ms(url, **running, seed=base + index))
             await asyncio.sleep(0.2)
-        steered = {kind: await steering_ms(url, kind, joins) for kind in (JSON_V1, OPUS_V1)}
+        # As the player does it; and the intensity in JSON too, because messages are fifteen times as long there.
+        steered = {
+            f"{control}, {kind}": await steering_ms(url, kind, control, joins)
+            for control, kind in [("intensity", JSON_V1), *((control, OPUS_V1) for control in CONTROLS)]
+        }
         results = await asyncio.gather(*(deliveries_ms(url, seconds, **running) for _ in range(clients)))
     finally:
         keeper.cancel()
@@ -162,8 +179,8 @@ async def measure(url: str, seconds: float, clients: int, joins: int) -> tuple[l
         Figure("connect to first audio, running stream", warm),
         Figure("connect to first audio, new spec", fresh),
         *(
-            Figure(f"{what}, {kind}", values)
-            for kind, both in steered.items()
+            Figure(f"{what}, {name}", values)
+            for name, both in steered.items()
             for what, values in zip(("update to splice", "update to new sound played"), both, strict=True)
         ),
         Figure(f"chunk delivery jitter, {clients} clients, {seconds:g} s", [v for r in results for v in r[0]]),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from services.contract.websocket import JSON_V1, PCM_V1
 from tests.edge.playing import (
     Fleet,
     connect,
+    hear,
     hear_audio,
     hear_event,
     rendered,
@@ -24,20 +24,27 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest.mark.parametrize(
-    "change", [{"intensity": 0.9}, {"brightness": 0.7}, {"density": 0.2}, {"levels": {"pad": 0, "air": 1.5}}]
+    "change",
+    [
+        {"intensity": 0.9},
+        {"brightness": 0.7},
+        {"density": 0.2},
+        {"texture": "sea"},
+        {"levels": {"pad": 0, "air": 1.5}},
+    ],
 )
-async def test_a_change_is_heard_within_300_ms(fleet: Fleet, change: dict[str, Any]) -> None:
-    edge = fleet.edge
-    async with connect(edge, PCM_V1) as ws:
+async def test_a_change_replaces_chunks_that_have_been_sent(fleet: Fleet, change: dict[str, Any]) -> None:
+    # How soon it is heard is a figure: benchmarks/listening.py.
+    async with connect(fleet.edge, PCM_V1) as ws:
         await say(ws, "start")
-        await hear_audio(ws, 15)
-        changed = time.perf_counter()
+        old = await hear_audio(ws, 15)
         await say(ws, "update", **change)
-        splice = await hear_event(ws, "splice")
+        while (splice := await hear(ws))["type"] != "splice":
+            old += [splice] if splice["type"] == "audio" else []
+        assert unbroken(old)
+        # The client drops what it holds from there on.
+        assert splice["chunk_id"] <= old[-1]["chunk_id"]
         (first,) = await hear_audio(ws, 1)
-        # Until the chunk is due by the edge's clock, because then it is heard.
-        heard_s = time.perf_counter() - changed + (first["chunk_id"] / 10 - edge.service.hub.clock.now())
-        assert heard_s < 0.3
         new = StreamSpec.from_params(change)
         assert splice["stream_id"] == new.stream_id
         assert splice["stream"] == new.to_params()
