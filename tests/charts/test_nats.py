@@ -165,7 +165,7 @@ def test_a_real_server_accepts_the_configuration(variant: str, tmp_path: Path) -
     rendered = render(values)
     text = rendered.one("ConfigMap", "auralis-nats")["data"]["nats.conf"]
     if variant == "encrypted":
-        for name, data in rendered.one("Secret", "auralis-nats-tls")["data"].items():
+        for name, data in rendered.one("Secret", "auralis-nats-certificate")["data"].items():
             (tmp_path / name).write_bytes(base64.b64decode(data))
         text = text.replace("/etc/nats-tls", str(tmp_path))
     file = tmp_path / "nats.conf"
@@ -306,9 +306,9 @@ async def test_the_server_refuses_everything_else(server: NatsServer, user: str,
 def encrypted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[NatsServer]:
     """A server with the certificates that the chart generates; the Service's name resolves to it."""
     rendered = render(tree("nats.tls", ON))
-    for name, data in rendered.one("Secret", "auralis-nats-tls")["data"].items():
+    for name, data in rendered.one("Secret", "auralis-nats-certificate")["data"].items():
         (tmp_path / name).write_bytes(base64.b64decode(data))
-    for name, data in rendered.one("Secret", "auralis-nats-auth")["data"].items():
+    for name, data in rendered.one("Secret", "auralis-nats-passwords")["data"].items():
         monkeypatch.setenv(f"{name.upper()}_PASSWORD", base64.b64decode(data).decode())
     text = rendered.one("ConfigMap", "auralis-nats")["data"]["nats.conf"].replace("/etc/nats-tls", str(tmp_path))
     resolve = socket.getaddrinfo

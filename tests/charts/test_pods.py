@@ -376,7 +376,7 @@ def test_a_rendering_generates_each_secret_once() -> None:
     import hashlib  # noqa: PLC0415 - as above
 
     rendered = render()
-    data = rendered.one("Secret", "auralis-nats-auth")["data"]
+    data = rendered.one("Secret", "auralis-nats-passwords")["data"]
     passwords = {component: base64.b64decode(text).decode() for component, text in data.items()}
     assert set(passwords) == {"synthesis", "edge", "telemetry"}
     assert len(set(passwords.values())) == 3
@@ -386,14 +386,39 @@ def test_a_rendering_generates_each_secret_once() -> None:
         assert password[0].isalpha(), "NATS would read it as a number"
     sums = {annotations(rendered, component)["checksum/nats-auth"] for component in ("synthesis", "edge", "telemetry")}
     assert sums == {annotations(rendered, "nats")["checksum/auth"]}, "an upgrade would restart what did not change"
-    edge = rendered.one("Secret", "auralis-edge")["data"]
+    edge = rendered.one("Secret", "auralis-edge-resume")["data"]
     text = f"resume-secret: {edge['resume-secret']}"
     assert annotations(rendered, "edge")["checksum/secret"] == hashlib.sha256(text.encode()).hexdigest()
 
 
+def test_helm_writes_no_generated_secret_at_an_upgrade_or_a_rollback() -> None:
+    """A Secret in the manifest of a revision is written again by a rollback to it; a hook is not."""
+    rendered = render(
+        merge(tree("nats.tls", ON), tree("edge.jwt", {"enabled": True, "key": "a key of sixteen or more"}))
+    )
+    hooks = {
+        each["metadata"]["name"]: each["metadata"].get("annotations", {}).get("helm.sh/hook")
+        for each in rendered.all("Secret")
+    }
+    kept = ("auralis-edge-resume", "auralis-nats-passwords", "auralis-nats-certificate")
+    assert hooks == {**dict.fromkeys(kept, "pre-install,pre-upgrade"), "auralis-edge": None}, "the values have jwt-key"
+
+
+def test_the_right_to_patch_pods_ends_at_the_deletion_cost_unless_that_is_switched_off() -> None:
+    policy = render().one("ValidatingAdmissionPolicy", "music-auralis-telemetry")["spec"]
+    assert policy["failurePolicy"] == "Fail"
+    (condition,) = policy["matchConditions"]
+    assert condition["expression"] == 'request.userInfo.username == "system:serviceaccount:music:auralis-telemetry"'
+    binding = render().one("ValidatingAdmissionPolicyBinding", "music-auralis-telemetry")["spec"]
+    assert (binding["policyName"], binding["validationActions"]) == ("music-auralis-telemetry", ["Deny"])
+    off = render(tree("telemetry.podDeletionCost.admissionPolicy", False))  # noqa: FBT003 - a value
+    assert off.all("ValidatingAdmissionPolicy") == off.all("ValidatingAdmissionPolicyBinding") == []
+    assert off.has("Role", "auralis-telemetry")
+
+
 def test_certificates_are_for_the_names_that_clients_use() -> None:
     rendered = render(EVERYTHING)
-    data = rendered.one("Secret", "auralis-nats-tls")["data"]
+    data = rendered.one("Secret", "auralis-nats-certificate")["data"]
     assert set(data) == {"ca.crt", "tls.crt", "tls.key"}
     values = environment(main_container(rendered.pod("edge")[1]), rendered)
     assert values["NATS_URL"] == "tls://auralis-nats.music.svc.cluster.local:4222"

@@ -74,6 +74,9 @@ def test_helm_lint_finds_nothing(profile: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+CLUSTER_WIDE = ("PriorityClass", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_no_two_objects_have_one_name_and_all_are_labelled(variant: str) -> None:
     rendered = render(VARIANTS[variant])
@@ -83,7 +86,7 @@ def test_no_two_objects_have_one_name_and_all_are_labelled(variant: str) -> None
         metadata = each["metadata"]
         assert metadata["labels"]["app.kubernetes.io/instance"] == "auralis"
         assert metadata["labels"]["app.kubernetes.io/part-of"] == "auralis"
-        if each["kind"] != "PriorityClass":
+        if each["kind"] not in CLUSTER_WIDE:
             assert metadata["namespace"] == "music"
 
 

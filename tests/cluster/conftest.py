@@ -30,6 +30,7 @@ RELEASE = "auralis"
 ORDER = (
     "test_admission",
     "test_deletion_cost",
+    "test_secrets",
     "test_install",
     "test_gpu",
     "test_loadtest",

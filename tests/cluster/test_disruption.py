@@ -130,11 +130,11 @@ def test_the_passwords_of_the_bus_are_changed_while_listeners_listen(installed: 
     listeners = cluster.start_listeners("during-passwords", LISTENERS, LONG_S)
     pods = {part: {pod["metadata"]["uid"] for pod in cluster.pods(part)} for part in PARTS}
     new = {name: f"p{secrets.token_hex(12)}" for name in ("synthesis", "edge", "telemetry")}
-    cluster.kubectl("patch", "secret", "auralis-nats-auth", "--type=merge", "-p", json.dumps({"stringData": new}))
+    cluster.kubectl("patch", "secret", "auralis-nats-passwords", "--type=merge", "-p", json.dumps({"stringData": new}))
     began_s = time.monotonic()
     installed.upgrade("--reuse-values")
     print(f"passwords changed in {time.monotonic() - began_s:.0f} s")  # noqa: T201 - a figure for the report
-    data = cluster.get("secret", "auralis-nats-auth")["data"]
+    data = cluster.get("secret", "auralis-nats-passwords")["data"]
     assert {name: base64.b64decode(data[name]).decode() for name in new} == new, "the upgrade kept them"
     after = {part: {pod["metadata"]["uid"] for pod in cluster.pods(part)} for part in PARTS}
     assert [part for part in PARTS if after[part] & pods[part]] == [], "each of them read them anew"

@@ -224,7 +224,7 @@ def test_an_upgrade_keeps_secrets_and_restarts_only_what_it_changes(installed: I
 
     before = secrets_of()
     pods = {part: {pod["metadata"]["uid"] for pod in cluster.pods(part)} for part in PARTS}
-    assert set(before) == {"auralis-edge", "auralis-nats-auth"}
+    assert set(before) == {"auralis-edge-resume", "auralis-nats-passwords"}
     installed.upgrade("--set", "telemetry.podAnnotations.upgraded=yes")
     assert secrets_of() == before
     after = {part: {pod["metadata"]["uid"] for pod in cluster.pods(part)} for part in PARTS}

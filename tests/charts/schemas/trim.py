@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 KINDS = (
+    "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicy",
+    "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyBinding",
     "io.k8s.api.apps.v1.Deployment",
     "io.k8s.api.apps.v1.StatefulSet",
     "io.k8s.api.autoscaling.v2.HorizontalPodAutoscaler",

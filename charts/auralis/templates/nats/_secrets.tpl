@@ -1,18 +1,16 @@
 {{/* Passwords and certificates of NATS: generated, found in the cluster, or from existing Secrets. All take the root context. */}}
 
 {{- define "auralis.nats.authSecretName" -}}
-{{- .Values.nats.auth.existingSecret | default (printf "%s-auth" (include "auralis.nats.name" .)) -}}
+{{- .Values.nats.auth.existingSecret | default (printf "%s-passwords" (include "auralis.nats.name" .)) -}}
 {{- end -}}
 
 {{- define "auralis.nats.authData" -}}
-{{- $found := include "auralis.foundSecret" (dict "root" . "name" (include "auralis.nats.authSecretName" .)) | fromYaml -}}
+{{- $name := include "auralis.nats.authSecretName" . -}}
 {{- if .Values.nats.auth.existingSecret -}}
-{{- toYaml $found -}}
+{{- include "auralis.foundSecret" (dict "root" . "name" $name) -}}
 {{- else -}}
-{{- range list "synthesis" "edge" "telemetry" }}
-{{- $made := include "auralis.generated" (dict "root" $ "name" (printf "nats-%s" .)) }}
-{{ . }}: {{ get $found . | default ($made | b64enc) }}
-{{- end }}
+{{- $keys := dict "synthesis" "nats-synthesis" "edge" "nats-edge" "telemetry" "nats-telemetry" -}}
+{{- include "auralis.keptData" (dict "root" . "name" $name "earlier" (printf "%s-auth" (include "auralis.nats.name" .)) "keys" $keys) | trim -}}
 {{- end -}}
 {{- end -}}
 
@@ -26,12 +24,16 @@
 {{- end -}}
 
 {{- define "auralis.nats.tlsSecretName" -}}
-{{- .Values.nats.tls.existingSecret | default (printf "%s-tls" (include "auralis.nats.name" .)) -}}
+{{- .Values.nats.tls.existingSecret | default (printf "%s-certificate" (include "auralis.nats.name" .)) -}}
 {{- end -}}
 
 {{/* The generated certificate is stored like the texts of auralis.generated. */}}
 {{- define "auralis.nats.tlsData" -}}
 {{- $found := include "auralis.foundSecret" (dict "root" . "name" (include "auralis.nats.tlsSecretName" .)) | fromYaml -}}
+{{- if not (or .Values.nats.tls.existingSecret $found) -}}
+{{- /* What an earlier chart generated. */}}
+{{- $found = include "auralis.earlierData" (dict "root" . "name" (printf "%s-tls" (include "auralis.nats.name" .))) | fromYaml -}}
+{{- end -}}
 {{- if or .Values.nats.tls.existingSecret $found -}}
 {{- toYaml $found -}}
 {{- else -}}
