@@ -15,7 +15,7 @@ from services.runtime.observability.logging import get_logger
 from services.runtime.observability.rate_limited_log import RateLimitedLog
 from services.synthesis.job_lanes import BLOCK_S, Held
 from services.synthesis.metrics import SynthesisMetrics
-from services.synthesis.render.renderer import RenderedBatch
+from services.synthesis.render.batch import RenderedBatch
 from services.synthesis.settling import Settler
 
 _log = get_logger(__name__)

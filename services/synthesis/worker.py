@@ -44,7 +44,7 @@ from services.synthesis.job_lanes import Held, JobLanes
 from services.synthesis.metrics import MODES, SynthesisMetrics
 from services.synthesis.presence import Announcer
 from services.synthesis.publisher import BlockPublisher
-from services.synthesis.render.renderer import RenderedBatch
+from services.synthesis.render.batch import RenderedBatch
 from services.synthesis.render.revision import SOUND_VERSION, render_revision
 from services.synthesis.score.compose import prepare
 from services.synthesis.settling import Settler

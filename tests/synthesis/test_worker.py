@@ -25,7 +25,7 @@ from services.runtime.bus.memory.jobs import MemoryJob
 from services.runtime.metrics import PrometheusMetrics
 from services.synthesis.batching import FIRST_BATCH, MAX_BATCH, MEMORY_RETRY_S
 from services.synthesis.metrics import SynthesisMetrics
-from services.synthesis.render.renderer import RenderedBatch
+from services.synthesis.render.batch import RenderedBatch
 from services.synthesis.score.harmony import chord_table
 from services.synthesis.settling import MAX_FAILURES
 from services.synthesis.worker import Worker

@@ -19,7 +19,7 @@ from services.runtime.clock import SystemClock
 from services.runtime.metrics import PrometheusMetrics
 from services.runtime.settings import NatsSettings
 from services.synthesis.metrics import SynthesisMetrics
-from services.synthesis.render.renderer import RenderedBatch
+from services.synthesis.render.batch import RenderedBatch
 from services.synthesis.worker import Worker
 from tests.support.metrics import sample_value
 from tests.support.nats import NatsServer

@@ -82,24 +82,17 @@ def texture(textures: Tensor, places: Tensor, levels: Tensor) -> Tensor:
     return total
 
 
-def finish(
-    mixed: Tensor, textured: Tensor, bright: Tensor | None, phases: Sequence[Sequence[float]], dither: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Bring the quarter-rate sum to the full rate, add what has it, limit, round.
+def full_sum(mixed: Tensor, textured: Tensor, bright: Tensor | None, phases: Sequence[Sequence[float]]) -> Tensor:
+    """Bring the quarter-rate sum to the full rate and add what has it: the sound before the limiter.
 
     Args:
         mixed: [rows, 2, LOW_FRAMES], from `quarter_mix`.
         textured: [rows, 2, QUARTER, QUARTER_BLOCK], from `texture`.
         bright: [rows, 2, QUARTER, INTERVALS, QUARTER_INTERVAL], from `voices.high`; None without bright partials.
         phases: QUARTER x TAPS filter taps, from `resample.phases`.
-        dither: int32 [rows, 2]: the block's first frame, wrapping, and a seed.
 
     Returns:
-        samples: int32 [rows, QUARTER, QUARTER_BLOCK]: a stereo frame each, left in the low 16 bits, right in the high
-            ones. `samples[row, phase, i]` is frame `4 * i + phase`.
-        peak, mean_square: [rows], of full scale.
-
-        Samples that are not a number become silence; the mean square of their row is not a number.
+        [rows, 2, QUARTER * QUARTER_BLOCK]; number `phase * QUARTER_BLOCK + i` is frame `4 * i + phase`.
     """
     rows = mixed.shape[0]
     frames = QUARTER_BLOCK
@@ -115,12 +108,29 @@ def finish(
         ]
         sums.append(reduce(add, products))
     sound = (torch.stack(sums, dim=2) + textured).reshape(rows, 2, -1)
-    if bright is not None:
-        sound = sound + bright.reshape(rows, 2, -1)
+    return sound if bright is None else sound + bright.reshape(rows, 2, -1)
+
+
+def finish(sound: Tensor, dither: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Limit and round.
+
+    Args:
+        sound: from `full_sum`.
+        dither: int32 [rows, 2]: the block's first frame, wrapping, and a seed.
+
+    Returns:
+        samples: int32 [rows, QUARTER, QUARTER_BLOCK]: a stereo frame each, left in the low 16 bits, right in the high
+            ones. `samples[row, phase, i]` is frame `4 * i + phase`.
+        peak, mean_square: [rows], of full scale.
+
+        Samples that are not a number become silence; the mean square of their row is not a number.
+    """
+    rows = sound.shape[0]
+    frames = QUARTER_BLOCK
     left, right = soft_limit(sound[:, 0]), soft_limit(sound[:, 1])
 
     # Noise needs distinct numbers for the samples, in whatever order; this is their order in memory.
-    counter = dither[:, 0:1] + torch.arange(QUARTER * frames, dtype=torch.int32, device=mixed.device)
+    counter = dither[:, 0:1] + torch.arange(QUARTER * frames, dtype=torch.int32, device=sound.device)
     seed = dither[:, 1:2]
     low = _rounded(left, triangular(counter, seed))
     high = _rounded(right, triangular(counter, seed ^ _RIGHT_CHANNEL))

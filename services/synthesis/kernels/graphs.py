@@ -66,6 +66,21 @@ class Finish(torch.nn.Module):
         super().__init__()
         self._phases = [[float(tap) for tap in row] for row in resample.phases()]
 
+    def before_level(  # noqa: PLR0917 - as `forward`, whose order the kernels have
+        self,
+        low_voices: Tensor,
+        reverb_window: Tensor,
+        textures: Tensor,
+        places: Tensor,
+        levels: Tensor,
+        bright: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        """What is limited and rounded (see `level.full_sum`), and the quarter-rate sum."""
+        wet = reverb_window[..., WET_OFFSET : WET_OFFSET + LOW_FRAMES]
+        mixed = level.quarter_mix(low_voices, wet)
+        textured = level.texture(textures, places, levels)
+        return level.full_sum(mixed, textured, bright, self._phases), mixed
+
     @override
     def forward(
         self,
@@ -77,10 +92,8 @@ class Finish(torch.nn.Module):
         dither: Tensor,
         bright: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        wet = reverb_window[..., WET_OFFSET : WET_OFFSET + LOW_FRAMES]
-        mixed = level.quarter_mix(low_voices, wet)
-        textured = level.texture(textures, places, levels)
-        samples, peak, mean_square = level.finish(mixed, textured, bright, self._phases, dither)
+        sound, mixed = self.before_level(low_voices, reverb_window, textures, places, levels, bright)
+        samples, peak, mean_square = level.finish(sound, dither)
         return samples, peak, mean_square, mixed
 
 

@@ -18,24 +18,25 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from services.contract.block import MAX_CHORDS, Chord
 from services.contract.spec import StreamSpec
 from services.contract.timebase import (
-    BLOCKS_PER_SECTION,
+    BLOCK_FRAMES,
     CHANNELS,
     CHUNK_FRAMES,
     CHUNKS_PER_BLOCK,
-    TICKS_PER_S,
 )
+from services.synthesis.dsp.grid import QUARTER
 from services.synthesis.dsp.reverb import PARTS, SECONDS_NEEDED, impulse_response, inverse, response_spectra
 from services.synthesis.dsp.voices import send_part
 from services.synthesis.instruments.files import load_bank
+from services.synthesis.kernels.graphs import Finish
 from services.synthesis.kernels.kernel import Kernels
 from services.synthesis.kernels.load import load_kernels
 from services.synthesis.packing.pack import pack_partials, pack_texture
 from services.synthesis.packing.placement import Band, Placement
 from services.synthesis.packing.section_store import Compose, SectionStore
 from services.synthesis.render.allocator import keep_freed_memory
+from services.synthesis.render.batch import Job, RenderedBatch, chords_of, latest_of
 from services.synthesis.render.device_limits import (
     SENDS_PER_STREAM,
     default_batch_size,
@@ -53,33 +54,6 @@ from services.synthesis.sound.textures import loops
 
 _FAR_FUTURE: Final = 2**40
 """A second after all music."""
-
-Job = tuple[StreamSpec, int]
-"""A stream, and a block of it (seconds since the epoch)."""
-
-
-@dataclass(frozen=True, slots=True)
-class RenderedBatch:
-    """A batch of jobs, rendered, in their order.
-
-    Attributes:
-        pcm: int16 [batch, 10, 4410, 2].
-        peak, rms: float32 [batch], of full scale.
-        chords: what sounds in each block.
-        silenced: places of jobs whose sound was not a number; their pcm is silence.
-        render_s: wall time of the batch.
-        partials: partials summed for the blocks themselves.
-        history: seconds of reverb send rendered besides, because they were not kept.
-    """
-
-    pcm: NDArray[np.int16]
-    peak: NDArray[np.float32]
-    rms: NDArray[np.float32]
-    chords: tuple[tuple[Chord, ...], ...]
-    silenced: tuple[int, ...]
-    render_s: float
-    partials: int
-    history: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +76,10 @@ class _RenderedGroup:
 
     history: int
     collects: list[Callable[[], None]]
+
+
+_Finish = Callable[[list[Placement], Tensor, list[int]], Callable[[], None]]
+"""From rows of a group, their low partials and their places in the batch to a call that brings the samples."""
 
 
 class Renderer:
@@ -156,6 +134,7 @@ class Renderer:
             self._responses = torch.from_numpy(np.stack(responses)).to(device)
             self._textures = torch.from_numpy(loops().reshape(-1)).to(device)
             self._tables = measured_tables(device)
+        self._whole = Finish()
 
     @property
     def mode(self) -> str:
@@ -207,41 +186,70 @@ class Renderer:
         started = time.perf_counter()
         rows = [self.sections.place(spec, block) for spec, block in jobs]
         result = self._render(rows, started, out)
-        latest = _latest(rows)
-        self._sends.forget(latest)
-        self.sections.forget(latest)
+        self._forget(rows)
         for spec, block in jobs:
             self.sections.look_ahead(spec, block)
         return result
+
+    def sums(self, jobs: Sequence[Job]) -> NDArray[np.float32]:
+        """What `render` makes of `jobs` before it limits and rounds; streams that differ in levels alone add up.
+
+        Returns:
+            float32 [batch, BLOCK_FRAMES, 2], full scale is 1; louder than that is possible.
+
+        Raises:
+            Whatever the score raises for a job.
+        """
+        if self._kernels is None:
+            self.warm_up()
+        rows = [self.sections.place(spec, block) for spec, block in jobs]
+        sums = np.empty((len(rows), BLOCK_FRAMES, CHANNELS), dtype=np.float32)
+        self._render_all(rows, lambda some, voices, places: self._sum(some, voices, places, sums))
+        self._forget(rows)
+        return sums
+
+    def _forget(self, rows: Sequence[Placement]) -> None:
+        latest = latest_of(rows)
+        self._sends.forget(latest)
+        self.sections.forget(latest)
 
     def _render(self, rows: list[Placement], started: float, out: NDArray[np.int16] | None) -> RenderedBatch:
         shape = (len(rows), CHUNKS_PER_BLOCK, CHUNK_FRAMES, CHANNELS)
         pcm = np.empty(shape, dtype=np.int16) if out is None else out[: len(rows)]
         result = _Result(pcm, np.empty(len(rows), dtype=np.float32), np.empty(len(rows), dtype=np.float32))
-        self._sends.touch([(row.stream, row.block - back) for row in rows for back in range(SECONDS_NEEDED)])
-        groups = group_rows(rows, most=self.batch_size, threads=self.threads)
-        working = [self._pool.submit(self._render_group, rows, group, result) for group in groups]
-        # Wait for all even if one fails: the others still write into a buffer that the caller will use again.
-        wait(working)
-        rendered = [future.result() for future in working]
-        for group in rendered:
-            for collect in group.collects:
-                collect()
+        history = self._render_all(rows, lambda some, voices, places: self._finish(some, voices, places, result))
         bad = np.flatnonzero(~np.isfinite(result.mean_square))
         pcm[bad], result.peak[bad], result.mean_square[bad] = 0, 0.0, 0.0
         return RenderedBatch(
             pcm=pcm,
             peak=result.peak,
             rms=np.sqrt(result.mean_square),
-            chords=tuple(_chords(row) for row in rows),
+            chords=tuple(chords_of(row) for row in rows),
             silenced=tuple(int(index) for index in bad),
             render_s=time.perf_counter() - started,
             partials=sum(row.low_count + row.high_count for row in rows),
-            history=sum(group.history for group in rendered),
+            history=history,
         )
 
-    def _render_group(self, all_rows: list[Placement], group: list[int], result: _Result) -> _RenderedGroup:
-        """Render the rows of `group` into their places of `result`."""
+    def _render_all(self, rows: list[Placement], finish: _Finish) -> int:
+        """Render `rows` in groups; `finish` brings each group's low partials to an end.
+
+        Returns:
+            Seconds of reverb send rendered besides, because they were not kept.
+        """
+        self._sends.touch([(row.stream, row.block - back) for row in rows for back in range(SECONDS_NEEDED)])
+        groups = group_rows(rows, most=self.batch_size, threads=self.threads)
+        working = [self._pool.submit(self._render_group, rows, group, finish) for group in groups]
+        # Wait for all even if one fails: the others still write into a buffer that the caller will use again.
+        wait(working)
+        rendered = [future.result() for future in working]
+        for group in rendered:
+            for collect in group.collects:
+                collect()
+        return sum(group.history for group in rendered)
+
+    def _render_group(self, all_rows: list[Placement], group: list[int], finish: _Finish) -> _RenderedGroup:
+        """Render the rows of `group`."""
         rows = [all_rows[index] for index in group]
         collects: list[Callable[[], None]] = []
         with torch.inference_mode():
@@ -256,7 +264,7 @@ class Renderer:
                 if len(chosen) < len(rows):
                     part = part.index_select(0, upload_index(chosen, self.device))
                 places = [group[place] for place in chosen]
-                collects.append(self._finish([rows[place] for place in chosen], part, places, result))
+                collects.append(finish([rows[place] for place in chosen], part, places))
         if not self._readback.waits:
             for collect in collects:
                 collect()
@@ -298,6 +306,36 @@ class Renderer:
         Returns:
             A call that waits until the samples are on the host and puts them into `result`.
         """
+        parts, bright = self._parts(rows, voices)
+        if bright is None:
+            samples, peak, mean_square, _ = self._kernel("finish")(*parts)
+        else:
+            samples, peak, mean_square, _ = self._kernel("finish_bright")(*parts, bright)
+        count = len(rows)
+        arrive = self._readback.start([samples[:count], peak[:count], mean_square[:count]])
+
+        def collect() -> None:
+            words, result.peak[places], result.mean_square[places] = arrive()
+            for row, index in enumerate(places):
+                interleave(words[row], result.pcm[index].reshape(-1).view(np.int32))
+
+        return collect
+
+    def _sum(
+        self, rows: list[Placement], voices: Tensor, places: list[int], sums: NDArray[np.float32]
+    ) -> Callable[[], None]:
+        """As `_finish`, but without limiter and rounding, into float32 `sums` [batch, BLOCK_FRAMES, 2]."""
+        parts, bright = self._parts(rows, voices)
+        sound, _ = self._whole.before_level(*parts[:-1], bright)
+        arrive = self._readback.start([sound[: len(rows)].unflatten(2, (QUARTER, -1)).permute(0, 3, 2, 1)])
+
+        def collect() -> None:
+            sums[places] = arrive()[0].reshape(len(rows), BLOCK_FRAMES, CHANNELS)
+
+        return collect
+
+    def _parts(self, rows: list[Placement], voices: Tensor) -> tuple[tuple[Tensor, ...], Tensor | None]:
+        """What the last kernel sums, and the bright partials if there are any."""
         padded = self._padded(rows)
         if len(padded) > len(voices):
             voices = voices.repeat(len(padded) // len(voices), 1, 1, 1)
@@ -317,20 +355,7 @@ class Renderer:
             self._to_device(packed.levels),
             self._to_device(packed.dither),
         )
-        if rows[0].high_count:
-            bright = self._kernel("high")(*self._points(rows, "high"))[0]
-            samples, peak, mean_square, _ = self._kernel("finish_bright")(*parts, bright)
-        else:
-            samples, peak, mean_square, _ = self._kernel("finish")(*parts)
-        count = len(rows)
-        arrive = self._readback.start([samples[:count], peak[:count], mean_square[:count]])
-
-        def collect() -> None:
-            words, result.peak[places], result.mean_square[places] = arrive()
-            for row, index in enumerate(places):
-                interleave(words[row], result.pcm[index].reshape(-1).view(np.int32))
-
-        return collect
+        return parts, self._kernel("high")(*self._points(rows, "high"))[0] if rows[0].high_count else None
 
     def _points(self, rows: list[Placement], band: Band) -> Sequence[Tensor]:
         padded = self._padded(rows)
@@ -357,20 +382,3 @@ def measured_tables(device: torch.device) -> tuple[Tensor, Tensor]:
     """What `expand` reads of all instruments, on `device`: paths, and amplitudes with phases."""
     store = load_bank()
     return torch.from_numpy(store.paths).to(device), torch.from_numpy(store.measured).to(device)
-
-
-def _chords(row: Placement) -> tuple[Chord, ...]:
-    """The chord that a block begins with, and those that begin in it."""
-    second = row.block % BLOCKS_PER_SECTION
-    found: dict[int, str] = {}
-    for chord in row.section.chords:
-        if chord.onset_s < second + 1:
-            found[max(0, int((chord.onset_s - second) * TICKS_PER_S))] = chord.name
-    return tuple(Chord(chunk, name) for chunk, name in sorted(found.items())[:MAX_CHORDS])
-
-
-def _latest(rows: Sequence[Placement]) -> dict[str, int]:
-    latest: dict[str, int] = {}
-    for row in rows:
-        latest[row.stream] = max(row.block, latest.get(row.stream, 0))
-    return latest

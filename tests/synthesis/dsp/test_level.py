@@ -13,7 +13,7 @@ from services.synthesis.dsp.grid import (
     QUARTER_INTERVAL,
     TEXTURE_FRAMES,
 )
-from services.synthesis.dsp.level import CEILING, KNEE, finish, quarter_mix, soft_limit, texture
+from services.synthesis.dsp.level import CEILING, KNEE, finish, full_sum, quarter_mix, soft_limit, texture
 from services.synthesis.dsp.resample import phases
 
 TAPS = [[float(tap) for tap in row] for row in phases()]
@@ -22,13 +22,8 @@ TAPS = [[float(tap) for tap in row] for row in phases()]
 def _finish(mixed: torch.Tensor, bright: torch.Tensor | None = None) -> tuple[torch.Tensor, ...]:
     rows = mixed.shape[0]
     bright = torch.zeros(rows, 2, QUARTER, INTERVALS, QUARTER_INTERVAL) if bright is None else bright
-    packed, peak, mean_square = finish(
-        mixed,
-        torch.zeros(rows, 2, QUARTER, QUARTER_BLOCK),
-        bright,
-        TAPS,
-        torch.zeros((rows, 2), dtype=torch.int32),
-    )
+    sound = full_sum(mixed, torch.zeros(rows, 2, QUARTER, QUARTER_BLOCK), bright, TAPS)
+    packed, peak, mean_square = finish(sound, torch.zeros((rows, 2), dtype=torch.int32))
     return played(packed), peak, mean_square
 
 

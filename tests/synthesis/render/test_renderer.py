@@ -14,9 +14,10 @@ from services.synthesis.dsp.control import Column
 from services.synthesis.dsp.reverb import PARTS, SECONDS_NEEDED
 from services.synthesis.packing.placement import Placement
 from services.synthesis.packing.section_store import SectionStore
+from services.synthesis.render.batch import Job, RenderedBatch
 from services.synthesis.render.groups import equal_shares
 from services.synthesis.render.readback import interleave
-from services.synthesis.render.renderer import Job, RenderedBatch, Renderer
+from services.synthesis.render.renderer import Renderer
 from services.synthesis.render.reverb_sends import SendStore
 from services.synthesis.score.events import Layer
 from tests.synthesis.conftest import BUILD_TIMEOUT_S, CPU
