@@ -9,6 +9,30 @@ from typing import Final
 
 from services.contract.spec import StreamSpec
 from services.synthesis.score.events import Layer
+from services.synthesis.sound.parts import Part
+from services.synthesis.sound.patches import SOUNDS
+
+PROGRAMS: Final[Mapping[str, int]] = {
+    "strings": 48,  # string ensemble 1
+    "ensemble": 49,  # string ensemble 2
+    "cello": 42,
+    "contrabass": 43,
+    "choir": 52,  # choir aahs
+    "voices": 53,  # voice oohs
+    "flute": 73,
+    "clarinet": 71,
+    "horn": 60,  # French horn
+    "piano": 0,  # acoustic grand piano
+    "rhodes": 4,  # electric piano 1
+    "harp": 46,
+    "guitar": 24,  # nylon
+    "kalimba": 108,
+    "vibraphone": 11,
+    "celesta": 8,
+    "musicbox": 10,
+    "glass": 92,  # bowed pad
+}
+"""Programs of General MIDI, counted from 0, by the names of measured instruments."""
 
 _TONES: Final[Mapping[Layer, int]] = {
     Layer.DRONE: 89,  # warm pad
@@ -44,8 +68,17 @@ class Player:
 
 def players_of(spec: StreamSpec, layer: Layer) -> tuple[Player, ...]:
     """What plays `layer` of a stream; each of them plays every note."""
-    volume = _volume(0.0, spec.levels[layer.name.lower()])
-    return (Player("tone", _TONES[layer], volume),)
+    sound = SOUNDS[spec.preset]
+    found = []
+    for part in sound.layers[layer]:
+        # Parts rise and fall with the intensity, against the other layers.
+        level_db = sound.mix_db[layer] + part.level_db + part.rise_db * (spec.intensity - 0.5)
+        volume = _volume(level_db, spec.levels[layer.name.lower()])
+        if isinstance(part, Part):
+            found.append(Player(part.instrument, PROGRAMS[part.instrument], volume, round(part.transpose)))
+        else:
+            found.append(Player("tone", _TONES[layer], volume))
+    return tuple(found)
 
 
 def _volume(level_db: float, level: float) -> int:
