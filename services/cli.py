@@ -149,6 +149,12 @@ def listen(  # noqa: PLR0917 - click passes options by name
     metavar="OUT.json",
     help="Write the score as JSON: notes, chords, sections.",
 )
+@click.option(
+    "--stems",
+    type=click.Path(file_okay=False, writable=True, path_type=Path),
+    metavar="FOLDER",
+    help="Write a WAV file of each layer; their sum is the music before its limiter.",
+)
 def render(  # noqa: PLR0917 - click passes options by name
     path: Path | None,
     seconds: float,
@@ -156,13 +162,14 @@ def render(  # noqa: PLR0917 - click passes options by name
     plot: Path | None,
     midi: Path | None,
     score: Path | None,
+    stems: Path | None,
     **spec: Any,
 ) -> None:
-    """Render a stream to a WAV file, faster than it plays, and write down its score.
+    """Render a stream to WAV files, faster than it plays, and write down its score.
 
     \b
     auralis render --seconds 120 --plot out.png out.wav
-    auralis render --seconds 3600 --midi out.mid --score out.json
+    auralis render --seconds 600 --midi out.mid --score out.json --stems stems
 
     docs/export.md tells what the files hold.
     """  # noqa: D301 - click reads the \b, so that lines stay as they are
@@ -170,9 +177,9 @@ def render(  # noqa: PLR0917 - click passes options by name
 
     if path is None and plot is not None:
         raise click.UsageError(f"--plot: got {plot} and no OUT.wav, expected both: the picture shows the sound")
-    if path is None and midi is None and score is None:
-        raise click.UsageError("nothing to write: give at least one of OUT.wav, --midi OUT.mid and --score OUT.json")
-    files = Files(sound=path, plot=plot, midi=midi, score=score)
+    files = Files(sound=path, plot=plot, midi=midi, score=score, stems=stems)
+    if files == Files():
+        raise click.UsageError("nothing to write: give at least one of OUT.wav, --midi, --score and --stems")
     sys.exit(run_render(read_spec(spec), files, seconds=seconds, start_block=at_unix_s))
 
 

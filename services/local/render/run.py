@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import math
 import sys
@@ -14,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from services.contract.spec import StreamSpec
 from services.local.doctor import machine
+from services.local.render.float_wav import MAX_SECONDS, FloatWav
 from services.runtime.settings import SynthesisSettings
 
 if TYPE_CHECKING:
@@ -37,12 +39,14 @@ class Files:
         plot: picture of the sound; needs `sound`.
         midi: Standard MIDI File of the score.
         score: the score as JSON.
+        stems: folder for a WAV file of each layer; made if it does not exist.
     """
 
     sound: Path | None = None
     plot: Path | None = None
     midi: Path | None = None
     score: Path | None = None
+    stems: Path | None = None
 
 
 def run_render(spec: StreamSpec, files: Files, *, seconds: float, start_block: int) -> int:
@@ -63,11 +67,11 @@ def run_render(spec: StreamSpec, files: Files, *, seconds: float, start_block: i
         return EXIT_SETTINGS
     console = Console(stderr=True, highlight=False)
     try:
-        _check_files(files)
+        _check_files(files, seconds)
         if files.midi or files.score:
             _write_score(spec, files, seconds=seconds, start_block=start_block)
-        if files.sound:
-            _render(spec, files.sound, settings.synthesis, console, seconds=seconds, start_block=start_block)
+        if files.sound or files.stems:
+            _render(spec, files, settings.synthesis, console, seconds=seconds, start_block=start_block)
         if files.sound and files.plot:
             _draw(spec, files.sound, files.plot, console, start_block=start_block)
     except _RenderError as error:
@@ -80,9 +84,9 @@ class _RenderError(Exception):
     """Rendering or drawing failed; the message is a sentence."""
 
 
-def _check_files(files: Files) -> None:
+def _check_files(files: Files, seconds: float) -> None:
     """Check what would fail after minutes of rendering."""
-    for file in (files.sound, files.plot, files.midi, files.score):
+    for file in (files.sound, files.plot, files.midi, files.score, files.stems):
         if file and not file.parent.is_dir():
             raise _RenderError(f"{file}: the folder {file.parent} does not exist; make it first.")
     for file, what, suffixes in (
@@ -91,6 +95,11 @@ def _check_files(files: Files) -> None:
     ):
         if file and file.suffix.lower() not in suffixes:
             raise _RenderError(f"{file}: got {_suffix(file)}, expected {what}: {', '.join(suffixes)}.")
+    if files.stems and seconds > MAX_SECONDS:
+        raise _RenderError(
+            f"--stems: got {seconds:g} s, expected at most {MAX_SECONDS} s, the most that such a WAV file holds; "
+            "render it in parts, with --at."
+        )
     if files.plot and (problem := plot_problem(files.plot)):
         raise _RenderError(problem)
 
@@ -123,34 +132,71 @@ def _write(file: Path, content: bytes) -> None:
 
 
 def _render(
-    spec: StreamSpec, path: Path, synthesis: SynthesisSettings, console: Console, *, seconds: float, start_block: int
+    spec: StreamSpec, files: Files, synthesis: SynthesisSettings, console: Console, *, seconds: float, start_block: int
 ) -> None:
-    """Render to a WAV file with progress bars, and print the result."""
+    """Render sound and stems with progress bars, and print the results."""
     bars = Progress(
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn(),
         console=console, transient=True, disable=not console.is_terminal,
     )  # fmt: skip
     with bars:
         renderer = _warm_renderer(synthesis, bars, console)
-        from services.synthesis.render.offline import render_to_wav  # noqa: PLC0415 - torch: seconds
-
-        rendering = bars.add_task(f"rendering {spec.stream_id}", total=_BAR_STEPS)
+        said = []
         try:
-            result = render_to_wav(
-                spec,
-                seconds,
-                path,
-                lambda fraction: bars.update(rendering, completed=round(_BAR_STEPS * fraction)),
-                start_block=start_block,
-                renderer=renderer,
-            )
-        except OSError as error:
-            raise _RenderError(f"{path}: {error.strerror or error}.") from error
+            if files.sound:
+                said.append(_render_sound(spec, files.sound, renderer, bars, seconds=seconds, start_block=start_block))
+            if files.stems:
+                said.append(_render_stems(spec, files.stems, renderer, bars, seconds=seconds, start_block=start_block))
         finally:
             renderer.close()
-    sys.stdout.write(f"{describe(path, result.seconds, result.wall_s, result.peak, result.mode)}\n")
+    for sentence in said:
+        sys.stdout.write(f"{sentence}\n")
     if renderer.eager_reason:
         sys.stderr.write(f"Rendered eagerly, which is several times slower than compiled: {renderer.eager_reason}.\n")
+
+
+def _render_sound(
+    spec: StreamSpec, path: Path, renderer: Renderer, bars: Progress, *, seconds: float, start_block: int
+) -> str:
+    """Render to a WAV file, and describe it."""
+    from services.synthesis.render.offline import render_to_wav  # noqa: PLC0415 - torch: seconds
+
+    rendering = bars.add_task(f"rendering {spec.stream_id}", total=_BAR_STEPS)
+    try:
+        result = render_to_wav(
+            spec,
+            seconds,
+            path,
+            lambda fraction: bars.update(rendering, completed=round(_BAR_STEPS * fraction)),
+            start_block=start_block,
+            renderer=renderer,
+        )
+    except OSError as error:
+        raise _RenderError(f"{path}: {error.strerror or error}.") from error
+    return describe(path, result.seconds, result.wall_s, result.peak, result.mode)
+
+
+def _render_stems(
+    spec: StreamSpec, folder: Path, renderer: Renderer, bars: Progress, *, seconds: float, start_block: int
+) -> str:
+    """Render each layer to a WAV file of its own, and say which there are."""
+    from services.synthesis.render.stems import render_stems, stem_specs  # noqa: PLC0415 - torch: seconds
+
+    rendering = bars.add_task(f"rendering stems of {spec.stream_id}", total=_BAR_STEPS)
+    layers = list(stem_specs(spec))
+    try:
+        folder.mkdir(exist_ok=True)
+        with contextlib.ExitStack() as stack:
+            files = {layer: stack.enter_context(FloatWav(folder / f"{layer}.wav")) for layer in layers}
+            for done, part in render_stems(spec, seconds, start_block=start_block, renderer=renderer):
+                for layer, sound in part.items():
+                    files[layer].write(sound)
+                bars.update(rendering, completed=round(_BAR_STEPS * done))
+    except OSError as error:
+        raise _RenderError(f"{error.filename or folder}: {error.strerror or error}.") from error
+    if not layers:
+        return f"{folder}: no stems, because every layer is silent."
+    return f"{folder}: {len(layers)} stems of {seconds:g} s, before the level stage: {', '.join(layers)}."
 
 
 def _warm_renderer(synthesis: SynthesisSettings, bars: Progress, console: Console) -> Renderer:

@@ -326,8 +326,11 @@ class Renderer:
     ) -> Callable[[], None]:
         """As `_finish`, but without limiter and rounding, into float32 `sums` [batch, BLOCK_FRAMES, 2]."""
         parts, bright = self._parts(rows, voices)
-        sound, _ = self._whole.before_level(*parts[:-1], bright)
-        arrive = self._readback.start([sound[: len(rows)].unflatten(2, (QUARTER, -1)).permute(0, 3, 2, 1)])
+        low, window, textures, begins, levels, _ = parts
+        sound, _ = self._whole.before_level(low, window, textures, begins, levels, bright)
+        arrive = self._readback.start(
+            [sound[: len(rows)].reshape(len(rows), CHANNELS, QUARTER, -1).permute(0, 3, 2, 1)]
+        )
 
         def collect() -> None:
             sums[places] = arrive()[0].reshape(len(rows), BLOCK_FRAMES, CHANNELS)
