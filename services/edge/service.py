@@ -88,9 +88,7 @@ class EdgeService:
             server=StreamingServer(process.clock, encoder),
         )
         proxies = ProxyTrust(edge.trusted_proxies)
-        self.guard = public_guard(
-            settings, process.http_metrics, listeners=edge.max_connections, is_proxy=proxies.trusts
-        )
+        self.guard = public_guard(settings, process.http_metrics, is_proxy=proxies.trusts)
         tokens = TokenChecker(edge.jwt_key, edge.jwt_audience) if edge.jwt_key else None
         self._mounts = mounts = Mounts(self.hub)
         self._record = RecordEndpoint(self.hub, tokens=tokens)

@@ -6,16 +6,20 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
+import pytest
 import websockets
 
+from tests.edge.support import UPGRADE
 from tests.support.ports import free_port
 from tests.support.waiting import until
 
@@ -38,10 +42,12 @@ def environ(**changes: str) -> dict[str, str]:
 
 
 @contextlib.asynccontextmanager
-async def edge_process(**changes: str) -> AsyncIterator[Process]:
+async def edge_process(*, descriptors: int | None = None, **changes: str) -> AsyncIterator[Process]:
+    """An edge of its own process, which may open `descriptors` files and sockets; None: as many as this one."""
     port = free_port()
+    limited = ("prlimit", f"--nofile={descriptors}:{descriptors}") if descriptors else ()
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "services.edge", env=environ(AURALIS_PORT=str(port), **changes),
+        *limited, sys.executable, "-m", "services.edge", env=environ(AURALIS_PORT=str(port), **changes),
         stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     assert process.stderr is not None
@@ -107,3 +113,19 @@ async def test_a_port_in_use_ends_the_start_with_a_sentence_and_no_traceback() -
     assert process.returncode == 1
     assert f"port {port} on 127.0.0.1 is in use; stop the program that has it or set AURALIS_PORT" in log.decode()
     assert "Traceback" not in log.decode()
+
+
+@pytest.mark.skipif(shutil.which("prlimit") is None, reason="there is no prlimit to limit descriptors with")
+async def test_strangers_that_hold_connections_leave_every_listener_a_descriptor() -> None:
+    listeners, strangers = 50, 150
+    async with edge_process(descriptors=128, WS_MAX_CONNECTIONS=str(listeners)) as edge, AsyncExitStack() as stack:
+        for port in (edge.ready["port"], edge.ready["metrics_port"]):
+            for _ in range(strangers):
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+                stack.callback(writer.close)
+                writer.write(UPGRADE[:-2])
+        for _ in range(listeners):
+            await stack.enter_async_context(websockets.connect(edge.ws))
+        async with httpx.AsyncClient() as http:
+            text = (await http.get(f"http://127.0.0.1:{edge.ready['metrics_port']}/metrics")).text
+        assert f"auralis_listeners {listeners}.0" in text

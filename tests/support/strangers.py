@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import logging
 import random
 import socket
@@ -12,6 +13,10 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
+import structlog
+
+from services.runtime.observability.logging import configure_logging
+from services.runtime.settings import Settings
 from tests.edge.raw_clients import masked
 from tests.edge.support import UPGRADE
 from tests.fuzz.mutation import mutations
@@ -129,36 +134,32 @@ async def visit(port: int, stranger: Visit) -> bytes:
     return answer
 
 
-class Lines(logging.Handler):
-    """Collects the lines of severity INFO and above that a process would log.
+class Lines:
+    """The log lines of a process, as an operator would see them.
 
     Attributes:
-        records: in order.
+        stream: gets them, as JSON.
     """
 
     def __init__(self) -> None:
-        super().__init__(logging.INFO)
-        self.records: list[logging.LogRecord] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.records.append(record)
+        self.stream = io.StringIO()
 
     def texts(self) -> list[str]:
-        """Each line with the last line of its traceback."""
-        texts = []
-        for record in self.records:
-            error = repr(record.exc_info[1]) if record.exc_info else ""
-            texts.append(f"{record.name} {record.levelname} {record.msg} {record.args or ''} {error}")
-        return texts
+        """Each line."""
+        return self.stream.getvalue().splitlines()
 
 
 @contextlib.asynccontextmanager
 async def listening_for_lines() -> AsyncIterator[Lines]:
-    """Collect lines of every logger."""
+    """Collect the lines of every logger from INFO on, as in production."""
     lines = Lines()
     root = logging.getLogger()
-    root.addHandler(lines)
+    handlers, level = list(root.handlers), root.level
+    configure_logging(Settings(log_format="json"), service="edge", stream=lines.stream)
+    logging.captureWarnings(capture=False)
     try:
         yield lines
     finally:
-        root.removeHandler(lines)
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        structlog.reset_defaults()

@@ -113,7 +113,9 @@ class RepeatFilter(logging.Filter):
     """Holds back warnings and errors that repeat too often, so that one fault neither fills a disk nor hides others.
 
     Of each event of a logger, `burst` lines pass in an interval, whatever their fields; the first line of the next
-    interval says how many were held back. Lines below warnings always pass; AURALIS_LOG_LEVEL leaves them out.
+    interval says how many were held back. Of the lines with a traceback the first of each type of error keeps it,
+    because a client that finds a fault could write forty lines with each request. Lines below warnings always pass;
+    AURALIS_LOG_LEVEL leaves them out.
 
     Args:
         burst: lines of one event that pass in an interval.
@@ -135,8 +137,8 @@ class RepeatFilter(logging.Filter):
         self._interval_s = interval_s
         self._max_events = max_events
         self._monotonic = monotonic
-        # (logger, event) -> (start of its interval, lines in it, lines held back)
-        self._seen: OrderedDict[tuple[str, str], tuple[float, int, int]] = OrderedDict()
+        # (logger, event, type of error) -> (start of its interval, lines in it, lines held back)
+        self._seen: OrderedDict[tuple[str, str, str], tuple[float, int, int]] = OrderedDict()
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the line passes."""
@@ -144,7 +146,8 @@ class RepeatFilter(logging.Filter):
             return True
         # structlog passes a dictionary, other libraries a text with arguments.
         fields = record.msg if isinstance(record.msg, dict) else None
-        key = (record.name, str(fields.get("event", "") if fields is not None else record.msg)[:200])
+        error = _type_of_error(record.exc_info if fields is None else fields.get("exc_info"))
+        key = (record.name, str(fields.get("event", "") if fields is not None else record.msg)[:200], error)
         now_s = self._monotonic()
         began_s, lines, held_back = self._seen.pop(key, (now_s, 0, 0))
         if now_s - began_s >= self._interval_s:
@@ -154,10 +157,25 @@ class RepeatFilter(logging.Filter):
                 record.msg = f"{record.msg} ({held_back} more like it were held back)"
             began_s, lines, held_back = now_s, 0, 0
         passes = lines < self._burst
+        if passes and lines and error:
+            record.exc_info = record.exc_text = None
+            if fields is not None:
+                fields["exc_info"] = None
+                fields["error_type"] = error
         self._seen[key] = (began_s, lines + 1, held_back + (not passes))
         if len(self._seen) > self._max_events:
             self._seen.popitem(last=False)
         return passes
+
+
+def _type_of_error(exc_info: Any) -> str:
+    """The name of the type of the error whose traceback a line has; empty without one."""
+    if not exc_info:
+        return ""
+    if isinstance(exc_info, BaseException):
+        return type(exc_info).__name__
+    found = exc_info[0] if isinstance(exc_info, tuple) else sys.exc_info()[0]
+    return "" if found is None else found.__name__
 
 
 class _Handler(logging.StreamHandler[TextIO]):

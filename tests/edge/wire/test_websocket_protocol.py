@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
+import uvicorn
+from uvicorn.server import ServerState
 
+from services.edge.server import SERVER_OPTIONS
 from services.edge.wire import websocket_protocol
+from services.edge.wire.websocket_protocol import WebSocketProtocol
 from services.runtime.http import kernel_buffer
+from services.runtime.http.guard import PortGuard
+from services.runtime.http.server import EmbeddedServer, bind_socket
 from tests.edge.playing import (
     playing,
 )
 from tests.edge.raw_clients import clients_that_never_read, count_sockets, masked
 from tests.edge.support import UPGRADE
+from tests.support.strangers import listening_for_lines
 from tests.support.waiting import until
 
 
@@ -70,3 +79,104 @@ async def test_text_that_is_not_utf_8_is_closed_with_1007_and_not_logged(caplog:
             assert await reader.read() == b"\x88\x02\x03\xef"
         writer.close()
         assert "Traceback" not in caplog.text
+
+
+@contextlib.asynccontextmanager
+async def served_by(app: Any) -> AsyncIterator[tuple[int, PortGuard]]:
+    """An application behind the edge's protocols; its port and guard."""
+    guard = PortGuard()
+    options = {**SERVER_OPTIONS, "lifespan": "off"}
+    server = EmbeddedServer(app, bind_socket("127.0.0.1", 0), guard=guard, **options)
+    await server.start()
+    try:
+        yield server.port, guard
+    finally:
+        await server.stop(grace_s=1)
+
+
+class Silent:
+    """An application that neither accepts nor refuses."""
+
+    def __init__(self) -> None:
+        self.entered = asyncio.Event()
+
+    async def __call__(self, _scope: Any, receive: Any, _send: Any) -> None:
+        self.entered.set()
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+
+
+async def test_a_websocket_that_gets_no_101_is_pending_and_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket_protocol, "HANDSHAKE_WITHIN_S", 0.3)
+    app = Silent()
+    async with served_by(app) as (port, guard):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(UPGRADE)
+        await asyncio.wait_for(app.entered.wait(), 5)
+        assert len(guard.pending) == 1
+        async with asyncio.timeout(2):
+            with contextlib.suppress(ConnectionError):
+                assert await reader.read() == b""
+        assert len(guard.pending) == 0
+        writer.close()
+
+
+@pytest.mark.parametrize("frame", [masked(9, b"p"), masked(1, b"{}"), masked(3), b"\xff" * 20, masked(8, b"\x03\xe8")])
+async def test_frames_before_the_101_end_the_connection_and_write_no_line(frame: bytes) -> None:
+    app = Silent()
+    async with served_by(app) as (port, guard):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(UPGRADE)
+        await asyncio.wait_for(app.entered.wait(), 5)
+        assert len(guard.pending) == 1
+        async with listening_for_lines() as lines:
+            writer.write(frame)
+            async with asyncio.timeout(2):
+                with contextlib.suppress(ConnectionError):
+                    assert await reader.read() == b""
+            assert len(guard.pending) == 0
+            assert lines.texts() == []
+        writer.close()
+
+
+class Wire:
+    """The transport of a protocol that is called without a socket."""
+
+    def __init__(self) -> None:
+        self.written = b""
+        self.closed = False
+
+    def get_extra_info(self, _name: str) -> None:
+        return None
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (UPGRADE.replace(b"Host: a", b"Content-Length: 3"), b"400"),
+        (UPGRADE.replace(b"Host: a", b"a b: c"), b"400"),
+        (UPGRADE.replace(b"HTTP/1.1", b"HTTP/3"), b"400"),
+        (UPGRADE.replace(b"Host: a", b"X: " + b"a" * 9000), b"431"),
+        (UPGRADE.replace(b"/ws", b"/" + b"a" * 9000), b"414"),
+    ],
+    ids=range(5),
+)
+async def test_whatever_the_library_cannot_read_is_answered(request_: bytes, status: bytes) -> None:
+    config = uvicorn.Config(Silent(), ws=WebSocketProtocol, log_config=None)
+    config.load()
+    protocol = WebSocketProtocol(config=config, server_state=ServerState(), app_state={})
+    wire = Wire()
+    protocol.connection_made(wire)  # type: ignore[arg-type]
+    protocol.data_received(request_)
+    assert wire.closed
+    assert wire.written.startswith(b"HTTP/1.1 " + status)
+    protocol.connection_lost(None)

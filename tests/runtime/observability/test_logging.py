@@ -219,6 +219,20 @@ def test_other_libraries_faults_are_held_back_too() -> None:
     assert len(lines(stream)) == 20
 
 
+@pytest.mark.parametrize("ours", [True, False], ids=["structlog", "logging"])
+def test_the_same_traceback_is_written_once_in_an_interval_and_another_one_too(*, ours: bool) -> None:
+    stream = json_logs()
+    for number in range(5):
+        for error in (ValueError(f"request {number}"), KeyError(f"request {number}")):
+            if ours:
+                get_logger("auralis").error("request failed", number=number, exc_info=error)
+            else:
+                logging.getLogger("uvicorn.error").error("request failed", exc_info=error)
+    found = lines(stream)
+    assert len(found) == 10
+    assert ["ValueError" in line["exception"] for line in found if line.get("exception")] == [True, False]
+
+
 def test_events_that_are_counted_stay_few() -> None:
     repeats = RepeatFilter(max_events=10)
     for number in range(1000):
