@@ -82,7 +82,7 @@ class TelemetryService:
         await self._process.start()
         # In a thread: inside a cluster it imports a large client.
         pods = await asyncio.to_thread(own_namespace)
-        self._process.connect()
+        self._process.connect(compare_clock=False)
         self._tasks = [asyncio.create_task(self._scraper.run(every_s=self._every_s, then=self._publish), name="scrape")]
         if pods is not None:
             keeper = CostKeeper(pods, self._listeners_by_pod, metrics=self._telemetry_metrics)

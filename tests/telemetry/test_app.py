@@ -1,6 +1,7 @@
 import asyncio
 import json
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -267,6 +268,26 @@ async def test_without_a_bus_telemetry_answers_and_is_not_ready() -> None:
     assert 'memory_usage_mb{service="telemetry",instance="t1"}' in metrics.text
     assert fleet["bus_connected"] is False
     assert [row["instance"] for row in fleet["instances"]] == ["t1"]
+
+
+async def test_readiness_names_an_instance_whose_clock_differs_and_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.runtime.process.service_process.BUS_WATCH_S", 0.001)
+    # The bus has the right time, as telemetry has.
+    monkeypatch.setattr(MemoryBus, "unix_s", lambda _: time.time())
+    broker = MemoryBroker()
+    async with telemetry(broker) as (http, service):
+        for name, ahead_s in (("e1", 0.0), ("e2", 120.0)):
+            bus = MemoryBus(broker)
+            await bus.connect()
+            exposition = f"# TYPE auralis_clock_seconds gauge\nauralis_clock_seconds {time.time() + ahead_s}\n".encode()
+            await answer_scrapes(bus, service="edge", instance=name, exposition=lambda body=exposition: body)  # type: ignore[misc]
+        await service._scraper.refresh(max_age_s=0)
+        service._publish()
+        await asyncio.sleep(0.05)  # many looks at the bus
+        ready = (await http.get("/readyz")).json()
+        assert "e2 is 1" in ready["conditions"]["clocks"]["detail"]
+        assert ready["conditions"]["clocks"]["ok"]
+        assert 'fleet_instance="e2",fleet_service="edge"} 1' in (await http.get("/metrics?scope=self")).text
 
 
 async def test_a_drain_ends_readiness_and_may_be_repeated() -> None:

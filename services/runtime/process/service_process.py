@@ -135,24 +135,28 @@ class ServiceProcess:
             return
         self._internal = internal
 
-    def connect(self) -> asyncio.Task[None]:
+    def connect(self, *, compare_clock: bool = True) -> asyncio.Task[None]:
         """Connect to the bus in the background and report conditions "bus" and "streams" from now on.
+
+        Args:
+            compare_clock: also report condition "clocks": whether the own clock differs from the bus's.
 
         Returns:
             A task that ends when the bus is connected, however long that takes.
         """
         connecting = asyncio.create_task(self.bus.connect(), name="connect")
-        self._tasks += [connecting, asyncio.create_task(self._watch_bus(), name="watch-bus")]
+        self._tasks += [connecting, asyncio.create_task(self._watch_bus(compare_clock=compare_clock), name="watch-bus")]
         return connecting
 
-    async def _watch_bus(self) -> None:
+    async def _watch_bus(self, *, compare_clock: bool) -> None:
         while True:
             connected = self.bus.connected
             self.health.set("bus", connected, "connected" if connected else "not connected to NATS")
             faults = "; ".join(self.bus.stream_faults.values())
             # The service that should have mended them is not ready; for the others this is a thing to tell.
             self.health.set("streams", not faults or self._service != STREAM_KEEPER, faults)
-            self._compare_clock()
+            if compare_clock:
+                self._compare_clock()
             await asyncio.sleep(BUS_WATCH_S)
 
     def _compare_clock(self) -> None:
