@@ -3,9 +3,11 @@
     .venv/bin/python benchmarks/music.py                              (all presets; half an hour on two busy cores)
     .venv/bin/python benchmarks/music.py --quick --presets drift      (whether everything runs; no figures to show)
     .venv/bin/python benchmarks/music.py --areas tone,space           (some rows alone)
+    .venv/bin/python benchmarks/music.py --plots notes --areas layers (one note of each instrument, as spectrograms)
     .venv/bin/python benchmarks/music.py --jury DIR                   (with an outside ear: the folder of its program)
 
-Writes report.md (one table), report.jsonl (a line for each figure) and a picture for each preset into --out.
+Writes report.md (one table), report.jsonl (a line for each figure), a picture for each preset and one of the notes of
+all instruments into --out.
 Everything begins at the same unix time, so two runs of one revision give the same figures. Most rows hear 240 s, the
 loudness range ten minutes. Rows of an hour (air, recognition, the picture of loudness) do not render all of it but 120
 windows of 5 s spread over it, so that the report takes minutes. What each row means is in the docstrings of
@@ -31,6 +33,7 @@ from typing import Any, Final
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.music_report.areas import AREAS, PEERS, QUICK, Plan, Session
+from benchmarks.music_report.instrument_notes import STROKES, instrument_notes
 from benchmarks.music_report.page import page, summary
 from benchmarks.music_report.results import ALL, ROWS, Results
 from benchmarks.music_report.studio import START, NotMeasuredError, Studio
@@ -38,6 +41,7 @@ from services.contract.spec import PRESETS
 from services.synthesis.render.revision import render_revision
 
 OUT: Final = Path(__file__).parent / "results" / "music"
+NOTES: Final = "instruments.png"
 _PREFIXES: Final = {"tone": ("tone.", "low.beat", "low.correlation"), "keys": ("low.key_step",)}
 """How the rows of an area begin, where that is not its name."""
 
@@ -59,8 +63,8 @@ def main() -> int:
                 failed += not _measure(session, area)
                 # After each area, so that a long run that is ended early leaves what it measured.
                 text = _write(options.out, session.results, about | {"seconds": round(time.perf_counter() - began)})
-            if not options.no_pictures:
-                pictures = _draw(session, options.out)
+            if options.plots != "none":
+                pictures = _draw(session, options.out, options.plots)
                 seconds = round(time.perf_counter() - began)
                 text = _write(options.out, session.results, about | {"seconds": seconds}, pictures)
         finally:
@@ -103,13 +107,16 @@ def rows_of(area: str) -> list[str]:
     return [row.key for row in ROWS if row.key.startswith(_PREFIXES.get(area, (f"{area}.",)))]
 
 
-def _draw(session: Session, out: Path) -> list[str]:
+def _draw(session: Session, out: Path, plots: str) -> list[str]:
     """Names of the pictures that were drawn."""
     if importlib.util.find_spec("matplotlib") is None:
         print("pictures: matplotlib is not installed: `uv pip install -e '.[plot]'`", file=sys.stderr)
         return []
-    from benchmarks.music_report.pictures import draw  # noqa: PLC0415 - matplotlib: an extra, and a second
+    from benchmarks.music_report.pictures import draw, draw_notes  # noqa: PLC0415 - matplotlib: an extra, and a second
 
+    draw_notes(out / NOTES, [stroke.name for stroke in STROKES], instrument_notes(session.studio))
+    if plots == "notes":
+        return [NOTES]
     peer = None
     for name in PEERS:
         try:
@@ -117,7 +124,7 @@ def _draw(session: Session, out: Path) -> list[str]:
             break
         except NotMeasuredError:
             continue
-    drawn = []
+    drawn = [NOTES]
     for preset in session.presets:
         hour = (list(session.hour_starts()), session.hour(preset))
         draw(out / f"{preset}.png", preset, session.wav(preset), hour, peer)
@@ -150,7 +157,13 @@ def read_options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=OUT, help="folder of the report")
     parser.add_argument("--jury", type=Path, help="folder of the outside ear's program")
     parser.add_argument("--keep-wav", action="store_true", help="keep what was rendered, in --out")
-    parser.add_argument("--no-pictures", action="store_true")
+    parser.add_argument(
+        "--plots",
+        choices=("all", "notes", "none"),
+        default="all",
+        help="pictures: of presets and instruments, or fewer",
+    )
+    parser.add_argument("--no-pictures", dest="plots", action="store_const", const="none", help="as --plots none")
     parser.add_argument("--eager", action="store_true", help="without compiled kernels")
     options = parser.parse_args(arguments)
     for name, known in (("presets", PRESETS), ("areas", tuple(AREAS))):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -9,17 +10,20 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.music_report import air, dynamics, ear, low_end, peers, recognition, space, tone
-from benchmarks.music_report.controls import CONTROLS
+from benchmarks.music_report.controls import CONTROLS, LAYER_ROWS, muting, onsets
 from benchmarks.music_report.results import ALL, PEER, PRESET, Results
-from benchmarks.music_report.sound import Sound, read_wav, write_wav
+from benchmarks.music_report.sound import Sound, join, read_wav, write_wav
 from benchmarks.music_report.studio import NotMeasuredError, Studio, room_response
-from services.contract.spec import INTENSITY_STEPS, KEYS, SPEC_FIELDS, StreamSpec
+from services.contract.spec import INTENSITY_STEPS, KEYS, StreamSpec
 from services.synthesis.score.events import Layer
 
 INTENSITIES: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
 _HOUR_S: Final = 3600
 _NOTE_HOLD_S: Final = 4.0
 _AFTER_NOTE_S: Final = 3.0
+_ALL_PLAY: Final = 0.8
+"""Intensity at which every layer of every preset plays."""
+_LAYER_WINDOW_S: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,17 +226,39 @@ def measure_recognition(session: Session) -> None:
 
 def measure_controls(session: Session) -> None:
     """What each control of the spec changes from one end to the other."""
-    for control in CONTROLS:
-        lacking = sorted(set(control.low) - set(SPEC_FIELDS))
-        for preset in session.presets:
-            if lacking:
-                session.results.add(control.row, PRESET, preset, None, f"the spec has no {', '.join(lacking)}")
-                continue
-            low, high = (
-                session.studio.windows(StreamSpec.from_params({"preset": preset, **ends}), [0], session.plan.short_s)[0]
-                for ends in (control.low, control.high)
-            )
-            session.results.add(control.row, PRESET, preset, control.effect(low, high))
+    for preset in session.presets:
+        for control in CONTROLS:
+            sounds = [
+                session.studio.windows(StreamSpec.from_params({"preset": preset, **params}), [0], session.plan.short_s)[
+                    0
+                ]
+                for params in control.settings
+            ]
+            session.results.add(control.row, PRESET, preset, control.effect(sounds))
+        few, some, many = (
+            60.0 * onsets(session.studio.onsets_s(_dense(preset, density), session.plan.short_s)) / session.plan.short_s
+            for density in (0.0, 0.5, 1.0)
+        )
+        note = f"{few:.0f}, {some:.0f} and {many:.0f} a minute at density 0, 0.5 and 1"
+        session.results.add("controls.onsets", PRESET, preset, many / few if few else math.nan, note)
+
+
+def _dense(preset: str, density: float) -> StreamSpec:
+    return StreamSpec.from_params({"preset": preset, "density": density})
+
+
+def measure_layers(session: Session) -> None:
+    """What is missing without each layer, at an intensity at which all of them play."""
+    starts_s = range(0, session.plan.short_s, 30)
+    for preset in session.presets:
+        spec = StreamSpec(preset=preset, intensity_steps=round(_ALL_PLAY * INTENSITY_STEPS))
+        whole = join(session.studio.windows(spec, starts_s, _LAYER_WINDOW_S))
+        for layer, row in LAYER_ROWS.items():
+            silent = spec.updated({"levels": {layer: 0}})
+            changed = muting(whole, join(session.studio.windows(silent, starts_s, _LAYER_WINDOW_S)))
+            silent_note = f"nothing of it sounds in these {whole.seconds:.0f} s at intensity {_ALL_PLAY:g}"
+            note = silent_note if math.isnan(changed.share_db) else changed.note
+            session.results.add(row, PRESET, preset, changed.share_db, note)
 
 
 def measure_ear(session: Session) -> None:
@@ -271,5 +297,6 @@ AREAS: Final[Mapping[str, Callable[[Session], None]]] = {
     "dynamics": measure_dynamics,
     "recognition": measure_recognition,
     "controls": measure_controls,
+    "layers": measure_layers,
 }
 """By name; "tone" holds the low end too."""

@@ -1,8 +1,8 @@
-"""Pictures: a minute of a preset as a spectrogram and an hour of its loudness, beside a peer's. Needs matplotlib."""
+"""Pictures: a minute of a preset, an hour of its loudness, a peer beside it; single notes. Needs matplotlib."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -60,6 +60,33 @@ def draw(
     figure.savefig(path)
 
 
+def draw_notes(path: Path, columns: Sequence[str], notes: Mapping[str, Sequence[Sound]]) -> None:
+    """Draw a sheet of spectrograms: a row for each instrument; its notes share their colours, so that soft is darker.
+
+    Args:
+        path: of the picture.
+        columns: how the notes are played.
+        notes: by instrument, as many as `columns`.
+
+    Raises:
+        OSError: the picture cannot be written.
+    """
+    figure = Figure(figsize=(14, 1.7 * len(notes) + 0.6), dpi=80, layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(len(notes), len(columns), squeeze=False, sharex=True, sharey=True)
+    for row, (name, sounds) in zip(panels, notes.items(), strict=True):
+        images = [spectrogram_db(sound) for sound in sounds]
+        top = max(float(image.max()) for image in images)
+        for panel, image, sound in zip(row, images, sounds, strict=True):
+            _image(panel, image, sound.seconds, top)
+        row[0].set_ylabel(name)
+    for panel, column in zip(panels[0], columns, strict=True):
+        panel.set_title(column)
+    for panel in panels[-1]:
+        panel.set_xlabel("s")
+    figure.savefig(path)
+
+
 def spectrogram_db(sound: Sound) -> Levels:
     """float64 [rows, columns] in dB: rows evenly spaced in pitch from 30 Hz to 16 kHz, columns in time."""
     hop = max(1, int(len(sound.samples) / _COLUMNS))
@@ -78,11 +105,16 @@ def spectrogram_db(sound: Sound) -> Levels:
 def _spectrogram(panel: Axes, sound: Sound, title: str) -> None:
     minute = sound.part(0.0, _MINUTE_S)
     image = spectrogram_db(minute)
-    top = float(image.max())
-    extent = (0.0, minute.seconds, float(np.log2(_LOW_HZ)), float(np.log2(_HIGH_HZ)))
-    panel.imshow(image, origin="lower", aspect="auto", extent=extent, cmap="magma", vmin=top - _RANGE_DB, vmax=top)
-    panel.set_yticks(np.log2(_TICKS_HZ), [f"{hz // 1000} k" if hz >= 1000 else str(hz) for hz in _TICKS_HZ])
+    _image(panel, image, minute.seconds, float(image.max()))
     panel.set(title=title, xlabel="s", ylabel="Hz")
+
+
+def _image(panel: Axes, image: Levels, seconds: float, top_db: float) -> None:
+    extent = (0.0, seconds, float(np.log2(_LOW_HZ)), float(np.log2(_HIGH_HZ)))
+    panel.imshow(
+        image, origin="lower", aspect="auto", extent=extent, cmap="magma", vmin=top_db - _RANGE_DB, vmax=top_db
+    )
+    panel.set_yticks(np.log2(_TICKS_HZ), [f"{hz // 1000} k" if hz >= 1000 else str(hz) for hz in _TICKS_HZ])
 
 
 def _loudness(panel: Axes, minutes: Sequence[float], lufs: Sequence[float] | Levels, title: str) -> None:

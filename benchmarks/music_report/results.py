@@ -59,8 +59,17 @@ ROWS: Final = (
     Row("dynamics.change", "greatest change of short-term loudness in 1 s", "LU"),
     Row("recognition.share", "recognised among the presets", "", 2),
     Row("controls.brightness", "brightness 0 to 1 moves the centroid by", "%", 0),
-    Row("controls.density", "density 0 to 1 moves onsets by", "%", 0),
-    Row("controls.texture", "air at level 0 to 1.5 moves the level above 5 kHz by", "dB"),
+    Row("controls.density", "density 0 to 1: lines that begin besides", "/min", 0),
+    Row("controls.onsets", "density 0 to 1: onsets in the score", "times"),
+    Row("controls.texture", "the two most similar textures differ by (third octaves)", "dB"),
+    Row("controls.texture_level", "level of the texture 0 to 1.5: above 5 kHz", "dB"),
+    Row("layers.drone", "what is missing without the drone, against the whole", "dB"),
+    Row("layers.bass", "… without the bass", "dB"),
+    Row("layers.pad", "… without the pad", "dB"),
+    Row("layers.melody", "… without the melody", "dB"),
+    Row("layers.shimmer", "… without the shimmer", "dB"),
+    Row("layers.pulse", "… without the pulse", "dB"),
+    Row("layers.air", "… without the texture", "dB"),
 )
 """All rows, in the table's order."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import wave
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -50,6 +51,11 @@ class Sound:
         """Whole windows of `window_s`, one after the other."""
         count = int(self.seconds / window_s + 1e-9)
         return [self.part(i * window_s, (i + 1) * window_s) for i in range(count)]
+
+
+def join(parts: Sequence[Sound]) -> Sound:
+    """Stretches of one rate, one after the other."""
+    return Sound(np.concatenate([part.samples for part in parts]), parts[0].rate_hz)
 
 
 def read_wav(path: Path) -> Sound:

@@ -6,7 +6,9 @@ Whatever here reaches into `services.synthesis` beyond `render_to_wav` and `Rend
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from unittest import mock
@@ -21,7 +23,9 @@ from services.synthesis.dsp import grid, reverb
 from services.synthesis.render import renderer as render_module
 from services.synthesis.render.offline import render_to_wav
 from services.synthesis.render.renderer import Renderer
+from services.synthesis.score.compose import compose_section
 from services.synthesis.score.events import Layer, Notes, Section, SectionChord
+from services.synthesis.score.selection import played
 from services.synthesis.sound.patches import SOUNDS
 
 START: Final = 1_764_000_000
@@ -97,6 +101,28 @@ class Studio:
             dry.close()
         full, rest = (Sound(samples, SAMPLE_RATE_HZ) for samples in heard)
         return full, rest
+
+    @contextmanager
+    def playing(self, compose: Any) -> Iterator[Callable[[StreamSpec, Sequence[int], int], list[Sound]]]:
+        """`windows` of another score.
+
+        Args:
+            compose: the score, as `Renderer` takes it.
+        """
+        renderer = self._make(compose=compose)
+        try:
+            yield partial(self._windows, renderer)
+        finally:
+            renderer.close()
+
+    @staticmethod
+    def onsets_s(spec: StreamSpec, seconds: int) -> list[float]:
+        """When the notes of a stream's score begin that it plays, within `seconds` from START."""
+        found: list[float] = []
+        for number in range(START // SECTION_S, (START + seconds - 1) // SECTION_S + 1):
+            notes = compose_section(spec, number).notes
+            found += list(notes.onset_s[played(notes, spec)] + (number * SECTION_S - START))
+        return [onset_s for onset_s in found if 0.0 <= onset_s < seconds]
 
     def note(self, spec: StreamSpec, layer: Layer, *, hold_s: float, seconds: int, pitch_midi: float = 60.0) -> Sound:
         """A lone note of a layer in its room, without air; the key goes down 1 s after the beginning.

@@ -191,18 +191,47 @@ def test_sounds_that_differ_are_recognised_and_those_that_do_not_are_guessed() -
     assert 0.2 < np.mean(list(shares.values())) < 0.8
 
 
-def test_onsets_are_counted() -> None:
-    time = at(10.0)
-    plucks = sine(440.0, 10.0, 0.3) * np.exp(-8.0 * (time % 0.5))
-    assert controls.onsets_per_s(sound(plucks + 0.001 * white(10.0))) == pytest.approx(2.0, abs=0.15)
-    assert controls.onsets_per_s(sound(sine(440.0, 10.0))) < 0.15
+def test_lines_that_begin_are_counted_and_those_that_last_are_not() -> None:
+    age = at(10.0) % 0.5
+    struck = np.minimum(age / 0.02, 1.0) * np.exp(-8.0 * age)
+    plucks = sine(430.66, 10.0, 0.3) * struck
+    once = controls.beginnings_per_min(sound(plucks))
+    # Twenty plucks in ten seconds; what is around a beginning may count with it.
+    assert 1.0 <= once / 120.0 <= 4.0
+    twice = controls.beginnings_per_min(sound(plucks + sine(1_507.3, 10.0, 0.3) * struck))
+    assert twice == pytest.approx(2.0 * once, rel=0.25)
+    assert controls.beginnings_per_min(sound(sine(440.0, 10.0))) == 0.0
+    change = controls.more_beginnings_per_min((sound(sine(440.0, 10.0)), sound(plucks)))
+    assert change == once
+
+
+def test_notes_that_begin_together_are_one_onset() -> None:
+    assert controls.onsets([]) == 0
+    assert controls.onsets([3.0, 1.0, 1.02, 1.04, 3.1]) == 3
 
 
 def test_controls_are_told_by_what_they_change() -> None:
     dull, bright = sound(sine(400.0, 4.0)), sound(sine(600.0, 4.0))
-    assert controls.centroid_change_percent(dull, bright) == pytest.approx(50.0, abs=3.0)
+    assert controls.centroid_change_percent((dull, bright)) == pytest.approx(50.0, abs=3.0)
     quiet, loud = sound(sine(8_000.0, 4.0, 0.01)), sound(sine(8_000.0, 4.0, 0.02))
-    assert controls.air_change_db(quiet, loud) == pytest.approx(6.0, abs=0.1)
+    assert controls.air_change_db((quiet, loud)) == pytest.approx(6.0, abs=0.1)
+
+
+def test_the_two_most_similar_spectra_decide() -> None:
+    noise = white(4.0)
+    plain, same = sound(noise), sound(white(4.0, seed=2))
+    dull = Sound(band(plain.samples, RATE_HZ, 0.0, 1_000.0), RATE_HZ)
+    assert controls.least_difference_db((plain, same, dull)) < 0.5
+    assert controls.least_difference_db((plain, dull)) > 6.0
+
+
+def test_a_muted_layer_is_told_by_what_is_missing() -> None:
+    low, high = sine(300.0, 4.0, 0.1), sine(2_000.0, 4.0, 0.01)
+    changed = controls.muting(sound(low + high), sound(low))
+    assert changed.share_db == pytest.approx(-20.0, abs=0.1)
+    assert changed.centroid_percent < -4.0
+    assert -0.5 < changed.loudness_lu < 0.0
+    assert np.isnan(controls.muting(sound(low), sound(low)).share_db)
 
 
 def test_the_organ_is_lines_and_nothing_else() -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.music_report.instrument_notes import NOTE_S, STROKES, instrument_notes
+from benchmarks.music_report.low_end import centroid_hz
 from benchmarks.music_report.sound import level_db
 from benchmarks.music_report.studio import Studio, room_response
 from services.contract.spec import PRESETS, StreamSpec
@@ -34,6 +36,17 @@ def test_a_lone_note_is_alone(studio: Studio) -> None:
     held = level_db(note.part(2.0, 3.0).samples)
     assert level_db(note.part(0.0, 0.9).samples) < held - 40.0
     assert level_db(note.part(5.5, 6.0).samples) < held - 30.0
+
+
+def test_notes_of_an_instrument_are_soft_and_loud_low_and_high_and_alone(studio: Studio) -> None:
+    (sounds,) = instrument_notes(studio, ["piano"]).values()
+    by_name = dict(zip((stroke.name for stroke in STROKES), sounds, strict=True))
+    assert {sound.seconds for sound in sounds} == {NOTE_S}
+    for place in ("low", "high"):
+        soft, loud = (by_name[f"{place}, {how}"].part(0.3, 2.0) for how in ("soft", "loud"))
+        assert level_db(loud.samples) > level_db(soft.samples) + 6.0
+    assert centroid_hz(by_name["high, loud"]) > 4.0 * centroid_hz(by_name["low, loud"])
+    assert all(level_db(sound.part(0.0, 0.2).samples) < level_db(sound.samples) - 20.0 for sound in sounds)
 
 
 def test_a_stream_without_its_room_is_the_same_but_for_the_room(studio: Studio) -> None:
