@@ -427,7 +427,13 @@ def test_a_client_with_splice_hears_a_change_with_the_next_chunk_that_it_plays()
     assert desk.update(key="F#") == [Join(OTHER, LIVE + 1)]
     actions = desk.pump()
     assert events(actions, "splice") == [
-        {"type": "splice", "chunk_id": LIVE + 1, "stream": OTHER.to_params(), "stream_id": OTHER.stream_id}
+        {
+            "type": "splice",
+            "chunk_id": LIVE + 1,
+            "stream": OTHER.to_params(),
+            "stream_id": OTHER.stream_id,
+            "title": OTHER.title,
+        }
     ]
     assert Leave(SPEC.stream_id) in actions
     assert sent(actions) == [(LIVE + 1 + index, index + 2) for index in range(9)]
