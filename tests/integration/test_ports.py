@@ -99,14 +99,14 @@ UNREADABLE = {
 }
 
 
-@pytest.mark.parametrize("kind", UNREADABLE)
-async def test_an_upgrade_that_the_library_cannot_parse_is_answered_and_closed(kind: str) -> None:
-    request, status = UNREADABLE[kind]
+async def test_an_upgrade_that_the_library_cannot_parse_is_answered_and_closed() -> None:
     async with all_ports() as (edge, ports):
-        for port in ports.values():
-            assert (await asked(port, request, 2)).startswith(b"HTTP/1.1 %d " % status)
-        assert edge.metric("auralis_http_refusals_total", port="public", reason="upgrade") == 1
-        assert edge.metric("auralis_http_refusals_total", port="internal", reason="upgrade") == 1
+        for kind, (request, status) in UNREADABLE.items():
+            for name, port in ports.items():
+                assert (await asked(port, request)).startswith(b"HTTP/1.1 %d " % status), (kind, name)
+        for port_label in ("public", "internal"):
+            refused = edge.metric("auralis_http_refusals_total", port=port_label, reason="upgrade")
+            assert refused == len(UNREADABLE)
 
 
 HEADS = {
@@ -122,20 +122,19 @@ HEADS = {
 }
 
 
-@pytest.mark.parametrize("kind", HEADS)
-async def test_a_request_that_is_none_or_too_long_is_answered_and_closed(kind: str) -> None:
-    request, status = HEADS[kind]
+async def test_a_request_that_is_none_or_too_long_is_answered_and_closed() -> None:
     async with all_ports() as (_, ports):
-        for name, port in ports.items():
-            assert (await asked(port, request, 2)).startswith(b"HTTP/1.1 %d " % status), name
+        for kind, (request, status) in HEADS.items():
+            for name, port in ports.items():
+                assert (await asked(port, request)).startswith(b"HTTP/1.1 %d " % status), (kind, name)
 
 
-@pytest.mark.parametrize("path", [b"/", b"/nope", b"/healthz", b"/stream.mp3", b"/stream.opus", b"/record", b"/ws/x"])
-async def test_a_websocket_on_a_wrong_path_gets_404_and_writes_no_line(path: bytes) -> None:
+async def test_a_websocket_on_a_wrong_path_gets_404_and_writes_no_line() -> None:
     async with all_ports() as (edge, ports), listening_for_lines() as lines:
-        answer = await asked(ports["edge"], upgrade(path=path))
-        assert answer.startswith(b"HTTP/1.1 404 ")
-        assert b"connect to /ws" in answer
+        for path in (b"/", b"/nope", b"/healthz", b"/stream.mp3", b"/stream.opus", b"/record", b"/ws/x"):
+            answer = await asked(ports["edge"], upgrade(path=path))
+            assert answer.startswith(b"HTTP/1.1 404 "), path
+            assert b"connect to /ws" in answer, path
         assert edge.service.hub.listeners == 0
         assert lines.texts() == []
 
@@ -150,7 +149,7 @@ async def test_63_kib_of_headers_are_taken() -> None:
     request = get(b"/healthz", *(b"X: " + b"a" * 1000 for _ in range(63)), b"Connection: close")
     async with all_ports() as (_, ports):
         for name, port in ports.items():
-            assert (await asked(port, request, 2)).startswith(b"HTTP/1.1 200 "), name
+            assert (await asked(port, request)).startswith(b"HTTP/1.1 200 "), name
 
 
 async def test_internal_ports_answer_to_no_name_of_a_stranger() -> None:
@@ -177,18 +176,20 @@ async def test_an_upgrade_that_is_never_finished_is_dropped(monkeypatch: pytest.
                     await asked(port, request, 2)
 
 
-@pytest.mark.parametrize("before", [b"/stream.mp3", b"/stream.opus", b"/api/events", b"/healthz"])
-@pytest.mark.parametrize("behind", [get(b"/healthz"), get(b"/stream.mp3"), get(b"/healthz") * 30, upgrade(), b"x" * 99])
-def test_a_stranger_that_leaves_requests_behind_an_answer_writes_no_line_and_is_forgotten(
-    before: bytes, behind: bytes
-) -> None:
+BEFORE = (b"/stream.mp3", b"/stream.opus", b"/api/events", b"/healthz")
+BEHIND = (get(b"/healthz"), get(b"/stream.mp3"), get(b"/healthz") * 30, upgrade(), b"x" * 99)
+
+
+def test_a_stranger_that_leaves_requests_behind_an_answer_writes_no_line_and_is_forgotten() -> None:
     async def leave() -> None:
         async with all_ports() as (edge, ports), listening_for_lines() as lines:
             for port in ports.values():
-                reader, writer = await asyncio.open_connection("127.0.0.1", port)
-                writer.write(get(before) + behind)
-                await reader.read(1000)
-                writer.transport.abort()
+                for before in BEFORE:
+                    for behind in BEHIND:
+                        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                        writer.write(get(before) + behind)
+                        await reader.read(1000)
+                        writer.transport.abort()
             await until(lambda: edge.service.hub.listeners == 0)
             # Time for a further chunk to be written to what was left.
             await asyncio.sleep(0.3)
@@ -237,9 +238,8 @@ def run_strangers(count: int, seed: int) -> None:
         runner.run(strangers(count, seed))
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_no_stranger_writes_a_line_or_leaves_anything_behind(seed: int) -> None:
-    run_strangers(150, seed)
+def test_no_stranger_writes_a_line_or_leaves_anything_behind() -> None:
+    run_strangers(150, seed=1)
 
 
 @pytest.mark.long
