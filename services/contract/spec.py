@@ -31,14 +31,14 @@ MODES: Final = ("ionian", "dorian", "phrygian", "lydian", "mixolydian", "aeolian
 _MODE_ALIASES: Final[Mapping[str, str]] = {"major": "ionian", "minor": "aeolian"}
 
 SENTENCES: Final[Mapping[str, str]] = {
-    "drift": "An unhurried piano and a harp over warm strings and distant voices, in a mild wind.",
-    "aurora": "Glass and strings that turn slowly like light in the sky; a flute and a vibraphone above them.",
-    "cathedral": "A cello and a choir answer each other over strings and horns, in a great room of stone.",
-    "harbor": "Horns and strings by the sea, a plucked bass; a clarinet and a piano take their time.",
-    "lantern": "A music box and a harp, small and close, over soft voices and the crackle of an old record.",
-    "nocturne": "An electric piano, low strings and a clarinet, late at night among insects.",
+    "drift": "A harp in front of strings that come and go like long waves.",
+    "aurora": "Bowed glass that turns slowly like light in the sky, and a flute far above it.",
+    "cathedral": "Strings, low horns and a choir in a great room of stone.",
+    "harbor": "Horns and a clarinet by the sea, and a guitar that is plucked low.",
+    "lantern": "A music box and a harp, small and close, over soft voices.",
+    "nocturne": "An electric piano late at night, dark and close, with insects outside.",
     "rainfall": "A kalimba and a piano over quiet strings, in steady rain.",
-    "tundra": "A few notes of piano and vibraphone over wide strings and voices, in a cold, strong wind.",
+    "tundra": "A lone piano, wide strings far away, and a cold, strong wind.",
 }
 """What each preset is, for listeners; a character of sound, defined in `services/synthesis`."""
 PRESETS: Final = tuple(SENTENCES)
