@@ -505,7 +505,8 @@ async def test_a_screen_reader_gets_each_change_once_and_in_words() -> None:
         assert values == {"intensity": "50 %", "bpm": "70 bpm", "volume": "80 %"}
         # An <output> is a live region by default, and the sleep timer's would be read aloud each second.
         live = "[...document.querySelectorAll('output, [role=status], [aria-live]')].filter(e => e.ariaLive !== 'off')"
-        assert await page.evaluate(f"{live}.map(e => e.id)") == ["status"]
+        # Beside the state, the sentence about a character is read when it is chosen.
+        assert await page.evaluate(f"{live}.map(e => e.id)") == ["status", "sentence"]
         # The changing name tells the state; with a pressed state it would read "Stop, pressed".
         assert await page.get_attribute("#play", "aria-label") == "Play"
         await page.click("#play")
