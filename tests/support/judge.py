@@ -25,6 +25,8 @@ from tests.support.recorder import Heard, Recorder
 
 START_CHUNKS: Final = 2
 """Chunks that a player holds when it begins, as services.client and the page do."""
+AHEAD_BLOCKS: Final = 3
+"""Blocks that an edge may hold ahead of what its listeners have heard."""
 GAP_S: Final = 0.5
 """Chunks come every 100 ms. A longer pause between two of them is a fault, heard or not."""
 
@@ -69,7 +71,9 @@ def renderer() -> Renderer:
 
 def rendered(spec: StreamSpec, ticks: Collection[int]) -> dict[int, bytes]:
     """Audio of `spec` at each of the ticks, and for the length of a loop before the first."""
-    blocks = range(block_of(min(ticks) - MAX_LOOP_CHUNKS), block_of(max(ticks)) + 1)
+    near = {block_of(tick) for tick in ticks}
+    loop_blocks = MAX_LOOP_CHUNKS // CHUNKS_PER_BLOCK
+    blocks = sorted({block + offset for block in near for offset in range(-loop_blocks, AHEAD_BLOCKS + 1)})
     sound = renderer().render([(spec, block) for block in blocks]).pcm.astype("<i2", copy=False)
     return {
         first_tick(block) + chunk: sound[row, chunk].tobytes()
@@ -115,30 +119,84 @@ def judge(
 def _kinds(recorder: Recorder, also: Callable[[StreamSpec], StreamSpec] | None = None) -> list[str]:
     """For each chunk that arrived: live, loop, fade or wrong."""
     ids = [heard.id for heard in recorder.arrived]
-    expected = rendered(recorder.spec, ids)
+    places = _places(recorder)
+    # After a jump of the edge's clock the sound of the old time goes on for a moment.
+    going_on = [
+        place - before
+        for (index, _), before in zip(recorder.moves, _offsets(recorder), strict=False)
+        for place in places[index : index + MAX_LOOP_CHUNKS]
+    ]
+    expected = rendered(recorder.spec, ids + going_on)
     other = rendered(also(recorder.spec), ids) if also else {}
     by_sound = {pcm: tick for tick, pcm in expected.items()}
     seams: set[bytes] = set()
     kinds: list[str] = []
-    for heard in recorder.arrived:
+    newest = min(ids, default=0)
+    for heard, place, offsets in zip(recorder.arrived, places, _offsets_so_far(recorder), strict=True):
+
+        def is_past(tick: int, place: int = place, offsets: Sequence[int] = offsets) -> bool:
+            older = any(place - MAX_LOOP_CHUNKS - 600 <= tick + offset <= place for offset in offsets[:-1])
+            return older or place - MAX_LOOP_CHUNKS - 600 <= tick + offsets[-1] < place
+
         if heard.pcm in (expected[heard.id], other.get(heard.id)):
             kinds.append("live")
         elif other and heard.pcm == crossfade(expected[heard.id], other[heard.id]):
             kinds.append("fade")
-        elif heard.id - MAX_LOOP_CHUNKS - 600 <= by_sound.get(heard.pcm, -1) < heard.id or heard.pcm in seams:
+        elif is_past(by_sound.get(heard.pcm, -1)) or heard.pcm in seams:
             kinds.append("loop")
-        elif _is_fade(heard, expected, seams):
+        elif _is_fade(
+            heard, expected, [pcm for tick, pcm in expected.items() if is_past(tick)], seams
+        ) or _is_loops_beginning(heard.pcm, newest, [place - offset for offset in offsets[:-1]], expected):
             seams.add(heard.pcm)
             kinds.append("fade")
         else:
             kinds.append("wrong")
+        newest = heard.id if kinds[-1] == "live" else newest
     return kinds
 
 
-def _is_fade(heard: Heard, expected: dict[int, bytes], seams: Iterable[bytes]) -> bool:
+def _is_loops_beginning(pcm: bytes, newest: int, olds: Sequence[int], expected: dict[int, bytes]) -> bool:
+    """Whether it fades from the end of what the edge had of the old time into the beginning of its loop.
+
+    Args:
+        pcm: the chunk.
+        newest: the last tick that was heard as rendered.
+        olds: ticks that this place would have without the last jumps of the clock.
+        expected: sound by tick.
+    """
+    ends = [expected[tick] for tick in range(newest, newest + AHEAD_BLOCKS * CHUNKS_PER_BLOCK) if tick in expected]
+    begins = [expected[tick] for tick in range(newest - MAX_LOOP_CHUNKS, newest + 1) if tick in expected]
+    if any(pcm == crossfade(end, begin) for end in ends for begin in begins):
+        return True
+    # A loop after several jumps may begin before the one before the last.
+    followings = [expected[tick] for tick in olds if tick in expected]
+    return any(pcm == crossfade(end, begin) for end in followings for begin in expected.values())
+
+
+def _offsets(recorder: Recorder) -> list[int]:
+    """By how much ids are smaller than places: before the first jump of the edge's clock, after it, and so on."""
+    offsets = [0]
+    for _, smaller in recorder.moves:
+        offsets.append(offsets[-1] + smaller)
+    return offsets
+
+
+def _offsets_so_far(recorder: Recorder) -> list[list[int]]:
+    """For each chunk that arrived the offsets until then, its own last."""
+    offsets = _offsets(recorder)
+    jumps = [index for index, _ in recorder.moves]
+    return [offsets[: 1 + sum(jump <= index for jump in jumps)] for index in range(len(recorder.arrived))]
+
+
+def _places(recorder: Recorder) -> list[int]:
+    """For each chunk that arrived the id that it would have without the jumps of the edge's clock."""
+    offsets = [each[-1] for each in _offsets_so_far(recorder)]
+    return [heard.id + offset for heard, offset in zip(recorder.arrived, offsets, strict=True)]
+
+
+def _is_fade(heard: Heard, expected: dict[int, bytes], past: Sequence[bytes], seams: Iterable[bytes]) -> bool:
     """Whether it is a crossfade between the stream at this tick and the stream's own past."""
     here = expected[heard.id]
-    past = [pcm for tick, pcm in expected.items() if tick < heard.id]
     return any(heard.pcm in (crossfade(here, other), crossfade(other, here)) for other in (*past, *seams))
 
 
@@ -147,10 +205,10 @@ def _silence_s(recorder: Recorder) -> float:
     silence_s = 0.0
     until_s: float | None = None
     newest = -1
-    for index, heard in enumerate(recorder.arrived):
-        if heard.id <= newest:
+    for index, (heard, place) in enumerate(zip(recorder.arrived, _places(recorder), strict=True)):
+        if place <= newest:
             continue
-        newest = heard.id
+        newest = place
         if index < START_CHUNKS:
             until_s = heard.at_s + START_CHUNKS * TICK_S
             continue
@@ -171,10 +229,11 @@ def _clicks(recorder: Recorder) -> int:
 def _trouble_until_s(recorder: Recorder, kinds: list[str] | None, struck_s: float) -> float:
     """Arrival of the last chunk that was late, out of place or not the stream's own; the end if it was silent."""
     until_s = 0.0
+    places = _places(recorder)
     for index, heard in enumerate(recorder.arrived):
         before = recorder.arrived[index - 1] if index else heard
         late = heard.at_s - before.at_s > GAP_S
-        jump = heard.id > before.id + 1
+        jump = index > 0 and places[index] > places[index - 1] + 1
         if heard.at_s > struck_s and (late or jump or (kinds is not None and kinds[index] != "live")):
             until_s = heard.at_s
     if recorder.ended_s is not None and recorder.arrived and recorder.ended_s - recorder.arrived[-1].at_s > GAP_S:

@@ -45,6 +45,8 @@ class Recorder:
         self.arrived: list[Heard] = []
         self.played: list[tuple[int, bytes]] = []
         self.states: list[tuple[str, float]] = []
+        self.moves: list[tuple[int, int]] = []
+        """(chunks before it, by how much smaller the ids are from there on): jumps of the edge's clock."""
         self.recovered: list[bool] = []
         self.splices: list[tuple[int, float]] = []
         self.problem = ""
@@ -82,6 +84,8 @@ class Recorder:
                 self.arrived.append(Heard(event.chunk_id, event.pcm, event.buffer_depth, event.received_s))
             case Status():
                 self.states.append((event.state, now_s))
+                if event.moved:
+                    self.moves.append((len(self.arrived), -event.moved))
             case Splice():
                 self.splices.append((event.chunk_id, now_s))
             case Hello():

@@ -67,6 +67,8 @@ class Loop:
             raise ValueError(f"loop: got {len(chunks)} chunks, expected at least 2")
         self._chunks: list[Pcm] = [crossfade(chunks[-1], chunks[0]), *chunks[1:-1]]
         self._next = 0
+        # The chunk that the loop would follow on; None once it has begun.
+        self._entry: Pcm | None = chunks[-1]
 
     def __len__(self) -> int:
         """Chunks until it repeats."""
@@ -74,9 +76,14 @@ class Loop:
 
     def take(self) -> Pcm:
         """The next chunk."""
+        self._entry = None
         chunk = self._chunks[self._next]
         self._next = (self._next + 1) % len(self._chunks)
         return chunk
+
+    def leave(self) -> Pcm:
+        """The chunk to fade out of; if the loop has not begun, that is the last of its chunks itself."""
+        return self.take() if self._entry is None else self._entry
 
 
 def loop_chunks(bpm: int, *, most: int) -> int:

@@ -304,7 +304,7 @@ class Ring:
         # One rendered chunk is not worth coming back for: the chunk after it must be there too.
         if rendered is not None and self._rendered(tick + 1) is not None:
             self._loop = None
-            return Chunk(tick, crossfade(loop.take(), rendered), Source.FADE)
+            return Chunk(tick, crossfade(loop.leave(), rendered), Source.FADE)
         if tick - live >= reserve + (live - self._looping_since) // LOOP_GROWS_TICKS:
             return None
         return Chunk(tick, loop.take(), Source.LOOP)

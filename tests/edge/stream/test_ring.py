@@ -12,7 +12,7 @@ from services.contract.block import stream_hash
 from services.contract.spec import StreamSpec
 from services.contract.timebase import CHUNK_BYTES
 from services.edge.stream.chunk import Source
-from services.edge.stream.mixing import Pcm
+from services.edge.stream.mixing import Pcm, crossfade
 from services.edge.stream.ring import AHEAD_BLOCKS, HISTORY_CHUNKS, RESERVE_CHUNKS, Added, Ring
 from tests.edge.support import SPEC, block, pcm_of
 
@@ -270,6 +270,11 @@ def test_after_a_jump_the_same_sound_goes_on_under_other_ticks_and_fades_into_th
     ring.advance(live + 10, 15)
     assert sources(ring, live, live + 24) == "o" * 15 + "f" + "l" * 9
     assert worst_click(audio(ring, live, live + 24)) <= worst_click(before) + 1
+    # Out of what would have come next, without a detour through the loop.
+    following = pcm_of(SPEC.stream_id, B + 1, marked=False)[5 * CHUNK_BYTES : 6 * CHUNK_BYTES]
+    new = pcm_of(SPEC.stream_id, (live + 15) // 10, marked=False)
+    start = (live + 15) % 10 * CHUNK_BYTES
+    assert audio(ring, live + 15, live + 15) == crossfade(following, new[start : start + CHUNK_BYTES])
 
 
 @JUMPS
