@@ -26,7 +26,7 @@ test: setup  ## unit, contract, integration and short guide tests (under 5 minut
 test-long: setup  ## the guide's own durations, the browser, the whole music matrix
 	@$(PY) -m pytest -m "long or browser"
 
-test-faults: setup  ## kill, hang, part, starve and flood real processes, and listen (under 10 minutes)
+test-faults: setup  ## kill, hang, part, starve and flood real processes, and listen (about 10 minutes)
 	@$(PY) -m pytest -m faults -s -o log_cli=false tests/faults
 
 test-cluster: setup  ## on the Kubernetes cluster that KUBECONFIG names: install, upgrade, kill, scale

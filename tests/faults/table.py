@@ -16,6 +16,7 @@ _HEADINGS = {
     "test_renderers.py": "Renderers",
     "test_bus.py": "The bus",
     "test_edges.py": "Edges and connections",
+    "test_clocks.py": "Clocks and sleep",
     "test_load.py": "Load",
     "test_rogues.py": "Wrong messages on the bus",
     "test_upgrade.py": "Upgrades",
