@@ -126,7 +126,7 @@ class MemoryMonitor:
         if self._metrics is not None:
             self._metrics.resident_mb.set(snapshot.rss_mb)
             self._metrics.gpu_mb.set(snapshot.gpu_allocated_mb)
-            self._metrics.gpu_total_mb.set(_gpu_total_bytes() / _MIB)
+            self._metrics.gpu_total_bytes.set(_gpu_total_bytes())
             self._metrics.unique_bytes.set(snapshot.uss_mb * _MIB)
             self._metrics.python_blocks.set(snapshot.python_blocks)
             if judged:

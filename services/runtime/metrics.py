@@ -123,11 +123,11 @@ class PrometheusMetrics:
         )
 
     @cached_property
-    def gpu_memory_total_mb(self) -> Gauge:
-        """Memory of the GPU in MiB."""
+    def auralis_gpu_memory_bytes(self) -> Gauge:
+        """Memory of the GPU in bytes."""
         return Gauge(
-            "gpu_memory_total_mb",
-            "Memory of the GPU that this process uses, in MiB; 0 without a GPU.",
+            "auralis_gpu_memory_bytes",
+            "Memory of the GPU that this process uses, in bytes; 0 without a GPU.",
             registry=self.registry,
         )
 
@@ -203,7 +203,7 @@ class MemoryMetrics:
         registry = metrics.registry
         self.resident_mb = metrics.memory_usage_mb
         self.gpu_mb = metrics.gpu_memory_allocated_mb
-        self.gpu_total_mb = metrics.gpu_memory_total_mb
+        self.gpu_total_bytes = metrics.auralis_gpu_memory_bytes
         self.unique_bytes = Gauge(
             "auralis_memory_unique_bytes",
             "Memory that ending this process would free (USS), in bytes.",

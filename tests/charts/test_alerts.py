@@ -208,10 +208,10 @@ CASES = {
         "blocks are late. Start more workers.",
     ),
     "GPUMemoryHigh": Case(
-        bad={of("gpu_memory_allocated_mb"): "900x5 7000x5 900x30", of("gpu_memory_total_mb"): "8000x60"},
+        bad={of("gpu_memory_allocated_mb"): "900x5 7000x5 900x30", of("auralis_gpu_memory_bytes"): "8388608000x60"},
         well={
             of("gpu_memory_allocated_mb"): "60000x60",
-            of("gpu_memory_total_mb"): "80000x60",
+            of("auralis_gpu_memory_bytes"): "83886080000x60",
             of("auralis_render_out_of_memory_total"): "0x60",
         },
         not_yet_at=5,
@@ -562,10 +562,10 @@ BRINKS: dict[str, tuple[list[dict[str, str]], list[dict[str, str]]]] = {
         [rate("auralis_blocks_missing_total", 54, auralis_render_demand_streams=100)],
     ),
     "GPUMemoryHigh": (
-        [{of("gpu_memory_allocated_mb"): "86x30", of("gpu_memory_total_mb"): "100x30"}],
+        [{of("gpu_memory_allocated_mb"): "86x30", of("auralis_gpu_memory_bytes"): "104857600x30"}],
         [
-            {of("gpu_memory_allocated_mb"): "84x30", of("gpu_memory_total_mb"): "100x30"},
-            {of("gpu_memory_allocated_mb"): "84x30", of("gpu_memory_total_mb"): "0x30"},
+            {of("gpu_memory_allocated_mb"): "84x30", of("auralis_gpu_memory_bytes"): "104857600x30"},
+            {of("gpu_memory_allocated_mb"): "84x30", of("auralis_gpu_memory_bytes"): "0x30"},
         ],
     ),
     "MemoryLeakDetected": (

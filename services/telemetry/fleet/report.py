@@ -304,7 +304,7 @@ def _memory(data: Exposition) -> MemoryReport | None:
         rss_mb=_amount(resident, 1),
         uss_mb=_mebibytes(text.value(data, "auralis_memory_unique_bytes")),
         gpu_mb=_amount(text.value(data, "gpu_memory_allocated_mb"), 1),
-        gpu_total_mb=_amount(text.value(data, "gpu_memory_total_mb"), 1),
+        gpu_total_mb=_mebibytes(text.value(data, "auralis_gpu_memory_bytes")),
         growth_mb_per_hour=_mebibytes(growth),
         leak=bool(_flag(text.value(data, "auralis_memory_leak"))),
         confidence=_amount(text.value(data, "auralis_memory_growth_confidence_ratio"), 3),
