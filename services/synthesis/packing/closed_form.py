@@ -67,8 +67,11 @@ def closed_form_partials(layer: LayerNotes, patch: Patch) -> Partials:
         return draw(seed, np.arange(len(tone.ratio)) + what)
 
     jitter_cents = patch.jitter_cents * (2.0 * note_chance - 1.0)
-    note_hz = 440.0 * 2.0 ** ((notes.pitch_midi[:, None] - 69.0) / 12.0)
-    hz = note_hz * tone.ratio * 2.0 ** ((tone.cents + jitter_cents) / 1200.0)
+    note_hz = 440.0 * 2.0 ** ((notes.pitch_midi[:, None] + patch.transpose - 69.0) / 12.0)
+    hz = note_hz * tone.ratio
+    # Copies of a low tone would beat, and its swell would cancel it: below MONO_HZ a tone stands still.
+    still = hz < MONO_HZ
+    hz = np.where(still, hz, hz * 2.0 ** ((tone.cents + jitter_cents) / 1200.0))
     amplitude = _amplitude(layer, patch, tone)
     amplitude = amplitude * brightness_gain(amplitude, hz, layer.brightness)
     angle = _pan_angle(notes, patch, tone, hz, chance(_Chance.PAN))
@@ -88,17 +91,20 @@ def closed_form_partials(layer: LayerNotes, patch: Patch) -> Partials:
         Column.GAIN_LEFT: amplitude * np.cos(angle),
         Column.GAIN_RIGHT: amplitude * np.sin(angle),
         Column.GAIN_SEND: np.where(hz < SPLIT_HZ, amplitude * send_gain, 0.0),
-        Column.SWELL_DEPTH: patch.swell_depth * np.minimum(_SWELL_LEAST[0] + _SWELL_LEAST[1] * tone.above_first, 1.0),
+        Column.SWELL_DEPTH: np.where(still, 0.0, patch.swell_depth)
+        * np.minimum(_SWELL_LEAST[0] + _SWELL_LEAST[1] * tone.above_first, 1.0),
         Column.SWELL_RATE: swell_hz / SAMPLE_RATE_HZ,
         Column.SWELL_PHASE_LEFT: swell_phase,
         Column.SWELL_PHASE_RIGHT: swell_phase + _SWELL_APART[0] + _SWELL_APART[1] * chance(_Chance.SWELL_APART),
-        Column.VIBRATO_DEPTH: hz * (2.0 ** (patch.vibrato_cents / 1200.0) - 1.0) / (2.0 * np.pi * vibrato_hz),
+        Column.VIBRATO_DEPTH: np.where(still, 0.0, hz)
+        * (2.0 ** (patch.vibrato_cents / 1200.0) - 1.0)
+        / (2.0 * np.pi * vibrato_hz),
         Column.VIBRATO_RATE: vibrato_hz / SAMPLE_RATE_HZ,
         Column.VIBRATO_PHASE: note_chance,
     }
     whole: dict[int, NDArray[np.int32] | int] = {
         # Low tones of one pitch begin alike: two of them add up and never cancel.
-        PHASE: as_word(np.where(hz < MONO_HZ, 0.0, chance(_Chance.PHASE)) * 2.0**32),
+        PHASE: as_word(np.where(still, 0.0, chance(_Chance.PHASE)) * 2.0**32),
         INCREMENT: as_word(np.rint(hz * (2.0**32 / SAMPLE_RATE_HZ))),
         ONSET: envelope.onset[:, None].astype(np.int32),
     }
@@ -155,7 +161,8 @@ def _amplitude(layer: LayerNotes, patch: Patch, tone: _Tone) -> Floats:
     """Linear, before pan, swell and envelope: float64 [notes, width]."""
     bright = note_brightness(layer)
     rise = 10.0 ** (patch.rise_db * (layer.intensity - 0.5) / 20.0)
-    loud = layer.notes.gain.astype(np.float64)[:, None] * tone.level * layer.gain * rise
+    loud = layer.notes.gain.astype(np.float64) * layer.gain * rise * layer.tide(patch.tide_db, patch.tide_pace)
+    loud = loud[:, None] * tone.level
     amplitude: Floats = loud * 10.0 ** (-patch.dull_db * tone.octaves * (1.0 - bright) / 20.0)
     return amplitude
 

@@ -48,7 +48,7 @@ _LOW_ATTACK_S: Final = 0.08
 _SHORTEST_LOW_S: Final = 0.5
 _NOTE_PAN: Final = 0.7
 """Share of a note's own pan; the rest of the width is the players'."""
-_MOST_MOVING: Final = 0.7
+_MOST_MOVING: Final = 0.8
 _MOVING_RATE: Final = (0.6, 0.8)
 """A note's brightness moves at 0.6 to 1.4 times the part's rate."""
 _SIDES_APART: Final = 0.1
@@ -155,6 +155,8 @@ def _played(layer: LayerNotes, part: Part, tones: Tones, player: _Player) -> Par
     path = tones.path[tone] + variant * PATH_STEPS + begin.astype(np.int64)
     increment = np.rint(hz * (2.0**32 / SAMPLE_RATE_HZ))
     moving_phase = chance(_Chance.MOVING_PHASE)
+    breath = 10.0 ** (part.breath_db / 20.0)
+    breath = (breath - 1.0) / (breath + 1.0)
     values: dict[Column, Floats | float] = {
         Column.ATTACK_RATE: 1.0 / (attack_s * SAMPLE_RATE_HZ),
         Column.SUSTAIN: 1.0,
@@ -163,8 +165,10 @@ def _played(layer: LayerNotes, part: Part, tones: Tones, player: _Player) -> Par
         Column.GAIN_LEFT: loud * np.cos(angle),
         Column.GAIN_RIGHT: loud * np.sin(angle),
         Column.GAIN_SEND: np.where(hz < SPLIT_HZ, loud * send_gain, 0.0),
-        # All partials of a note move together: that is brightness and no tremolo.
-        Column.SWELL_DEPTH: np.minimum(part.moving * np.log2(np.maximum(ratio, 1.0)), _MOST_MOVING),
+        # All partials of a note move together, the upper ones further: that is brightness and breath, and no tremolo.
+        Column.SWELL_DEPTH: np.where(
+            still, 0.0, np.minimum(breath + part.moving * np.log2(np.maximum(ratio, 1.0)), _MOST_MOVING)
+        ),
         Column.SWELL_RATE: part.moving_hz
         * (_MOVING_RATE[0] + _MOVING_RATE[1] * chance(_Chance.MOVING_RATE))
         / SAMPLE_RATE_HZ,
@@ -200,7 +204,7 @@ def _loudness(layer: LayerNotes, part: Part, tones: Tones, player: _Player, low:
     octaves = np.log2(np.maximum(tones.ratio[player.tone][:, :rows], 1.0))
     dull_db = tones.soft_db[player.tone][:, :rows] - part.dull_db * octaves
     level_db = part.level_db + part.rise_db * (layer.intensity - 0.5) + dull_db * (1.0 - note_brightness(layer))
-    loud = layer.notes.gain.astype(np.float64) * layer.gain * layer.tide(part.tide_db)
+    loud = layer.notes.gain.astype(np.float64) * layer.gain * layer.tide(part.tide_db, part.tide_pace)
     # Low tones are the first player's alone.
     low_gain = 10.0 ** (part.low_db / 20.0) if player.number == 0 else 0.0
     return np.asarray(loud[:, None] * 10.0 ** (level_db / 20.0) * np.where(low, low_gain, part.players**-0.5))

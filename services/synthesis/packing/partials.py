@@ -46,6 +46,13 @@ SHORTEST_ATTACK_S: Final = 0.006
 
 _TIDES: Final = ((43.7, 0.35), (118.3, 0.45), (397.0, 0.3))
 """Periods in seconds of the curve on which layers come and go, and their shares."""
+_TIDE_HEIGHT: Final = 1.6
+"""The curve is cut off where it is this much higher than 1: a part stays for a while where it is."""
+_TIDE_GAIN: Final = 0.25
+"""Share of a tide's depth by which a part gains at its height."""
+_PART_TIDE: Final = 0
+_LAYER_TIDE: Final = 10
+"""Which draws begin the tides of a part and of its whole layer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +68,7 @@ class LayerNotes:
         first_frame: of the section, since the epoch.
         seed: of the stream.
         turn: 0 to 1: parts of a layer come forward one after the other, each at its own share of a round.
+        ebb_db: how far the layer falls, with all its parts, where it rests.
     """
 
     notes: Notes
@@ -71,16 +79,31 @@ class LayerNotes:
     first_frame: int
     seed: int
     turn: float = 0.0
+    ebb_db: float = 0.0
 
-    def tide(self, depth_db: float) -> Floats:
-        """Linear gain of each note: a slow curve of the stream's time on which layers come and go."""
+    def tide(self, depth_db: float, pace: float) -> Floats:
+        """Linear gain of each note: slow curves of the stream's time on which a part, and its layer, come and go.
+
+        It gains little and loses much, so that a part with a deep tide rests: from a quarter of `depth_db` above its
+        level to `depth_db` below it.
+
+        Args:
+            depth_db: see above.
+            pace: how many times as fast as others the part comes and goes.
+        """
         time_s = self.first_frame / SAMPLE_RATE_HZ + self.notes.onset_s
-        curve = np.zeros(len(self.notes))
+        own = depth_db * _eased(self._curve(time_s * pace, self.turn, _PART_TIDE))
+        together = self.ebb_db * _eased(self._curve(time_s, 0.0, _LAYER_TIDE))
+        return np.asarray(10.0 ** ((own + together) / 20.0))
+
+    def _curve(self, time_s: Floats, turn: float, salt: int) -> Floats:
+        """The curve of the stream, the layer and `salt` at `time_s`, about -1 to 1."""
+        curve = np.zeros(len(time_s))
         for number, (period_s, share) in enumerate(_TIDES):
-            place = np.array([50 * int(self.layer) + number])
+            place = np.array([50 * int(self.layer) + number + salt])
             begin = draw(np.array([[self.seed]], dtype=np.uint32).view(np.int32), place)[0, 0]
-            curve += share * np.sin(2.0 * np.pi * (time_s / period_s + begin + self.turn))
-        return np.asarray(10.0 ** (depth_db * curve / 20.0))
+            curve += share * np.sin(2.0 * np.pi * (time_s / period_s + begin + turn))
+        return curve
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +133,12 @@ def join_partials(parts: Sequence[Partials]) -> Partials:
         np.concatenate([part.hz for part in parts]),
         sum(part.note_seconds for part in parts),
     )
+
+
+def _eased(curve: Floats) -> Floats:
+    """What a tide of 1 dB does, in dB, where its curve is at `curve`: it gains less than it loses."""
+    height = np.clip(_TIDE_HEIGHT * curve, -1.0, 1.0)
+    return np.asarray(height * np.where(height > 0.0, _TIDE_GAIN, 1.0))
 
 
 def note_brightness(layer: LayerNotes) -> Floats:

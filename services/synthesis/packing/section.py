@@ -78,8 +78,17 @@ def _all_partials(section: Section, spec: StreamSpec, bank: Bank) -> Partials:
     for layer in Layer:
         chosen = np.flatnonzero((notes.layer == layer) & heard)
         if len(chosen):
-            mix = loudness * 10.0 ** (sound.mix_db[layer] / 20.0) * levels[layer.name.lower()]
-            own = LayerNotes(notes.take(chosen), layer, spec.intensity, spec.brightness, mix, first_frame, seed)
+            mix = loudness * 10.0 ** (sound.mix_db.get(layer, 0.0) / 20.0) * levels[layer.name.lower()]
+            own = LayerNotes(
+                notes.take(chosen),
+                layer,
+                spec.intensity,
+                spec.brightness,
+                mix,
+                first_frame,
+                seed,
+                ebb_db=sound.ebb_db.get(layer, 0.0),
+            )
             found += _parts(own, sound.layers[layer], bank)
     return join_partials(found)
 

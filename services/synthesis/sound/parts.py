@@ -58,6 +58,8 @@ class Patch:
         send_db: level of the reverb send.
         width: how far apart the partials of a note are panned, 0 to 1.
         jitter_cents: each note is out of tune by up to this much.
+        transpose: semitones.
+        tide_db, tide_pace: as of a `Part`.
     """
 
     harmonics: tuple[tuple[float, float], ...]
@@ -79,6 +81,9 @@ class Patch:
     send_db: float = -6.0
     width: float = 0.2
     jitter_cents: float = 0.0
+    transpose: float = 0.0
+    tide_db: float = 0.0
+    tide_pace: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +106,9 @@ class Part:
         rise_db: how much louder, against the other layers, it is at intensity 1 than at 0.
         send_db: to the reverb.
         width: how far apart partials of one note are panned, 0 to 1.
-        tide_db: how far its level comes and goes within a minute or two. Parts of one layer take turns.
+        breath_db: how far a held note swells and ebbs by itself, from least to most, 0 to 15; `moving_hz` is how often.
+        tide_db: how far below its level the part falls when it rests, 0 to 24; parts of one layer take turns.
+        tide_pace: 1 comes and goes within 44 to 400 s, 2 within half of that; parts of unlike pace meet at times.
         low_db: what partials below 120 Hz get besides: in most presets the drone alone fills that band.
         shorten_s: the key is let go this much earlier below 120 Hz, so that two long notes do not add up there.
     """
@@ -121,7 +128,9 @@ class Part:
     rise_db: float = 0.0
     send_db: float = -6.0
     width: float = 0.15
+    breath_db: float = 0.0
     tide_db: float = 3.0
+    tide_pace: float = 1.0
     low_db: float = 0.0
     shorten_s: float = 0.0
 

@@ -11,6 +11,7 @@ from services.synthesis.score.events import Layer
 from services.synthesis.sound.loudness import GAIN_DB, INTENSITIES, gain, target_lufs
 from services.synthesis.sound.parts import Part
 from services.synthesis.sound.patches import SOUNDS
+from services.synthesis.sound.players import FM_BELL, SUB, WARM
 from tests.synthesis.listening import as_sound
 
 BLOCK = 1_700_000_160
@@ -20,7 +21,7 @@ def test_every_preset_of_the_contract_has_a_sound_for_every_layer() -> None:
     assert tuple(SOUNDS) == PRESETS
     for name, sound in SOUNDS.items():
         assert set(sound.layers) == set(Layer), name
-        assert set(sound.mix_db) == set(Layer), name
+        assert set(sound.mix_db) | set(sound.ebb_db) <= set(Layer), name
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -28,13 +29,46 @@ def test_parts_are_soft_and_within_range(preset: str) -> None:
     for layer, parts in SOUNDS[preset].layers.items():
         assert parts, f"no part plays {layer.name}"
         for part in parts:
-            assert isinstance(part, Part)
             assert part.release_s >= 0.3, layer.name
-            assert 1 <= part.players <= 7
-            assert 4 <= part.rows <= 40
-            assert 0 <= part.moving < 1
-            assert part.cents < 15, f"{layer.name}: out of tune"
-            assert part.tide_db <= 12
+            assert 0 <= part.tide_db <= 24
+            assert 0.5 <= part.tide_pace <= 4
+            if isinstance(part, Part):
+                assert 1 <= part.players <= 7
+                assert 4 <= part.rows <= 40
+                assert 0 <= part.moving < 1
+                assert 0 <= part.breath_db <= 15
+                assert part.cents < 15, f"{layer.name}: out of tune"
+            else:
+                assert len(part.harmonics) <= 16
+                assert all(abs(copy.cents) + part.jitter_cents < 15 for copy in part.copies), (
+                    f"{layer.name}: out of tune"
+                )
+
+
+def _players(preset: str, *layers: Layer) -> set[str]:
+    """What plays some layers of a preset: names of measured instruments, harmonics of tones in closed form."""
+    parts = itertools.chain.from_iterable(SOUNDS[preset].layers[layer] for layer in layers)
+    return {part.instrument if isinstance(part, Part) else str(part.harmonics) for part in parts}
+
+
+def test_presets_are_different_ensembles() -> None:
+    # Strings alone are in most of them: who else plays decides.
+    for one, two in itertools.combinations(PRESETS, 2):
+        first, second = (_players(preset, Layer.PAD, Layer.MELODY) for preset in (one, two))
+        shared = len(first & second) / len(first | second)
+        assert shared <= 0.5, f"{one} and {two} are played by nearly the same: {sorted(first & second)}"
+    for layer in (Layer.PAD, Layer.MELODY):
+        assert len({frozenset(_players(preset, layer)) for preset in PRESETS}) == len(PRESETS), layer.name
+
+
+def test_many_instruments_are_heard() -> None:
+    heard = {name for preset in PRESETS for name in _players(preset, *Layer)}
+    assert heard & {"strings", "ensemble"}
+    for name in ("cello", "choir", "piano", "harp", "flute", "clarinet", "horn", "glass", "celesta", "rhodes"):
+        assert name in heard
+    for patch in (SUB, WARM, FM_BELL):
+        assert str(patch.harmonics) in heard
+    assert len(heard) >= 16
 
 
 def _fingerprint(renderer: Renderer, preset: str) -> np.ndarray:
