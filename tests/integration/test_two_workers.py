@@ -16,7 +16,7 @@ import httpx
 import pytest
 import websockets
 
-from tests.integration.test_whole_path import nats_url
+from tests.integration.test_whole_path import bus
 from tests.support.ports import free_port
 from tests.support.system import System, running_system
 from tests.support.waiting import until
@@ -65,7 +65,7 @@ async def pair() -> AsyncIterator[tuple[System, asyncio.subprocess.Process, int]
     """A system, and a second renderer beside it; its process and its internal port."""
     with running_system() as system:
         port = free_port()
-        environ = {**os.environ, "NATS_URL": nats_url(system), "METRICS_PORT": str(port)}
+        environ = {**os.environ, **bus(system, "synthesis"), "METRICS_PORT": str(port)}
         second = await asyncio.create_subprocess_exec(sys.executable, "-m", "services.synthesis", env=environ)
         try:
             async with httpx.AsyncClient(timeout=2) as http:

@@ -79,7 +79,7 @@ async def test_two_specs_are_different_music(system: System) -> None:
 
 async def test_a_second_edge_started_with_plain_uvicorn_plays_the_same_music(system: System) -> None:
     port = free_port()
-    environ = {**os.environ, "NATS_URL": nats_url(system), "METRICS_PORT": str(free_port())}
+    environ = {**os.environ, **bus(system, "edge"), "METRICS_PORT": str(free_port())}
     command = [sys.executable, "-m", "uvicorn", "services.main:app", "--port", str(port), "--log-level", "warning"]
     process = await asyncio.create_subprocess_exec(*command, env=environ)
     try:
@@ -193,12 +193,10 @@ def nats_child(system: System) -> psutil.Process:
     raise AssertionError("no nats-server among the children")
 
 
-def nats_url(system: System) -> str:
-    for line in system.output:
-        found = re.search(r"nats://[\w.:]+", line)
-        if found:
-            return found[0]
-    pytest.fail("`auralis up` did not print where NATS is")
+def bus(system: System, service: str) -> dict[str, str]:
+    """How another process of the same service signs in to the NATS of `auralis up`."""
+    given = child(system, f"services.{service}").environ()
+    return {name: given[name] for name in ("NATS_URL", "NATS_USER", "NATS_PASSWORD")}
 
 
 async def until_answers(url: str, timeout_s: float = 20) -> None:
