@@ -38,8 +38,8 @@ ROOMS = {
         "__main__",
     ),
     "services.synthesis.score": (
-        "theory", "hashing", "presets", "events", "selection", "form", "harmony", "plan", "writing", "layers",
-        "compose",
+        "theory", "hashing", "presets", "events", "selection", "card", "form", "progression", "harmony", "plan",
+        "writing", "layers", "compose",
     ),
     "services.edge": (
         "tasks", "chunk_encoder", "jitter_tracker", "readiness", "drain", "stream", "metrics", "listener", "codecs",

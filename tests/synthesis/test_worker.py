@@ -26,7 +26,7 @@ from services.runtime.metrics import PrometheusMetrics
 from services.synthesis.batching import FIRST_BATCH, MAX_BATCH, MEMORY_RETRY_S
 from services.synthesis.metrics import SynthesisMetrics
 from services.synthesis.render.batch import RenderedBatch
-from services.synthesis.score.harmony import chord_table
+from services.synthesis.score.harmony import voicings
 from services.synthesis.settling import MAX_FAILURES
 from services.synthesis.worker import Worker
 from tests.support.metrics import sample_value
@@ -604,7 +604,7 @@ async def test_warming_up_tells_its_progress_and_the_mode(world: World) -> None:
     world.renderer.eager_reason = "no compiler"
     await world.worker.warm_up(lambda stage, fraction: told.append((stage, fraction)))
     assert told == [("opening kernels", 0.5), ("preparing chords", 1.0)]
-    assert chord_table.cache_info().currsize >= len(MODES) * len(PRESETS), "a block would wait for a table of chords"
+    assert voicings.cache_info().currsize >= len(MODES) * len(PRESETS), "a block would wait for voicings"
     assert world.count("mode", mode="eager") == 1
     assert world.count("mode", mode="compiled") == 0
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +12,9 @@ from services.contract.spec import StreamSpec
 from services.contract.timebase import SECTION_S
 from services.synthesis.score.compose import compose_section
 from services.synthesis.score.events import Layer
-from services.synthesis.score.form import PARTS, plan_form
+from services.synthesis.score.form import bar_of, passages_between
+from services.synthesis.score.progression import progression
 from services.synthesis.score.selection import played
-
-_PRIME: Final = "\u2032"  # follows a section's letter each time the section returns
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +33,8 @@ class ScoreView:
         begin_s, end_s, pitch_midi, gain: float64 [notes]; a note ends when its key is released, before its tail.
         layer: uint8 [notes], values of Layer.
         chords: beginning and name of each chord.
-        sections: beginning and letter of each section, with a prime for each earlier visit.
-        parts: beginnings of the sections' quarters.
+        sections: beginning and letter of each passage of the music, with a prime for each earlier visit.
+        parts: beginnings of the chords that passages stand on.
     """
 
     begin_s: NDArray[np.float64]
@@ -77,10 +76,16 @@ def view_score(spec: StreamSpec, start_block: int, seconds: float) -> ScoreView:
                 )
             )
         )
-        chords += [Mark(chord.onset_s + offset_s, chord.name) for chord in section.chords]
-        form = plan_form(spec.preset, spec.seed, number)
-        sections.append(Mark(offset_s, form.letter.name + _PRIME * form.visit))
-        parts += [offset_s + part * SECTION_S / PARTS for part in range(PARTS)]
+        for chord in section.chords:
+            # A section's first chord may be the one before, which goes on.
+            if chord.onset_s > 0.0 or not chords or chord.name != chords[-1].text:
+                chords.append(Mark(chord.onset_s + offset_s, chord.name))
+    for passage in passages_between(spec.seed, start_block * 1000, math.ceil(end * 1000)):
+        bar_s = bar_of(passage.begin_ms, spec.bpm) * SECTION_S / spec.bpm - start_block
+        sections.append(Mark(bar_s, passage.name))
+        length_s = (passage.end_ms - passage.begin_ms) / 1000
+        slots = progression(spec.seed, spec.mode, passage).slots
+        parts += [bar_s + slot.position * length_s for slot in slots if slot.rank == 0]
     table = np.concatenate(columns, axis=1)
     table = table[:, (table[0] < seconds) & (table[1] > 0.0)]
     return ScoreView(

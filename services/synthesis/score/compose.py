@@ -2,55 +2,87 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from threading import Lock
+from typing import Final
 
 from services.contract.spec import MODES, PRESETS, StreamSpec
-from services.synthesis.score.events import Section, SectionChord
-from services.synthesis.score.harmony import chord_table
+from services.contract.timebase import SECTION_S
+from services.synthesis.score.events import Notes, Section, SectionChord
+from services.synthesis.score.form import Passage, bar_of, passages_between
+from services.synthesis.score.harmony import warm
 from services.synthesis.score.layers.air import air_curve
 from services.synthesis.score.layers.bass import write_bass, write_drone
 from services.synthesis.score.layers.melody import write_melody
 from services.synthesis.score.layers.pad import write_pad
 from services.synthesis.score.layers.pulse import write_pulse
 from services.synthesis.score.layers.shimmer import write_arrival, write_shimmer
-from services.synthesis.score.plan import plan_section
-from services.synthesis.score.writing import Sheet
+from services.synthesis.score.plan import Plan, plan_passage
+from services.synthesis.score.presets import SCORE_PRESETS
+from services.synthesis.score.writing import Harmony, Sheet, join
+
+_ROUNDING_S: Final = 1e-6
+"""A chord this close to a section's start begins with it."""
 
 
 def compose_section(spec: StreamSpec, section: int) -> Section:
     """The notes, chords and air of one section; equal for equal arguments, on every machine.
 
-    It does not read intensity, density or levels: `selection.played` selects notes afterwards.
+    It does not read intensity, density or levels: `selection.played` selects notes afterwards. A section is a stretch
+    of computation: the passages of the music (`form`) overlap it, and it has the notes that begin in it.
 
     Args:
         spec: the stream.
         section: its number since the epoch (`block // 240`).
     """
-    plan = plan_section(spec, section)
-    sheet = Sheet()
-    write_drone(sheet, plan, spec.mode)
-    write_bass(sheet, plan, spec.mode)
+    begin_ms, first_bar = section * SECTION_S * 1000, section * spec.bpm
+    # Borders move to the nearest bar, so a passage may reach half a bar further than its milliseconds say.
+    stray_ms = math.ceil(SECTION_S * 1000 / spec.bpm)
+    parts: list[tuple[Notes, float]] = []
+    chords: list[SectionChord] = []
+    for passage in passages_between(spec.seed, begin_ms - stray_ms, begin_ms + SECTION_S * 1000 + stray_ms):
+        begin_s = (bar_of(passage.begin_ms, spec.bpm) - first_bar) * SECTION_S / spec.bpm
+        plan = plan_passage(spec, passage, (-begin_s, SECTION_S - begin_s))
+        parts.append((_write(plan), begin_s))
+        chords += [SectionChord(chord.begin_s + begin_s, chord.name) for chord in plan.chords]
+    air_s, air_level = air_curve(SCORE_PRESETS[spec.preset].air, spec, section)
+    return Section(number=section, notes=join(parts), chords=_within(chords), air_s=air_s, air_level=air_level)
+
+
+def compose_passage(spec: StreamSpec, passage: Passage) -> Notes:
+    """All notes of a passage; onsets are seconds from its first bar."""
+    return _write(plan_passage(spec, passage))
+
+
+def _write(plan: Plan) -> Notes:
+    sheet = Sheet(plan.length_s)
+    write_drone(sheet, plan)
+    write_bass(sheet, plan)
     write_pad(sheet, plan)
     write_melody(sheet, plan)
     write_shimmer(sheet, plan)
     write_arrival(sheet, plan)
     write_pulse(sheet, plan)
-    air_s, air_level = air_curve(plan, spec.seed, section)
-    return Section(
-        number=section,
-        notes=sheet.notes(plan.transpose, plan.form.own),
-        chords=tuple(SectionChord(chord.begin_s, chord.name) for chord in plan.chords),
-        air_s=air_s,
-        air_level=air_level,
-    )
+    begins_s = [*(chord.begin_s for chord in plan.chords), plan.length_s]
+    tones = [*(frozenset(chord.classes) for chord in plan.chords), plan.next_classes]
+    absolute = [frozenset((pitch_class + plan.tonic_midi) % 12 for pitch_class in classes) for classes in tones]
+    absolute[-1] |= plan.next_drone
+    return sheet.notes(plan.own, Harmony(begins_s, absolute))
+
+
+def _within(chords: list[SectionChord]) -> tuple[SectionChord, ...]:
+    """The chords of a section: the one that holds as it begins, moved to 0, and those that begin in it."""
+    held = [chord for chord in chords if chord.onset_s <= _ROUNDING_S]
+    begun = [chord for chord in chords if _ROUNDING_S < chord.onset_s < SECTION_S - _ROUNDING_S]
+    return (SectionChord(0.0, held[-1].name), *begun)
 
 
 def prepare() -> None:
-    """Build the chord tables of all modes and presets (about a second), so that no block waits for one."""
+    """Work out the voicings of all modes, presets and keys (about two seconds), so that no block waits for one."""
     for preset in PRESETS:
         for mode in MODES:
-            chord_table(mode, preset)
+            warm(preset, mode)
 
 
 class SectionCache:

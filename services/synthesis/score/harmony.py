@@ -1,14 +1,16 @@
-"""Pure. Chords as a walk over voicings: every voice holds or moves a little, neighbours share tones, no dead ends.
+"""Pure. How a preset says the harmony: the kind of each chord, and its voicing.
 
-The states are voicings in the register of the preset's pad, with a pitch for each of its voices. The walk through a
-section begins at the section's anchor, and takes only steps from which the next section's anchor can be reached. The
-chain therefore goes on into the next section, although each section is composed alone.
+Kinds follow the arc: plain chords where it is low, rough ones where it is high, the drone counted. Voicings are the
+shortest path through a passage in the register of the preset's pad, which is the same in every key: each voice holds or
+moves a little, and no voice lies a low semitone beside the drone. The path begins at the passage's anchor and leads to
+the next one's, so the chain goes on, although each passage is composed alone.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
 from typing import Final
@@ -16,241 +18,298 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.synthesis.score.form import SECTION_UNITS, Draw, Form
-from services.synthesis.score.hashing import Dice
+from services.synthesis.score.form import Passage
+from services.synthesis.score.hashing import Dice, Draw
 from services.synthesis.score.presets import SCORE_PRESETS, Pad
-from services.synthesis.score.theory import BY_BRIGHTNESS, CHARACTERISTIC, chord_intervals, semitones
+from services.synthesis.score.progression import Progression, Slot, progression
+from services.synthesis.score.theory import CHARACTERISTIC, chord_intervals, semitones
 
 MAX_VOICE_STEP: Final = 4
 """Semitones that a voice may move from one chord to the next."""
+LOW_MIDI: Final = 60
+"""Below middle C a semitone growls."""
 
-_VOICINGS_PER_CHORD: Final = 6
-_MODE_SHARE: Final = 0.5
-_LARGEST_BOOST: Final = 6.0
-"""Chords with the mode's characteristic note have half of all weight, or at most six times their own."""
-_TONIC_WEIGHT: Final = 1.3
-"""Chords on the tonic are more frequent by this factor."""
+_VOICINGS_PER_CHORD: Final = 14
+_LEAST_VOICINGS: Final = 4
+HIGHEST: Final = 9
+"""Semitones above the pad's register to which a chord may rise that has no voicing clear of the drone."""
+WIDER: Final = (0, 1, 2, 3, 4)
+"""A chord with fewer voicings may leave the pad's register by this many semitones."""
+_LARGEST_BOOST: Final = 2.0
+"""Weight of a kind with the mode's characteristic note."""
 
-_ROOT_MOTION: Final = (0.35, 1.0, 1.2, 1.1, 1.1, 1.2, 1.0)
-"""Weight of a step by the motion of the root, 0 to 6 degrees up: a new chord on the same root is rare."""
-_ONE_COMMON_CLASS: Final = 0.5
-_NO_HELD_VOICE: Final = 0.6
-"""Weight of a step that shares only one pitch class, and of one in which every voice moves."""
-_USUAL_MOTION: Final = 1.5
-"""Semitones that a voice moves on average in a step of half the weight."""
+ROUGHNESS: Final = (0.0, 1.0, 0.4, 0.12, 0.08, 0.05, 0.45)
+"""Roughness of two tones by their interval class, 0 (unison) to 6 (tritone)."""
+_TENSION_WIDTH: Final = 0.1
+"""A kind whose roughness is this far from the arc's tension, on the palette's scale of 0 to 1, has half the weight."""
+_NO_COMMON: Final = 0.02
+_SAME_CLASSES: Final = 0.05
+"""Weight of a kind without a common tone with a neighbour, and of one with the same tones."""
 
-# Weights in the walk.
-_ARC_SEMITONES: Final = 5.0
-"""The chords' register rises by this much when the arc rises by 1."""
-_REGISTER_WIDTH: Final = 3.0
-"""A voicing whose mean is this many semitones off that register has half the weight."""
-_AWAY_CENTRE: Final = 3.0
-_AWAY_COLOURED: Final = 4.0
-"""While away: chords on the centre, and chords with the note that the home mode lacks."""
-_NEW_PART_TONIC: Final = 4.0
-_TONIC_PULL: Final = 0.5
-"""At home: the tonic where a part begins; elsewhere it gains 0.5 with each chord since the last one."""
-_SAME_CHORD: Final = ((2, 0.15), (3, 0.5))
-"""The chord of two chords ago, and that of three chords ago."""
-_VARIED: Final = 0.2
-"""Chance, for each chord of a returning section, that it is drawn anew."""
+# Costs of a voicing and of a step between two. A semitone of mean motion of all voices costs 1.
+_REGISTER: Final = 0.25
+"""For each semitone that the voicing's mean lies off the arc's register."""
+_ARC_SEMITONES: Final = 4.0
+"""That register rises by this much when the arc rises by 1."""
+_GROWL: Final = 40.0
+"""For two voices a semitone apart below `LOW_MIDI`."""
+_LEAP: Final = 8.0
+"""For each semitone that a voice moves further than it may."""
+_ALL_MOVE: Final = 0.5
+"""Where no voice is held."""
+_OWN_COST: Final = 0.12
+"""Of a voicing's own cost among those of its chord."""
 
 
 @dataclass(frozen=True, slots=True)
-class ChordTable:
-    """All voicings of one mode and preset, and how they follow each other.
+class Kind:
+    """A chord before it is voiced.
 
     Attributes:
-        pitch_midi: int16 [states, voices], rising, in the key of C.
-        mean_midi: float64 [states], mean of the voices.
-        root: int8 [states], degree.
-        kind: [states], names of `theory.KINDS`.
-        mode: [states], the mode whose scale the chord is taken from: the home mode or a neighbour.
-        step: int8 [states], 0 at home, -1 in the brighter neighbour, 1 in the darker one.
-        chord: int16 [states], equal for voicings of one chord, whatever its mode.
-        coloured: bool [states], whether the chord has the note that the home mode lacks.
-        weight: float64 [states], how likely the voicing is, apart from where the walk stands.
-        possible: bool [states, states], whether the column may follow the row without a leap.
-        smooth: float32 [possible steps], weight of each step, row after row.
-        row_at: int64 [states + 1], where each row begins in `smooth`.
+        name: of `theory.KINDS`.
+        intervals: semitones above the root, rising.
+        classes: semitones above the tonic, 0 to 11, the root first.
+        roughness: with the drone, 0 (the palette's plainest chord on this root) to 1.
+        weight: in the preset's palette.
     """
 
-    pitch_midi: NDArray[np.int16]
-    mean_midi: NDArray[np.float64]
-    root: NDArray[np.int8]
-    kind: tuple[str, ...]
-    mode: tuple[str, ...]
-    step: NDArray[np.int8]
-    chord: NDArray[np.int16]
-    coloured: NDArray[np.bool_]
-    weight: NDArray[np.float64]
-    possible: NDArray[np.bool_]
-    smooth: NDArray[np.float32]
-    row_at: NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class _Chord:
-    """A chord of a palette, before it is voiced."""
-
-    mode: str
-    step: int
-    root: int
-    kind: str
-    classes: frozenset[int]
-    fifth: int
+    name: str
+    intervals: tuple[int, ...]
+    classes: tuple[int, ...]
+    roughness: float
     weight: float
 
-
-@lru_cache(maxsize=64)
-def chord_table(mode: str, preset: str) -> ChordTable:
-    """The table of one mode and preset; about 20 ms, once."""
-    pad = SCORE_PRESETS[preset].pad
-    home_place = BY_BRIGHTNESS.index(mode)
-    home = {semitones(mode, degree) for degree in range(7)}
-    chords: list[_Chord] = []
-    for step in (0, -1, 1):
-        # Lydian has no brighter neighbour, locrian no darker one; locrian beside phrygian lacks the drone's fifth.
-        if 0 <= home_place + step < len(BY_BRIGHTNESS) and (mode, step) != ("phrygian", 1):
-            chords += _chords(pad, BY_BRIGHTNESS[home_place + step], step)
-    voicings = [
-        _voicings(
-            tuple(sorted(chord.classes)),
-            semitones(chord.mode, chord.root) % 12,
-            chord.fifth,
-            voices=len(pad.thresholds),
-            low_midi=pad.low_midi,
-            high_midi=pad.high_midi,
-        )
-        for chord in chords
-    ]
-    numbers = [number for number, choices in enumerate(voicings) for _ in choices]
-    states = [chords[number] for number in numbers]
-    pitch = np.array([voicing for choices in voicings for voicing in choices], np.int16)
-    root = np.array([chord.root for chord in states], np.int8)
-    # A chord that two modes share has one number.
-    names = sorted({(chord.root, tuple(sorted(chord.classes))) for chord in chords})
-    number_at = np.array([names.index((chord.root, tuple(sorted(chord.classes)))) for chord in states], np.int16)
-    possible, weight = _steps(pitch, root, number_at)
-    return ChordTable(
-        pitch_midi=pitch,
-        mean_midi=pitch.mean(axis=1),
-        root=root,
-        kind=tuple(chord.kind for chord in states),
-        mode=tuple(chord.mode for chord in states),
-        step=np.array([chord.step for chord in states], np.int8),
-        chord=number_at,
-        coloured=np.array([not chord.classes <= home for chord in states], np.bool_),
-        weight=np.array([chords[number].weight / len(voicings[number]) for number in numbers], np.float64),
-        possible=possible,
-        # More than half of all pairs are leaps. Without them all tables together take 16 MB.
-        smooth=weight[possible].astype(np.float32),
-        row_at=np.concatenate(([0], np.cumsum(possible.sum(axis=1)))).astype(np.int64),
-    )
+    @property
+    def fifth(self) -> int:
+        """Semitones from the tonic to the chord's fifth, perfect or not."""
+        root = self.classes[0]
+        above = next((interval for interval in self.intervals if interval in (6, 7)), 7)
+        return (root + above) % 12
 
 
-def _chords(pad: Pad, mode: str, step: int) -> list[_Chord]:
-    """The chords that a pad may play in a mode, weighted so that the mode is heard."""
-    characteristic = semitones(mode, CHARACTERISTIC[mode])
-    chords = []
-    for root in range(7):
-        for kind, weight in _palette(pad, mode, root):
-            intervals = chord_intervals(mode, root, kind)
-            if intervals is None or len(intervals) > len(pad.thresholds):
-                continue
-            base = semitones(mode, root)
-            classes = frozenset((base + interval) % 12 for interval in intervals)
-            fifth = (base + next(interval for interval in intervals if interval in (6, 7))) % 12
-            chords.append(
-                _Chord(mode, step, root, kind, classes, fifth, weight * (_TONIC_WEIGHT if root == 0 else 1.0))
-            )
-    # Palettes differ in how often they have the mode's characteristic note: even them out.
-    telling = sum(chord.weight for chord in chords if characteristic in chord.classes)
-    neutral = sum(chord.weight for chord in chords) - telling
-    boost = min(max(_MODE_SHARE / (1 - _MODE_SHARE) * neutral / telling, 1.0), _LARGEST_BOOST)
-    return [
-        replace(chord, weight=chord.weight * (boost if characteristic in chord.classes else 1.0)) for chord in chords
-    ]
+def roughness(classes: Sequence[int]) -> float:
+    """Sum over all pairs of different tones; counts nothing twice."""
+    tones = sorted({pitch_class % 12 for pitch_class in classes})
+    return sum(ROUGHNESS[min(b - a, 12 - b + a)] for a, b in combinations(tones, 2))
 
 
-def anchor(table: ChordTable, material: Dice) -> int:
-    """The state that sections of this material begin with: a chord on the tonic, at home."""
-    at_home = np.flatnonzero((table.step == 0) & (table.root == 0))
-    noise = material.at(Draw.ANCHOR).units_at(at_home)
-    return int(at_home[np.argmin(_race(noise, table.weight[at_home]))])
+@lru_cache(maxsize=1024)
+def kinds_of(preset: str, mode: str, seed: int, passage: Passage) -> tuple[Kind, ...]:
+    """A kind for each slot of a passage.
+
+    A slot's kind depends on slots of lower rank and on the pillar before alone, so that it does not matter which slots
+    a preset plays.
+    """
+    harmony = progression(seed, mode, passage)
+    slots = harmony.slots
+    drone = _drone_classes(mode, harmony)
+    chosen: dict[int, Kind] = {}
+    for rank, step in ((0, 4), (1, 4), (2, 2)):
+        for number in range(0 if rank == 0 else step // 2, len(slots), step):
+            slot = slots[number]
+            reach = 4 if rank == 0 else step // 2
+            around = [chosen[place] for place in (number - reach, number + reach) if place in chosen]
+            varied = passage.visit > 0 and passage.own.chance(0.25, Draw.CHORD, number, 1)
+            dice = (passage.own if varied else passage.material).at(Draw.CHORD, number, 2)
+            chosen[number] = _pick(candidates(preset, slot.mode, slot.root, drone), slot, around, dice)
+    return tuple(chosen[number] for number in range(len(slots)))
 
 
-def walk(table: ChordTable, form: Form, next_material: Dice, parts: Sequence[int]) -> tuple[list[int], frozenset[int]]:
-    """The states of a section's chords.
+def voice(
+    preset: str,
+    tonic: int,
+    chords: Sequence[tuple[Slot, Kind]],
+    following: tuple[int, ...],
+    *,
+    drone_midi: Sequence[int],
+    levels: Sequence[float],
+) -> list[tuple[int, ...]]:
+    """Voicings of a passage's chords, as MIDI pitches.
 
     Args:
-        table: of the stream's mode and preset.
-        form: of the section.
-        next_material: of the section after it; the last chord leads to its anchor.
-        parts: the part (0 to 3) that each chord lies in.
-
-    Returns:
-        One state for each chord, and the indices of the chords in `form.colour` (empty if it cannot be reached).
+        preset: its pad's register is used.
+        tonic: pitch class of the key, 0 to 11.
+        chords: in time.
+        following: the voicing that the next passage begins with.
+        drone_midi: pitches that the drone holds under them.
+        levels: the arc at each chord, -0.5 to 0.7.
     """
-    count = len(form.chord_units)
-    start, goal = anchor(table, form.material), anchor(table, next_material)
-    away = _away(table, form)
-    reach = _reach(table, away, count, goal)
-    if not reach[0][start]:
-        away = _AT_HOME
-        reach = _reach(table, away, count, goal)
-
-    states = [start]
-    middle = float(table.mean_midi[table.step == 0].mean())
-    since_tonic = 0
-    for index in range(1, count):
-        steps = np.flatnonzero(table.possible[states[-1]])
-        smooth = table.smooth[table.row_at[states[-1]] : table.row_at[states[-1] + 1]]
-        ahead = reach[index][steps]
-        choices = steps[ahead]
-        weight = smooth[ahead] * table.weight[choices]
-        # The register of the chords follows the arc, slowly.
-        target = middle + _ARC_SEMITONES * form.arc.level(form.chord_units[index] / SECTION_UNITS)
-        weight /= 1.0 + ((table.mean_midi[choices] - target) / _REGISTER_WIDTH) ** 2
-        if index in away.chords:
-            weight *= np.where(table.root[choices] == away.centre, _AWAY_CENTRE, 1.0)
-            weight *= np.where(table.coloured[choices], _AWAY_COLOURED, 1.0)
-        else:
-            pull = _NEW_PART_TONIC if parts[index] != parts[index - 1] else 1.0 + _TONIC_PULL * since_tonic
-            weight *= np.where(table.root[choices] == 0, pull, 1.0)
-        for back, share in _SAME_CHORD:
-            if back <= len(states):
-                weight *= np.where(table.chord[choices] == table.chord[states[-back]], share, 1.0)
-        varied = form.visit > 0 and form.own.chance(_VARIED, Draw.CHORD, index)
-        noise = (form.own if varied else form.material).at(Draw.CHORD, index).units_at(choices)
-        state = int(choices[np.argmin(_race(noise, weight))])
-        since_tonic = 0 if table.root[state] == 0 else since_tonic + 1
-        states.append(state)
-    return states, away.chords
+    pad = SCORE_PRESETS[preset].pad
+    middle = (pad.low_midi + pad.high_midi) / 2
+    low = beside_drone(drone_midi)
+    layers = [_options(pad, tonic, kind, low) for _, kind in chords]
+    costs = [
+        _own_costs(options, middle + _ARC_SEMITONES * level) for options, level in zip(layers, levels, strict=True)
+    ]
+    first = int(np.argmin(_own_costs(layers[0], middle)))
+    layers[0], costs[0] = layers[0][first : first + 1], costs[0][first : first + 1]
+    total = costs[0]
+    back: list[NDArray[np.intp]] = []
+    for index in range(1, len(layers)):
+        reach = total[:, None] + _steps(layers[index - 1], layers[index])
+        best = reach.argmin(axis=0)
+        back.append(best)
+        total = reach[best, np.arange(len(best))] + costs[index]
+    total = total + _steps(layers[-1], np.array([following], np.int64))[:, 0]
+    place = int(total.argmin())
+    found = [place]
+    for best in reversed(back):
+        place = int(best[place])
+        found.append(place)
+    found.reverse()
+    return [tuple(int(p) for p in options[place]) for options, place in zip(layers, found, strict=True)]
 
 
-def _palette(pad: Pad, mode: str, root: int) -> list[tuple[str, int]]:
-    palette = dict(pad.kinds)
-    if root == 0 and mode == "locrian":
-        # Chords that show that the tonic has no perfect fifth.
-        palette |= {"triad": 2, "seventh": 4, "eleventh": 2}
-    if root == 0 and mode == "phrygian":
-        palette.setdefault("ninth_sus4", 1)
-    return sorted(palette.items())
+def anchor(preset: str, tonic: int, first: Kind, drone_midi: Sequence[int]) -> tuple[int, ...]:
+    """The voicing that a passage begins with, whatever came before."""
+    pad = SCORE_PRESETS[preset].pad
+    options = _options(pad, tonic, first, beside_drone(drone_midi))
+    costs = _own_costs(options, (pad.low_midi + pad.high_midi) / 2)
+    return tuple(int(p) for p in options[int(np.argmin(costs))])
+
+
+def beside_drone(drone_midi: Sequence[int]) -> tuple[int, ...]:
+    """Pitches that would growl: a semitone beside a tone of the drone, below `LOW_MIDI`."""
+    beside = {pitch + step for pitch in drone_midi for step in (-1, 1) if min(pitch, pitch + step) < LOW_MIDI}
+    return tuple(sorted(beside))
+
+
+def warm(preset: str, mode: str) -> None:
+    """Work out the voicings of a preset's chords in a mode, in all keys."""
+    pad = SCORE_PRESETS[preset].pad
+    for root in range(7):
+        for name, _ in palette(pad, mode, root):
+            intervals = chord_intervals(mode, root, name)
+            if intervals is not None and len(intervals) <= len(pad.thresholds):
+                base = semitones(mode, root)
+                classes = tuple((base + interval) % 12 for interval in intervals)
+                for tonic in range(12):
+                    _options(pad, tonic, Kind(name, intervals, classes, 0.0, 1.0), ())
+
+
+def _pick(options: tuple[Kind, ...], slot: Slot, around: list[Kind], dice: Dice) -> Kind:
+    best, best_kind = -1.0, options[0]
+    for number, kind in enumerate(options):
+        weight = kind.weight / (1.0 + ((kind.roughness - slot.tension) / _TENSION_WIDTH) ** 2)
+        classes = set(kind.classes)
+        for other in around:
+            shared = len(classes.intersection(other.classes))
+            weight *= _NO_COMMON if shared == 0 else 1.0 if shared < len(classes) else _SAME_CLASSES
+        pace = weight / -math.log1p(-max(dice.unit(number), 1e-12))
+        if pace > best:
+            best, best_kind = pace, kind
+    return best_kind
 
 
 @lru_cache(maxsize=4096)
-def _voicings(
-    classes: tuple[int, ...], root: int, fifth: int, *, voices: int, low_midi: int, high_midi: int
-) -> tuple[tuple[int, ...], ...]:
-    """The best voicings of a chord: complete, only root and fifth doubled, open below, close above."""
-    pitches = np.array([p for p in range(low_midi, high_midi + 1) if p % 12 in classes], np.int16)
+def candidates(preset: str, mode: str, root: int, drone: tuple[int, ...]) -> tuple[Kind, ...]:
+    """The kinds that a preset may play on a root.
+
+    Args:
+        drone: semitones from the tonic to the drone's tones, 0 to 11.
+    """
+    pad = SCORE_PRESETS[preset].pad
+    base = semitones(mode, root)
+    telling = semitones(mode, CHARACTERISTIC[mode]) % 12
+    found: list[tuple[str, tuple[int, ...], tuple[int, ...], float, float]] = []
+    for name, weight in palette(pad, mode, root):
+        intervals = chord_intervals(mode, root, name)
+        if intervals is None or len(intervals) > len(pad.thresholds):
+            continue
+        classes = tuple((base + interval) % 12 for interval in intervals)
+        boost = _LARGEST_BOOST if telling in classes else 1.0
+        found.append((name, intervals, classes, roughness((*classes, *drone)), weight * boost))
+    rough = [row[3] for row in found]
+    least, width = min(rough), max(max(rough) - min(rough), 1e-9)
+    return tuple(Kind(name, inter, classes, (r - least) / width, w) for name, inter, classes, r, w in found)
+
+
+def palette(pad: Pad, mode: str, root: int) -> list[tuple[str, int]]:
+    """Kinds of chords with their weights."""
+    kinds = dict(pad.kinds)
+    if root == 0 and mode == "locrian":
+        # Chords that show that the tonic has no perfect fifth.
+        kinds |= {"triad": 2, "seventh": 4, "eleventh": 2}
+    if root == 0 and mode == "phrygian":
+        kinds.setdefault("ninth_sus4", 1)
+    return sorted(kinds.items())
+
+
+def _drone_classes(mode: str, harmony: Progression) -> tuple[int, ...]:
+    base = semitones(mode, harmony.centre)
+    return tuple(sorted({base % 12, (base + harmony.fifth) % 12}))
+
+
+def _options(pad: Pad, tonic: int, kind: Kind, without: tuple[int, ...]) -> NDArray[np.int64]:
+    classes = tuple(sorted((tonic + pitch_class) % 12 for pitch_class in kind.classes))
+    root, fifth = (tonic + kind.classes[0]) % 12, (tonic + kind.fifth) % 12
+    voices = len(pad.thresholds)
+    found, low_midi = np.zeros((0, voices), np.int64), pad.low_midi
+    # A register of less than two octaves has few voicings of a chord of three tones in some keys.
+    for low_midi, high_midi in ((pad.low_midi - wider, pad.high_midi + wider) for wider in WIDER):
+        barred = tuple(p for p in without if low_midi <= p <= high_midi and p % 12 in classes)
+        more = voicings(classes, root, fifth, barred, voices=voices, low_midi=low_midi, high_midi=high_midi)
+        found = more if len(more) else found
+        if len(found) >= _LEAST_VOICINGS:
+            break
+    if not len(found):
+        # Rather a doubled third, and a chord higher up, than a growl.
+        high_midi = pad.high_midi + HIGHEST
+        barred = tuple(p for p in without if low_midi <= p <= high_midi and p % 12 in classes)
+        found = voicings(
+            classes, root, fifth, barred, voices=voices, low_midi=low_midi, high_midi=high_midi, double_any=True
+        )
+    return found if len(found) or not without else _options(pad, tonic, kind, ())
+
+
+def _own_costs(options: NDArray[np.int64], register: float) -> NDArray[np.float64]:
+    cost = _GROWL * ((np.diff(options, axis=1) == 1) & (options[:, :-1] < LOW_MIDI)).sum(axis=1)
+    cost = cost + _REGISTER * np.abs(options.mean(axis=1) - register)
+    # Voicings are sorted from the best to the least good one.
+    return np.asarray(cost + _OWN_COST * np.arange(len(options)), np.float64)
+
+
+def _steps(before: NDArray[np.int64], after: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Costs of moving from each voicing to each other one: [before, after]."""
+    moved = np.abs(before[:, None, :] - after[None, :, :])
+    cost = moved.mean(axis=2) + _LEAP * np.maximum(moved - MAX_VOICE_STEP, 0).sum(axis=2)
+    return np.asarray(cost + _ALL_MOVE * (moved > 0).all(axis=2), np.float64)
+
+
+@lru_cache(maxsize=16_384)
+def voicings(
+    classes: tuple[int, ...],
+    root: int,
+    fifth: int,
+    without: tuple[int, ...],
+    *,
+    voices: int,
+    low_midi: int,
+    high_midi: int,
+    double_any: bool = False,
+) -> NDArray[np.int64]:
+    """The best voicings of a chord, [voicings, voices]: complete, only root and fifth doubled, open below, close above.
+
+    Args:
+        classes: pitch classes, sorted.
+        root, fifth: two of them.
+        without: pitches that no voice may take.
+        voices: how many pitches.
+        low_midi, high_midi: the register.
+        double_any: whether other tones than root and fifth may be doubled.
+    """
+    register = [p for p in range(low_midi, high_midi + 1) if p % 12 in classes and p not in without]
+    pitches = np.array(register, np.int16)
+    if len(register) < voices:
+        return np.zeros((0, voices), np.int64)
     chosen = pitches[_choices(len(pitches), voices)]
     gaps = np.diff(chosen, axis=1)
     counts = np.stack([(chosen % 12 == pitch_class).sum(axis=1) for pitch_class in classes], axis=1)
     complete = (counts > 0).all(axis=1)
     single = np.array([pitch_class not in (root, fifth) for pitch_class in classes])
-    complete &= (counts[:, single] == 1).all(axis=1) & (gaps <= 14).all(axis=1) & (gaps[:, 0] >= 3)
+    complete &= double_any | (counts[:, single] == 1).all(axis=1)
+    complete &= (gaps <= 14).all(axis=1) & (gaps[:, 0] >= 3)
+    complete &= ~((gaps[:, 1:] == 1) & (gaps[:, :-1] == 1)).any(axis=1)
     chosen, gaps = chosen[complete], gaps[complete]
     spread = chosen[:, -1] - chosen[:, 0]
     ninths = sum(
@@ -267,100 +326,18 @@ def _voicings(
         + np.abs(2 * chosen.sum(axis=1, dtype=np.int64) - centre) // (2 * voices)
     )
     order = np.argsort(cost, kind="stable")
-    best: list[tuple[int, ...]] = []
-    for top_repeats in (0, 1, 2):
+    best: list[int] = []
+    tops: dict[int, int] = {}
+    for top_repeats in (0, 1, 2, 3):
         # First one for each top note: the uppermost voice is heard as a tune and needs a choice of notes.
-        for row in order:
-            voicing = tuple(int(p) for p in chosen[row])
-            tops = sum(other[-1] == voicing[-1] for other in best)
-            if tops <= top_repeats and voicing not in best and len(best) < _VOICINGS_PER_CHORD:
-                best.append(voicing)
-    return tuple(best)
+        for row in order.tolist():
+            top = int(chosen[row, -1])
+            if tops.get(top, 0) <= top_repeats and row not in best and len(best) < _VOICINGS_PER_CHORD:
+                best.append(row)
+                tops[top] = tops.get(top, 0) + 1
+    return chosen[best].astype(np.int64)
 
 
 @lru_cache(maxsize=64)
 def _choices(count: int, voices: int) -> NDArray[np.intp]:
     return np.array(list(combinations(range(count), voices)), np.intp)
-
-
-def _steps(
-    pitch: NDArray[np.int16], root: NDArray[np.int8], chord: NDArray[np.int16]
-) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Which state may follow which, bool [states, states], and with which weight, float64 of the same shape."""
-    states, voices = pitch.shape
-    leap = np.zeros((states, states), np.int16)
-    motion = np.zeros((states, states), np.int16)
-    held = np.zeros((states, states), np.int16)
-    for voice in range(voices):
-        moved = np.abs(pitch[:, None, voice] - pitch[None, :, voice])
-        np.maximum(leap, moved, out=leap)
-        motion += moved
-        held += moved == 0
-    classes = np.zeros((states, 12), np.float32)
-    for voice in range(voices):
-        classes[np.arange(states), pitch[:, voice] % 12] = 1.0
-    # Sums of ones: exact in any order of addition.
-    shared = classes @ classes.T
-    possible = (leap <= MAX_VOICE_STEP) & (shared >= 1) & (chord[:, None] != chord[None, :])
-    smooth = 1.0 / (1.0 + (motion / (_USUAL_MOTION * voices)) ** 2)
-    common = np.where(shared >= 2, 1.0, _ONE_COMMON_CLASS) * np.where(held >= 1, 1.0, _NO_HELD_VOICE)
-    motion_weight = np.array(_ROOT_MOTION)[(root[None, :] - root[:, None]) % 7]
-    return possible, smooth * common * motion_weight
-
-
-@dataclass(frozen=True, slots=True)
-class _Away:
-    """The chords of a section that are in a neighbouring mode.
-
-    Attributes:
-        chords: their indices.
-        step: see `ChordTable`.
-        centre: see `form.Colour`.
-    """
-
-    chords: frozenset[int]
-    step: int
-    centre: int
-
-
-_AT_HOME: Final = _Away(frozenset(), 0, 0)
-
-
-def _away(table: ChordTable, form: Form) -> _Away:
-    colour = form.colour
-    if colour is None:
-        return _AT_HOME
-    step, centre = colour.step, colour.centre
-    if not (table.step == step).any():
-        # Lydian has no brighter neighbour, phrygian and locrian have no usable darker one: go the other way.
-        step, centre = -step, {0: 0, 3: 4, 4: 3}[centre]
-    ends = (*form.chord_units[1:], SECTION_UNITS)
-    inside = frozenset(
-        index
-        for index, (begin, end) in enumerate(zip(form.chord_units, ends, strict=True))
-        if begin >= colour.begin and end <= colour.end
-    )
-    return _Away(inside, step, centre)
-
-
-def _reach(table: ChordTable, away: _Away, count: int, goal: int) -> list[NDArray[np.bool_]]:
-    """For each chord of a section, which states it may take and `goal` be reached from: bool [states]."""
-    ahead = np.zeros(len(table.root), np.bool_)
-    ahead[goal] = True
-    reach: list[NDArray[np.bool_]] = []
-    for index in range(count - 1, -1, -1):
-        allowed = table.step == (away.step if index in away.chords else 0)
-        ahead = (table.possible & ahead).any(axis=1) & allowed
-        reach.append(ahead)
-    reach.reverse()
-    return reach
-
-
-def _race(noise: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Arrival times of a race: each state arrives first with a chance in proportion to its weight.
-
-    If other states may be chosen, the winner changes only if it was taken out or a new one is faster. A returning
-    section that must lead to another anchor therefore keeps most of its chords.
-    """
-    times: NDArray[np.float64] = -np.log1p(-noise) / weight
-    return times

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Final
 
 import numpy as np
@@ -17,6 +18,40 @@ _GOLDEN: Final = 0x9E37_79B9_7F4A_7C15
 _MIX_1: Final = 0xBF58_476D_1CE4_E5B9
 _MIX_2: Final = 0x94D0_49BB_1331_11EB
 _UNIT: Final = 2.0**-53
+_TABLE: Final = 32
+"""Columns of a table of draws, at most."""
+
+
+class Draw(IntEnum):
+    """First word of every path of draws, so that no two decisions share a draw."""
+
+    CARD = 1
+    MOVEMENT = 2
+    MATERIAL = 3
+    PASSAGE = 4
+    FORM = 5
+    ANCHOR = 6
+    RHYTHM = 7
+    COLOUR = 8
+    CHORD = 9
+    BASS = 10
+    PAD = 11
+    MOTIF = 12
+    PHRASE = 13
+    MELODY = 14
+    SHIMMER = 15
+    PULSE = 16
+    AIR = 17
+    JOIN = 18
+    ARC = 19
+    CYCLE = 20
+    DRONE = 21
+    NOTE = 22
+    VARY = 23
+    THRESHOLD = 24
+    CENTRE = 25
+    ARRIVAL = 26
+    PRESET = 27
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +90,12 @@ class Dice:
 
     def order(self, count: int, *words: int) -> list[int]:
         """The numbers from 0 to `count` - 1, in random order."""
-        point = self.at(*words)
-        return sorted(range(count), key=lambda index: (point.bits(index), index))
+        bits = self.at(*words).bits_at(np.arange(count, dtype=np.int64))
+        return [int(index) for index in np.argsort(bits, kind="stable")]
+
+    def table(self, rows: NDArray[np.int64], columns: int) -> NDArray[np.float64]:
+        """Numbers from 0 to 1 for each of `rows` (words), [rows, columns]: all draws of many notes together."""
+        return self.units_at(rows[:, None] * _TABLE + np.arange(columns))
 
     def bits_at(self, words: NDArray[np.int64]) -> NDArray[np.uint64]:
         """`bits(word)` for every word of an array of any shape."""

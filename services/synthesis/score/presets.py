@@ -1,7 +1,6 @@
 """Pure. The score's half of each preset: what is played, how often, how high. `sound.patches` says how it sounds.
 
-Pitches are MIDI numbers in the key of C; other keys move them by -6 to 5 semitones. Chord lengths are in sixteenths of
-a part (a quarter of a section, 60 s): 4 is 15 s. Melody rhythms are in *grid steps*, see `plan.Plan.grid_step_s`.
+Registers are MIDI numbers and the same in every key. Melody rhythms are in *grid steps*, see `plan.Plan.grid_step_s`.
 A threshold is the intensity (0 to 1) from which something sounds; 0 or less always sounds. Gains are linear.
 """
 
@@ -17,10 +16,10 @@ class DroneVoice:
     """One long tone of the drone.
 
     Attributes:
-        degree: 0, 4 or 7, which no colour alters; in a mode without a perfect fifth, 4 becomes 7.
-        octave_midi: the tonic (in C) that the degree is counted from.
+        degree: 0, 4 or 7 above the passage's centre; over a centre without a perfect fifth, 4 becomes 7.
+        octave_midi: the octave, as the C that the degree is counted from; see `plan.drone_tones`.
         threshold, gain: see above.
-        lag: moment of a part at which it is struck again, 0 to 1; voices with different lags never end together.
+        lag: how late it enters, as a share of its period, 0 to 1.
     """
 
     degree: int
@@ -41,8 +40,8 @@ class Pad:
         gain: see above.
         tie: chance that a voice which stays on its note is held over, and not struck again.
         doubles: thresholds of octaves above the highest voices, from the top voice down.
-        stagger_s: the voices of a chord enter within this time.
-        overlap_s: how long a voice is held into the next chord.
+        stagger_s: the voices of a chord enter one after the other within this time.
+        overlap_s: how long a voice is held after its next note has entered.
     """
 
     kinds: Mapping[str, int]
@@ -81,11 +80,12 @@ class Melody:
         centre_midi: middle of the calls' register.
         answer_shift: degrees by which answers lie above calls.
         reach: degrees that a motif may span.
-        phrases: what happens on the chords of a part: c a call, a an answer, h the call's head, v the call varied,
-            - a rest. The score chooses two of them.
+        phrases: what follows on what: c a call, a an answer, h the call's head, v the call varied, - a rest. A passage
+            takes one of them and begins it again and again.
         rhythms: note lengths of motifs, in grid steps; the last note's length is also the rest after the motif.
-        contours: outlines of motifs, see `melody`.
-        grid_step_s: wanted length of a grid step at 70 bpm.
+        contours: directions of motifs, see `layers.motif`.
+        grid_beats: length of a grid step, in beats.
+        phrase_s: phrases begin this far apart: a period of the melody's own, in no step with chords.
         ring_s: shortest and longest time that a note is held.
         threshold, spread: the first dialogue sounds from `threshold`, the last one from nearly `threshold + spread`.
         gain: see above.
@@ -101,7 +101,8 @@ class Melody:
     phrases: tuple[str, ...]
     rhythms: tuple[tuple[int, ...], ...]
     contours: tuple[str, ...]
-    grid_step_s: float
+    grid_beats: float
+    phrase_s: float
     ring_s: tuple[float, float]
     threshold: float
     spread: float
@@ -156,7 +157,7 @@ class Pulse:
     """A soft beat in chord tones.
 
     Attributes:
-        steps: the pattern; where a part has half the pulse, its first half is played.
+        steps: the pattern; where half of the pulse is there, its first half is played.
         bars: length of the pattern.
         low_midi: pitch that chord tones are counted from.
         hold: how long a note is held, in eighth notes.
@@ -179,7 +180,7 @@ class Air:
     Attributes:
         level: mean, 0 to 1.
         depth: how far gusts move it, 0 to 1.
-        gusts: number in a section.
+        gusts: number in 240 s.
     """
 
     level: float
@@ -192,14 +193,15 @@ class ScorePreset:
     """One preset's music.
 
     Attributes:
-        chord_rhythms: chord lengths of a part, in sixteenths of it; each row adds up to 16.
+        chord_rates: share of the first and of the second divisions of a pillar (see `progression`) that have a chord of
+            their own at 70 bpm.
         arc: how far density, register and brightness move over a section, 0 to 1.
         colour: chance that a contrasting section visits a neighbouring mode or key.
         brightness: mean, 0 to 1.
         drone, pad, bass, melody, shimmer, pulse, air: the layers.
     """
 
-    chord_rhythms: tuple[tuple[int, ...], ...]
+    chord_rates: tuple[float, float]
     arc: float
     colour: float
     brightness: float
@@ -215,7 +217,7 @@ class ScorePreset:
 SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
     # Floating: wide suspended chords, an unhurried pluck that asks and answers. The middle of everything.
     "drift": ScorePreset(
-        chord_rhythms=((4, 4, 4, 4), (6, 4, 6), (5, 3, 8), (8, 4, 4), (5, 5, 6)),
+        chord_rates=(0.9, 0.12),
         arc=0.6,
         colour=0.5,
         brightness=0.45,
@@ -231,8 +233,8 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
             gain=0.34,
             tie=0.6,
             doubles=(0.70, 0.90),
-            stagger_s=1.6,
-            overlap_s=1.2,
+            stagger_s=2.6,
+            overlap_s=1.6,
         ),
         bass=Bass(style="hold", threshold=0.15, gain=0.46, inversion=0.2),
         melody=Melody(
@@ -240,9 +242,10 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
             answer_shift=-2,
             reach=7,
             phrases=("cahv", "cav-", "cah-", "c-av"),
-            rhythms=((3, 3, 2, 4), (2, 2, 4, 4), (2, 1, 1, 2, 4), (3, 1, 2, 4), (4, 2, 4), (1, 2, 1, 2, 4)),
+            rhythms=((3, 1, 2, 2, 4), (2, 2, 1, 1, 4, 4), (2, 1, 1, 2, 2, 4), (3, 1, 2, 1, 1, 4), (1, 2, 1, 2, 2, 4)),
             contours=("arch", "fall", "wave", "rise"),
-            grid_step_s=0.75,
+            grid_beats=1.0,
+            phrase_s=14.9,
             ring_s=(1.8, 4.5),
             threshold=-0.16,
             spread=0.72,
@@ -281,7 +284,7 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
     ),
     # Light far up: slow bright harmonies, halos of high tones, a melody of long notes that answer themselves.
     "aurora": ScorePreset(
-        chord_rhythms=((8, 8), (6, 10), (6, 4, 6), (10, 6)),
+        chord_rates=(0.5, 0.0),
         arc=0.9,
         colour=0.7,
         brightness=0.70,
@@ -297,8 +300,8 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
             gain=0.30,
             tie=0.35,
             doubles=(0.80,),
-            stagger_s=5.0,
-            overlap_s=3.0,
+            stagger_s=4.0,
+            overlap_s=1.0,
         ),
         bass=Bass(style="hold", threshold=0.35, gain=0.36, inversion=0.35),
         melody=Melody(
@@ -306,10 +309,11 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
             answer_shift=3,
             reach=8,
             phrases=("cva", "ca", "cv", "c-a"),
-            rhythms=((4, 4, 6), (6, 2, 6), (3, 6), (5, 3, 3, 6), (4, 4, 3, 6)),
+            rhythms=((4, 2, 2, 6), (3, 3, 2, 2, 6), (6, 2, 2, 6), (4, 4, 2, 2, 6), (2, 2, 4, 2, 6)),
             contours=("rise", "arch", "leap"),
-            grid_step_s=1.0,
-            ring_s=(3.5, 7.0),
+            grid_beats=1.0,
+            phrase_s=22.9,
+            ring_s=(3.0, 5.5),
             threshold=-0.16,
             spread=0.75,
             gain=0.46,
@@ -323,7 +327,7 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
             per_minute=14,
             low_midi=84,
             high_midi=103,
-            ring_s=(6.0, 11.0),
+            ring_s=(5.0, 8.5),
             threshold=0.02,
             spread=0.90,
             gain=0.22,
@@ -346,7 +350,7 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
     ),
     # Stone and voices: plain triads and suspensions in five moving voices, a chant, a far bell. Pedal tones below.
     "cathedral": ScorePreset(
-        chord_rhythms=((4, 4, 4, 4), (3, 3, 4, 6), (2, 2, 4, 8), (3, 5, 3, 5), (2, 4, 2, 8)),
+        chord_rates=(0.95, 0.4),
         arc=0.7,
         colour=0.4,
         brightness=0.35,
@@ -363,8 +367,8 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
             gain=0.40,
             tie=0.85,
             doubles=(0.55, 0.75, 0.90),
-            stagger_s=0.7,
-            overlap_s=0.8,
+            stagger_s=2.2,
+            overlap_s=1.2,
         ),
         bass=Bass(style="step", threshold=0.20, gain=0.48, inversion=0.3),
         melody=Melody(
@@ -374,7 +378,8 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
             phrases=("c-a-", "ca-h", "c--a", "-ca-"),
             rhythms=((2, 1, 1, 2, 4), (1, 1, 1, 1, 2, 4), (3, 1, 2, 4), (2, 2, 1, 1, 4), (1, 2, 1, 2, 2, 4)),
             contours=("chant", "arch", "fall"),
-            grid_step_s=0.8,
+            grid_beats=1.0,
+            phrase_s=15.7,
             ring_s=(1.6, 5.0),
             threshold=-0.18,
             spread=0.80,
@@ -411,7 +416,7 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
     ),
     # Water at a quay: sixth chords over a swaying bass, a low call across the bay and a small high answer.
     "harbor": ScorePreset(
-        chord_rhythms=((3, 5, 3, 5), (6, 6, 4), (5, 5, 6), (5, 3, 5, 3)),
+        chord_rates=(0.9, 0.2),
         arc=0.45,
         colour=0.35,
         brightness=0.40,
@@ -427,8 +432,8 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
             gain=0.36,
             tie=0.4,
             doubles=(0.70, 0.85),
-            stagger_s=1.0,
-            overlap_s=1.0,
+            stagger_s=2.4,
+            overlap_s=1.5,
         ),
         bass=Bass(style="answer", threshold=0.05, gain=0.50, inversion=0.1),
         melody=Melody(
@@ -436,9 +441,10 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
             answer_shift=11,
             reach=6,
             phrases=("caca", "ca-a", "cava", "c-ah"),
-            rhythms=((3, 1, 4), (3, 3, 2, 4), (3, 3, 5), (3, 2, 3, 5), (4, 2, 4)),
+            rhythms=((3, 1, 2, 2, 4), (3, 3, 2, 1, 1, 4), (3, 3, 2, 2, 5), (3, 2, 1, 2, 5), (4, 2, 1, 1, 4)),
             contours=("leap", "fall", "wave"),
-            grid_step_s=0.7,
+            grid_beats=0.75,
+            phrase_s=15.1,
             ring_s=(2.0, 4.5),
             threshold=-0.16,
             spread=0.75,
@@ -476,7 +482,7 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
     ),
     # A music box by a small light: bright plain chords that change often, bells that run and return, little below.
     "lantern": ScorePreset(
-        chord_rhythms=((2, 2, 4, 2, 2, 4), (4, 2, 2, 4, 4), (2, 2, 2, 2, 4, 4), (4, 4, 2, 2, 4)),
+        chord_rates=(1.0, 0.75),
         arc=0.5,
         colour=0.3,
         brightness=0.62,
@@ -492,8 +498,8 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
             gain=0.26,
             tie=0.3,
             doubles=(0.80,),
-            stagger_s=0.4,
-            overlap_s=0.5,
+            stagger_s=1.4,
+            overlap_s=1.0,
         ),
         bass=Bass(style="hold", threshold=0.30, gain=0.36, inversion=0.3),
         melody=Melody(
@@ -509,7 +515,8 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
                 (3, 1, 2, 2, 4),
             ),
             contours=("wave", "arch", "leap", "fall"),
-            grid_step_s=0.4,
+            grid_beats=0.5,
+            phrase_s=9.7,
             ring_s=(1.2, 2.6),
             threshold=-0.16,
             spread=0.75,
@@ -548,7 +555,7 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
     ),
     # Late, low and close: rich ninths and elevenths, one free voice with leaps and silences, a heartbeat at most.
     "nocturne": ScorePreset(
-        chord_rhythms=((6, 6, 4), (5, 5, 6), (8, 4, 4), (4, 8, 4), (7, 9)),
+        chord_rates=(0.85, 0.1),
         arc=0.6,
         colour=0.6,
         brightness=0.28,
@@ -564,8 +571,8 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
             gain=0.34,
             tie=0.5,
             doubles=(0.75, 0.90),
-            stagger_s=0.9,
-            overlap_s=0.7,
+            stagger_s=3.2,
+            overlap_s=2.0,
         ),
         bass=Bass(style="step", threshold=0.08, gain=0.48, inversion=0.15),
         melody=Melody(
@@ -575,7 +582,8 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
             phrases=("cah", "cv-a", "c-a", "ch-v"),
             rhythms=((3, 1, 2, 4, 8), (1, 1, 4, 2, 8), (2, 1, 1, 6, 8), (4, 3, 1, 8), (1, 3, 2, 2, 4, 8)),
             contours=("leap", "fall", "wave"),
-            grid_step_s=0.55,
+            grid_beats=0.75,
+            phrase_s=17.3,
             ring_s=(1.6, 5.0),
             threshold=-0.18,
             spread=0.70,
@@ -606,13 +614,13 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
             low_midi=48,
             hold=1.2,
             gain=0.28,
-            wander=0.2,
+            wander=0.35,
         ),
         air=Air(level=0.22, depth=0.14, gusts=5),
     ),
     # Drops on leaves: suspended sevenths under short high falling figures that never fall twice alike.
     "rainfall": ScorePreset(
-        chord_rhythms=((3, 3, 3, 3, 4), (2, 4, 2, 4, 4), (5, 3, 5, 3), (3, 3, 4, 6)),
+        chord_rates=(1.0, 0.35),
         arc=0.8,
         colour=0.5,
         brightness=0.55,
@@ -628,18 +636,19 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
             gain=0.28,
             tie=0.7,
             doubles=(0.80,),
-            stagger_s=2.2,
-            overlap_s=1.6,
+            stagger_s=2.6,
+            overlap_s=1.8,
         ),
         bass=Bass(style="hold", threshold=0.25, gain=0.42, inversion=0.25),
         melody=Melody(
-            centre_midi=79,
+            centre_midi=83,
             answer_shift=2,
             reach=6,
             phrases=("ch-ah", "hcah", "c-hvh", "hchah"),
-            rhythms=((1, 1, 2, 6), (1, 1, 1, 5), (2, 1, 1, 6), (1, 2, 1, 4), (1, 1, 1, 1, 6)),
+            rhythms=((1, 1, 2, 1, 6), (1, 1, 1, 1, 2, 5), (2, 1, 1, 1, 6), (1, 2, 1, 1, 4), (1, 1, 1, 1, 1, 6)),
             contours=("fall", "fall", "wave"),
-            grid_step_s=0.4,
+            grid_beats=0.5,
+            phrase_s=9.7,
             ring_s=(0.9, 2.4),
             threshold=-0.16,
             spread=0.80,
@@ -678,7 +687,7 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
     ),
     # Open snow: bare fifths and suspensions that hardly move, wind, and now and then one bell.
     "tundra": ScorePreset(
-        chord_rhythms=((8, 8), (10, 6), (6, 10), (16,)),
+        chord_rates=(0.15, 0.0),
         arc=0.5,
         colour=0.25,
         brightness=0.30,
@@ -704,10 +713,11 @@ SCORE_PRESETS: Final[Mapping[str, ScorePreset]] = {
             centre_midi=79,
             answer_shift=-4,
             reach=5,
-            phrases=("ca", "c-a", "ch", "cav"),
-            rhythms=((5, 6), (4, 6), (3, 7, 6), (5, 3, 6)),
+            phrases=("c-a-", "c-a", "c-h-", "ca-v"),
+            rhythms=((5, 3, 4, 2, 6), (4, 4, 2, 2, 6), (3, 3, 2, 5, 6), (5, 3, 3, 2, 6)),
             contours=("fall", "leap"),
-            grid_step_s=1.0,
+            grid_beats=1.0,
+            phrase_s=31.3,
             ring_s=(4.0, 8.0),
             threshold=-0.2,
             spread=0.7,

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from services.contract.timebase import SECTION_S
 from services.local.render.score_view import view_score
 from services.synthesis.score.compose import compose_section
 from services.synthesis.score.events import Layer
+from services.synthesis.score.form import neighbour, passages_between
 
 SECTION = 7_437_500
 START = SECTION * SECTION_S
@@ -41,14 +44,25 @@ def test_notes_are_clipped_to_the_span() -> None:
 
 
 def test_chords_and_sections_are_named_from_the_beginning_of_the_span() -> None:
-    view = view_score(SPEC, START + 230, 30.0)
-    section, following = (compose_section(SPEC, SECTION + number) for number in (0, 1))
-    assert view.chords[0].at_s == 0.0
-    assert view.chords[0].text == section.chords[-1].name
-    assert [(mark.at_s, mark.text) for mark in view.chords if mark.at_s == 10.0] == [(10.0, following.chords[0].name)]
-    assert [mark.at_s for mark in view.sections] == [0.0, 10.0]
-    assert all(mark.text[0] in "ABC" for mark in view.sections)
-    assert view.parts == (10.0,)
+    passage = passages_between(SPEC.seed, START * 1000, START * 1000 + 1)[0]
+    border = passage.end_ms // 1000
+    view = view_score(SPEC, border - 10, 20.0)
+    section = compose_section(SPEC, (border - 10) // SECTION_S)
+    held = [chord for chord in section.chords if chord.onset_s <= (border - 10) % SECTION_S][-1]
+    assert (view.chords[0].at_s, view.chords[0].text) == (0.0, held.name)
+    assert len(view.chords) > 1
+    # The new passage begins with a bar, at most half of one from its place.
+    assert [mark.at_s for mark in view.sections] == [0.0, pytest.approx(10.0, abs=0.5 + SECTION_S / SPEC.bpm / 2)]
+    assert [mark.text for mark in view.sections] == [passage.name, neighbour(SPEC.seed, passage, 1).name]
+    assert view.sections[1].at_s in view.parts
+
+
+def test_a_chord_that_goes_on_over_a_section_is_named_once() -> None:
+    for section in range(SECTION, SECTION + 6):
+        view = view_score(SPEC, section * SECTION_S, 3 * SECTION_S)
+        for before, after in itertools.pairwise(view.chords):
+            assert before.at_s < after.at_s
+            assert before.text != after.text or after.at_s % SECTION_S != 0.0
 
 
 @pytest.mark.parametrize("start", [0, 100])

@@ -1,91 +1,136 @@
 from __future__ import annotations
 
+import itertools
+
+import numpy as np
 import pytest
 
-from services.contract.spec import PRESETS
+from services.contract.timebase import SECTION_S
+from services.synthesis.score.events import Layer
 from services.synthesis.score.form import (
-    PART_UNITS,
-    SECTION_UNITS,
-    SECTIONS_PER_GROUP,
+    LONGEST_MOVEMENT_MS,
+    LONGEST_PASSAGE_MS,
+    SHORTEST_MOVEMENT_MS,
+    SHORTEST_PASSAGE_MS,
     Letter,
+    Passage,
     bar_of,
-    join_unit,
-    material_of,
-    plan_form,
+    movement_of,
+    neighbour,
+    passage_at,
+    passages_between,
+    presence,
 )
+from services.synthesis.score.hashing import Dice
+
+NOW_MS = 1_785_000_000_000
+DAY_MS = 86_400_000
 
 
-def test_sections_come_in_groups_that_return_to_a(first_section: int) -> None:
-    letters = [plan_form("drift", 0, section).letter for section in range(first_section, first_section + 400)]
-    starts = [i for i in range(1, 8) if plan_form("drift", 0, first_section + i).visit == 0 and letters[i] is Letter.A]
-    groups = [letters[i : i + SECTIONS_PER_GROUP] for i in range(starts[0], 396, SECTIONS_PER_GROUP)]
-    assert all(group[0] is Letter.A for group in groups)
-    assert all(group.count(Letter.A) >= 2 and len(set(group)) >= 2 for group in groups)
-    # Listeners cannot set their watch by it.
-    assert len({tuple(group) for group in groups}) >= 3
+def _day(seed: int) -> list[Passage]:
+    return passages_between(seed, NOW_MS, NOW_MS + DAY_MS)
 
 
-def test_sections_of_one_letter_share_their_material_and_its_chord_rhythm(first_section: int) -> None:
-    seen: dict[object, tuple[int, ...]] = {}
-    shared = 0
-    for section in range(first_section, first_section + 60):
-        form = plan_form("harbor", 4, section)
-        assert form.material == material_of("harbor", 4, section)
-        if form.material in seen:
-            shared += 1
-            assert form.chord_units == seen[form.material]
-        seen[form.material] = form.chord_units
-    assert shared >= 15
+@pytest.mark.parametrize("seed", [0, 1, 7, 2**32 - 1])
+def test_passages_follow_each_other_without_gap_and_are_unequal(seed: int) -> None:
+    day = _day(seed)
+    assert all(before.end_ms == after.begin_ms for before, after in itertools.pairwise(day))
+    lengths = [passage.end_ms - passage.begin_ms for passage in day]
+    assert min(lengths) >= SHORTEST_PASSAGE_MS
+    assert max(lengths) <= LONGEST_PASSAGE_MS
+    assert np.std(lengths) > 30_000
+    assert len(set(lengths)) > 0.95 * len(lengths)
 
 
-def test_other_seeds_and_presets_have_other_material(first_section: int) -> None:
-    materials = {material_of(preset, seed, first_section) for preset in PRESETS for seed in range(20)}
-    assert len(materials) == len(PRESETS) * 20
+@pytest.mark.parametrize("seed", [0, 3])
+def test_movements_take_12_to_40_minutes(seed: int) -> None:
+    lengths = []
+    for number in range(1_144_000, 1_144_200):
+        movement = movement_of(seed, number)
+        lengths.append(movement[-1].end_ms - movement[0].begin_ms)
+        assert 3 <= len(movement) <= 13
+    assert min(lengths) >= SHORTEST_MOVEMENT_MS
+    assert max(lengths) <= LONGEST_MOVEMENT_MS
+    assert max(lengths) > 2 * min(lengths)
 
 
-def test_arcs_meet_where_sections_join(preset: str, first_section: int) -> None:
-    for section in range(first_section, first_section + 50):
-        before, after = plan_form(preset, 1, section).arc, plan_form(preset, 1, section + 1).arc
-        assert before.level(1.0) == pytest.approx(after.level(0.0), abs=1e-12)
+def test_any_moment_is_found_alone_as_in_a_row() -> None:
+    for passage in _day(5)[1:60]:
+        for at_ms in (passage.begin_ms, (passage.begin_ms + passage.end_ms) // 2, passage.end_ms - 1):
+            assert passage_at(5, at_ms) == passage
 
 
-def test_a_section_rises_and_falls_and_b_rises_highest(first_section: int) -> None:
+def test_neighbours_reach_over_movements() -> None:
+    day = _day(2)
+    for before, after in itertools.pairwise(day):
+        assert neighbour(2, before, 1) == after
+        assert neighbour(2, after, -1) == before
+
+
+def test_moments_before_the_epoch_have_passages_too() -> None:
+    assert passages_between(0, -1000, 1000)[0].begin_ms <= -1000
+
+
+def test_seeds_are_at_another_place_of_another_form() -> None:
+    borders = [{passage.begin_ms for passage in _day(seed)} for seed in range(6)]
+    for one, other in itertools.combinations(borders, 2):
+        assert len(one & other) <= 2
+
+
+def test_a_movement_begins_and_ends_with_a_and_has_others() -> None:
+    forms = set()
+    for number in range(1_144_000, 1_144_100):
+        letters = [passage.letter for passage in movement_of(4, number)]
+        assert letters[0] is letters[-1] is Letter.A
+        assert len(set(letters)) >= 2
+        forms.add(tuple(letters))
+    assert len(forms) > 50
+
+
+def test_passages_of_one_letter_share_their_material_within_a_movement() -> None:
+    for number in range(1_144_000, 1_144_030):
+        movement = movement_of(0, number)
+        for one, other in itertools.combinations(movement, 2):
+            assert (one.material == other.material) == (one.letter == other.letter)
+            assert one.own != other.own
+
+
+def test_arcs_meet_where_passages_join() -> None:
+    for before, after in itertools.pairwise(_day(1)):
+        assert before.arc.level(1.0) == pytest.approx(after.arc.level(0.0), abs=1e-12)
+
+
+def test_a_passage_rises_and_falls_and_b_rises_highest() -> None:
     heights: dict[Letter, list[float]] = {letter: [] for letter in Letter}
-    for section in range(first_section, first_section + 200):
-        form = plan_form("aurora", 2, section)
-        levels = [form.arc.level(position / 100) for position in range(101)]
-        assert -0.4 <= min(levels) <= max(levels) <= 0.7
-        heights[form.letter].append(max(levels) - levels[0])
+    for passage in _day(2):
+        levels = [passage.arc.level(place / 100) for place in range(101)]
+        assert -0.4 <= min(levels) <= max(levels) <= 0.8
+        heights[passage.letter].append(max(levels) - levels[0])
     mean = {letter: sum(values) / len(values) for letter, values in heights.items()}
-    assert mean[Letter.B] > mean[Letter.A] > 2 * mean[Letter.C]
+    assert mean[Letter.B] > mean[Letter.A] > mean[Letter.C]
 
 
-def test_the_last_chord_breathes_and_never_all_of_them(preset: str, first_section: int) -> None:
-    for section in range(first_section, first_section + 40):
-        form = plan_form(preset, 0, section)
-        assert len(form.chord_units) - 1 in form.breaths
-        assert len(form.breaths) <= 2
-
-
-def test_a_colour_is_home_before_the_section_ends(preset: str, first_section: int) -> None:
-    coloured = 0
-    for section in range(first_section, first_section + 200):
-        colour = plan_form(preset, 3, section).colour
-        if colour is not None:
-            coloured += 1
-            assert PART_UNITS <= colour.begin < colour.end <= SECTION_UNITS - PART_UNITS // 2
-            assert (colour.step, colour.centre) in {(-1, 0), (-1, 4), (1, 0), (1, 3)}
-    assert 10 <= coloured <= 140  # now and then: neither never nor always
+def test_the_day_is_slow_and_moves() -> None:
+    moods = [movement_of(0, number)[0].mood for number in range(1_144_000, 1_144_060)]
+    assert len(set(moods)) == len(moods)
+    for values in ([mood.light for mood in moods], [mood.fullness for mood in moods]):
+        assert min(values) < -0.5 < 0.5 < max(values)
 
 
 @pytest.mark.parametrize("bpm", [40, 70, 97, 180])
-def test_positions_are_moved_to_the_nearest_bar(bpm: int) -> None:
-    bars = [bar_of(unit, bpm) for unit in range(SECTION_UNITS + 1)]
-    assert bars[0] == 0
-    assert bars[-1] == bpm
-    assert all(abs(bar - unit * bpm / SECTION_UNITS) <= 0.5 for unit, bar in enumerate(bars))
+def test_places_are_moved_to_the_nearest_bar_of_one_grid(bpm: int) -> None:
+    section = 7_437_500
+    assert bar_of(section * SECTION_S * 1000, bpm) == section * bpm
+    for passage in _day(0)[:50]:
+        assert abs(bar_of(passage.begin_ms, bpm) * SECTION_S / bpm - passage.begin_ms / 1000) <= SECTION_S / bpm / 2
 
 
-def test_what_two_sections_share_is_the_same_seen_from_both() -> None:
-    assert join_unit(5, 100, 1) == join_unit(5, 100, 1)
-    assert join_unit(5, 100, 1) != join_unit(5, 101, 1)
+def test_a_layer_comes_and_goes_with_its_share() -> None:
+    times_s = np.arange(0.0, 40_000.0, 1.0)
+    there = presence(Dice(3), Layer.MELODY, 83, times_s, 0.7)
+    assert there.min() == 0.0
+    assert there.max() == 1.0
+    assert 0.45 < there.mean() < 0.75
+    # It does not jump, and does not come back in step with its period.
+    assert np.abs(np.diff(there)).max() < 0.2
+    assert not np.array_equal(there[:166], there[166:332])

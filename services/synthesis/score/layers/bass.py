@@ -4,32 +4,43 @@ from __future__ import annotations
 
 from typing import Final
 
-from services.contract.timebase import SECTION_S
 from services.synthesis.score.events import Layer
-from services.synthesis.score.form import PARTS, Draw
+from services.synthesis.score.hashing import Draw
 from services.synthesis.score.plan import PlacedChord, Plan
 from services.synthesis.score.theory import semitones
 from services.synthesis.score.writing import Sheet
 
-_PART_S: Final = SECTION_S / PARTS
 _LEAST_GAIN: Final = 0.9
 _GAIN_RANGE: Final = 0.2
 """Notes are 0.9 to 1.1 times as loud as their preset says."""
 
 _DRONE_OVERLAP_S: Final = 7.0
 """How long a tone of the drone sounds on after it was struck again."""
+_FIRST_STRIKES_S: Final = 5.0
+"""The tones of a passage's drone enter within this time."""
+_LAST_STRIKE: Final = 0.45
+"""A tone is not struck again when less than this share of its period is left of the passage."""
 _DRONE_PANS: Final = (0.0, -0.3, 0.3, 0.15)
 """Of the drone's voices, in their order."""
 _DRONE_BRIGHTNESS: Final = 0.6
 _BASS_BRIGHTNESS: Final = 0.7
 """Shares of the preset's brightness: low tones are duller than the rest."""
 
-_BASS_CENTRE_MIDI: Final = 43
-"""The bass prefers octaves near this pitch."""
-_MUDDY_BELOW_MIDI: Final = 48
-"""Below this pitch seconds and thirds sound muddy."""
-_RUBS: Final = {1: (20.0, 8.0), 2: (9.0, 3.0), 3: (2.0, 0.0), 4: (2.0, 0.0)}
-"""How much two low tones disturb each other, by their distance in semitones: in the muddy register, and above it."""
+_BASS_CENTRE_MIDI: Final = 42
+_BASS_WANDER_MIDI: Final = 12
+"""The bass prefers octaves near 42, up to six semitones above or below: another place from chord to chord."""
+_LOWEST_MIDI: Final = 28
+_HIGHEST_MIDI: Final = 58
+_GOLDEN: Final = 0.618034
+"""Part of the register by which the bass's place moves on from slot to slot."""
+_GROWL: Final = 60.0
+"""What a low semitone costs: more than any octave."""
+_BASS_SHARE: Final = 0.85
+"""Share of the time that the bass is wholly there."""
+_ABSENT: Final = 0.3
+"""Added to the threshold where it is not."""
+_ENTRY_BEATS: Final = 0.3
+"""The bass enters within this part of a beat."""
 _BASS_OVERLAP_S: Final = 0.4
 _LAST_BASS_OVERLAP_S: Final = 0.2
 """How long a bass note is held into the next one, and into the next chord."""
@@ -42,45 +53,55 @@ _BASS_STEP: Final = 0.35
 _SECOND_BASS_GAIN: Final = 0.8
 
 
-def write_drone(sheet: Sheet, plan: Plan, home_mode: str) -> None:
-    """Write long tones that never all end together. Those struck late in a section sound into the next one.
-
-    Args:
-        home_mode: the stream's mode; the drone follows no colour.
-    """
-    dice = plan.form.own.at(Draw.DRONE)
-    pitches = _drone_pitches(plan, home_mode)
-    for number, voice in enumerate(plan.preset.drone):
-        pitch = pitches[number]
-        for part in range(PARTS):
-            onset_s = (part + voice.lag) * _PART_S
+def write_drone(sheet: Sheet, plan: Plan) -> None:
+    """Write long tones on the passage's centre, each struck again with a period of its own."""
+    dice = plan.own.at(Draw.DRONE)
+    for number, tone in enumerate(plan.drone):
+        voice = plan.preset.drone[tone.voice]
+        period_s = plan.card.drone_periods_s[number % len(plan.card.drone_periods_s)]
+        first_s = _FIRST_STRIKES_S * (0.15 + 0.85 * voice.lag) * dice.unit(number, 0) if number else 0.0
+        # Whole beats, and a part of one: no tempo has the sound of another.
+        onset_s = (round(first_s / plan.beat_s) + 0.2 * dice.unit(number, 1)) * plan.beat_s
+        strike = 0
+        while onset_s < plan.length_s:
+            strike += 1
+            following_s = (round((onset_s + period_s) / plan.beat_s) + 0.2 * dice.unit(number, 1)) * plan.beat_s
+            if following_s > plan.length_s - _LAST_STRIKE * period_s:
+                following_s = plan.length_s
             level = plan.level(onset_s)
-            sheet.add(
-                Layer.DRONE,
-                onset_s,
-                _PART_S + _DRONE_OVERLAP_S,
-                pitch,
-                gain=voice.gain * (_LEAST_GAIN + _GAIN_RANGE * dice.unit(number, part)) * (1 + 0.6 * level),
-                pan=_DRONE_PANS[number % len(_DRONE_PANS)],
-                brightness=plan.preset.brightness * _DRONE_BRIGHTNESS + 0.2 * level,
-                threshold=voice.threshold,
-            )
+            if plan.wanted(onset_s, onset_s):
+                gain = voice.gain * tone.share * (_LEAST_GAIN + _GAIN_RANGE * dice.unit(number, 2, strike))
+                sheet.add(
+                    Layer.DRONE,
+                    onset_s,
+                    following_s - onset_s + _DRONE_OVERLAP_S,
+                    tone.pitch_midi,
+                    gain=gain * (1 + 0.6 * level),
+                    pan=_DRONE_PANS[tone.voice % len(_DRONE_PANS)],
+                    brightness=plan.brightness * _DRONE_BRIGHTNESS + 0.2 * level,
+                    threshold=voice.threshold,
+                )
+            onset_s = following_s
 
 
-def write_bass(sheet: Sheet, plan: Plan, home_mode: str) -> None:
+def write_bass(sheet: Sheet, plan: Plan) -> None:
     """Write the lowest notes of the chords, in the octave where they rub least against the drone."""
     style = plan.preset.bass
-    drone = _drone_pitches(plan, home_mode)
-    dice = plan.form.own.at(Draw.BASS)
+    drone = [tone.pitch_midi for tone in plan.drone]
+    dice = plan.own.at(Draw.BASS)
+    there = plan.presence(Layer.BASS, [chord.begin_s for chord in plan.chords], _BASS_SHARE)
     for chord in plan.chords:
-        if plan.form.presence[chord.part].bass == 0:
+        if not plan.wanted(chord.begin_s, chord.end_s):
             continue
-        pitch = _bass_pitch(chord, chord.bass, drone)
+        pitch = _bass_pitch(plan, chord, chord.bass, drone)
         length_s = chord.end_s - chord.begin_s
-        level = plan.form.arc.level(chord.position)
-        gain = style.gain * (_LEAST_GAIN + _GAIN_RANGE * dice.unit(chord.index, 0)) * (1 + 0.4 * level)
-        brightness = plan.preset.brightness * _BASS_BRIGHTNESS + 0.2 * level
-        threshold = style.threshold - 0.1 * level + 0.08 * dice.unit(chord.index, 1)
+        level = plan.level(chord.begin_s)
+        gain = style.gain * (_LEAST_GAIN + _GAIN_RANGE * dice.unit(chord.slot, 0)) * (1 + 0.4 * level)
+        gain *= plan.gain(Layer.BASS)
+        brightness = plan.brightness * _BASS_BRIGHTNESS + 0.2 * level
+        threshold = style.threshold - 0.1 * level + 0.08 * dice.unit(chord.slot, 1)
+        threshold += _ABSENT * (1 - float(there[chord.index])) - plan.busy(Layer.BASS)
+        entry_s = _ENTRY_BEATS * plan.beat_s * (0.1 + 0.9 * dice.unit(chord.slot, 2))
         second_s = 0.0
         if style.style == "answer" and length_s >= _ANSWER_BARS * plan.bar_s:
             second_s = plan.bar_s * max(round(length_s / plan.bar_s / 2), 1)
@@ -89,8 +110,8 @@ def write_bass(sheet: Sheet, plan: Plan, home_mode: str) -> None:
         first_s = second_s or length_s
         sheet.add(
             Layer.BASS,
-            chord.begin_s,
-            first_s + _BASS_OVERLAP_S,
+            chord.begin_s + entry_s,
+            first_s - entry_s + _BASS_OVERLAP_S,
             pitch,
             gain=gain,
             brightness=brightness,
@@ -100,13 +121,13 @@ def write_bass(sheet: Sheet, plan: Plan, home_mode: str) -> None:
             continue
         if style.style == "answer":
             other_class = chord.classes[0] if chord.bass != chord.classes[0] else _upper_tone(chord)
-            other = _bass_pitch(chord, other_class, drone)
+            other = _bass_pitch(plan, chord, other_class, drone)
             other_threshold = threshold + _BASS_ANSWER
         else:
             following = plan.chords[chord.index + 1]
-            other = _step_towards(chord, pitch, _bass_pitch(following, following.bass, drone))
+            other = _step_towards(chord, pitch, _bass_pitch(plan, following, following.bass, drone))
             other_threshold = threshold + _BASS_STEP
-        if other != pitch:
+        if other != pitch and not any(abs(other - tone) == 1 for tone in (*drone, *chord.voicing)):
             sheet.add(
                 Layer.BASS,
                 chord.begin_s + second_s,
@@ -118,31 +139,19 @@ def write_bass(sheet: Sheet, plan: Plan, home_mode: str) -> None:
             )
 
 
-def _bass_pitch(chord: PlacedChord, pitch_class: int, drone: list[int]) -> int:
-    """The octave for a bass note in which it rubs least against the drone and the pad's lowest voice."""
+def _bass_pitch(plan: Plan, chord: PlacedChord, pitch_class: int, drone: list[int]) -> int:
+    """The octave for a bass note in which it rubs least against the drone and the pad's low voices."""
+    # An even spread, so that from key to key a few notes at a time turn back into the register.
+    wander = (plan.own.unit(Draw.BASS, 3) + chord.slot * _GOLDEN) % 1.0 - 0.5
+    centre = _BASS_CENTRE_MIDI + _BASS_WANDER_MIDI * wander
 
     def rub(pitch: int) -> float:
-        # A bass above the pad costs 6. Seconds and thirds cost as `_RUBS` says, a semitone from the centre costs 0.3.
-        cost = 6.0 if pitch > chord.voicing[0] else 0.0
-        for other in (*drone, chord.voicing[0]):
-            low = min(pitch, other) < _MUDDY_BELOW_MIDI
-            muddy, clear = _RUBS.get(abs(pitch - other), (0.0, 0.0))
-            cost += muddy if low else clear
-        return cost + 0.3 * abs(pitch - _BASS_CENTRE_MIDI)
+        growls = any(abs(pitch - other) == 1 for other in (*drone, *chord.voicing[:2]))
+        return (_GROWL if growls else 0.0) + abs(pitch - centre)
 
-    octaves: list[int] = [36 + pitch_class, 48 + pitch_class]
-    if pitch_class >= 9:
-        octaves.append(24 + pitch_class)
+    lowest = _LOWEST_MIDI + (pitch_class + plan.tonic_midi - _LOWEST_MIDI) % 12
+    octaves = [p for p in (lowest, lowest + 12, lowest + 24) if p <= _HIGHEST_MIDI]
     return min(octaves, key=rub)
-
-
-def _drone_pitches(plan: Plan, home_mode: str) -> list[int]:
-    """The drone's pitches in the key of C; in a mode without a perfect fifth the fifth becomes the octave."""
-    return [
-        voice.octave_midi
-        + semitones(home_mode, 7 if voice.degree == 4 and semitones(home_mode, 4) != 7 else voice.degree)
-        for voice in plan.preset.drone
-    ]
 
 
 def _upper_tone(chord: PlacedChord) -> int:
@@ -153,7 +162,7 @@ def _upper_tone(chord: PlacedChord) -> int:
 
 def _step_towards(chord: PlacedChord, pitch: int, goal: int) -> int:
     """The note of the scale next to `goal`, on the side of `pitch`; `pitch` if the two are equal."""
-    scale = [36 + semitones(chord.mode, degree) for degree in range(-7, 15)]
+    scale = [chord.tonic_midi - 24 + semitones(chord.mode, degree) for degree in range(-8, 15)]
     below = [p for p in scale if p < goal]
     above = [p for p in scale if p > goal]
     if goal == pitch:

@@ -1,7 +1,8 @@
-"""Pure. The melody: motifs that are stated, answered, varied and remembered.
+"""Pure. The melody: the piece's themes, stated, answered, varied and remembered.
 
-Melodies move on a grid: lengths and moments are whole *grid steps* (`plan.Plan.grid_step_s`), pitches are degrees of
-the scale (see `theory`).
+Phrases begin at a period of the preset's own (`Melody.phrase_s`), in no step with the chords. They move on a grid:
+lengths are whole *grid steps* (`plan.Plan.grid_step_s`), pitches are degrees of the scale (see `theory`). At a quicker
+tempo a phrase takes less time, and more of what follows it fits into its period.
 """
 
 from __future__ import annotations
@@ -9,53 +10,66 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
 from services.synthesis.score.events import Layer
-from services.synthesis.score.form import Draw, Letter
-from services.synthesis.score.hashing import Dice
-from services.synthesis.score.layers.motif import Motif, answer, head, invent, vary
+from services.synthesis.score.form import Letter
+from services.synthesis.score.harmony import LOW_MIDI
+from services.synthesis.score.hashing import Dice, Draw
+from services.synthesis.score.layers.line import clashes, fit, growls
+from services.synthesis.score.layers.motif import Motif, answer, fitting, head, inverted, state, stretched, vary
 from services.synthesis.score.plan import PlacedChord, Plan
-from services.synthesis.score.theory import CHARACTERISTIC, TONIC_MIDI, semitones
+from services.synthesis.score.theory import semitones
 from services.synthesis.score.writing import Sheet
 
 # Where phrases stand.
+_PHRASE_STRAY: Final = 0.3
+"""A phrase begins up to this share of its period after the period does."""
+_REST_STEPS: Final = 2
+"""Grid steps between a phrase and what follows it in its period."""
+_FOLLOWING: Final = 2
+"""Phrases that may follow another one in its period, at most."""
+_FOLLOWS_FROM: Final = (0.35, 0.2)
+"""A phrase is followed at 70 bpm with these chances; they rise with the tempo."""
 _OWN_VARIANT: Final = 0.35
-"""Chance, for each chord of a returning section, that its phrase is new."""
-_PLAIN_CALL: Final = 0.4
+"""Chance, for each phrase of a returning passage, that it is new."""
+_PLAIN_CALL: Final = 0.5
 """Chance that a call which has been heard comes back unvaried."""
-_LONGEST_DELAY: Final = 4
-"""A phrase enters 0 to 3 grid steps after its chord."""
+_MELODY_SHARE: Final = 0.8
+"""Share of the time that the melody is there."""
 _ARC_DEGREES: Final = 4
 """Degrees that the register rises when the arc rises by 1."""
-_PULL_TO_LAST: Final = 0.25
-"""Share of the way from a phrase's register to the last note before it that the phrase begins at."""
+_LOWEST_CENTRE_MIDI: Final = 69
+_WANDER_DEGREES: Final = 4
+"""Phrases lie up to half as many degrees above or below their register."""
 
 # From which intensity notes are heard: added to a phrase's threshold.
+_ALWAYS: Final = -0.15
+"""Of the phrase that is heard at any intensity, at most."""
 _LATER_PHRASE: Final = 0.07
 """For each phrase of a dialogue after its call."""
-_HALF_PRESENT: Final = 0.25
-"""For the phrases after the call in a part where melody is only half present."""
+_ABSENT: Final = 0.4
+"""Where the melody comes or goes."""
 _ARC_THRESHOLD: Final = 0.20
 """Taken off when the arc rises by 1: full passages have more notes."""
-_STRONG_NOTE: Final = 0.06
-_WEAK_NOTE: Final = 0.18
-_WEAK_NOTE_RANGE: Final = 0.12
-"""For the strong notes after a phrase's first, and for its weak notes: 0.18 to 0.30."""
+_STRONG_NOTE: Final = 0.03
+_WEAK_NOTE: Final = 0.07
+_WEAK_NOTE_RANGE: Final = 0.05
+"""For the strong notes after a phrase's first, and for its weak notes: 0.07 to 0.12."""
+_PASSING: Final = 0.12
+"""Taken off for weak notes as the tempo doubles: more passing notes speak."""
 _SECOND_VOICE: Final = 0.2
 _SECOND_VOICE_RANGE: Final = 0.2
 """For the second voice: 0.2 above the phrase or `Melody.harmony`, and up to 0.2 more."""
+_BELOW: Final = (2, 3, 5)
+"""Degrees that it lies below the first voice."""
+_DRAWS: Final = 5
 _ECHO_FROM: Final = 0.1
 _ECHO: Final = 0.12
 _EACH_ECHO: Final = 0.22
 """For echoes: 0.12 and 0.22 for each, above the phrase's threshold or 0.1."""
 
 # How a note is played.
-_MODE_NOTE_AT_PEAK: Final = 0.6
-_MODE_NOTE: Final = 0.12
-"""Chance that a strong note takes the mode's characteristic degree if that is near."""
-_MODE_NOTE_REACH: Final = 2
-"""Degrees that it may be away."""
-_REPEAT: Final = 0.35
-"""Chance that a note may repeat the one before, once in a row."""
 _STRONG_ACCENT: Final = 0.80
 _WEAK_ACCENT: Final = 0.62
 _PEAK_ACCENT: Final = 0.14
@@ -68,6 +82,8 @@ _ARC_GAIN: Final = 0.5
 """Share of its gain that a note gains when the arc rises by 1."""
 _LEGATO: Final = 1.15
 """A note is held for this share of its length."""
+_CLASH_HOLD_S: Final = 0.9
+"""A passing note beside a tone of the chord is held no longer."""
 _NEUTRAL_ACCENT: Final = 0.75
 _ACCENT_BRIGHTNESS: Final = 0.25
 _ARC_BRIGHTNESS: Final = 0.3
@@ -85,247 +101,266 @@ _ECHO_DULLER: Final = 0.12
 
 
 @dataclass(frozen=True, slots=True)
-class _Phrase:
-    """A motif placed under a chord.
-
-    Attributes:
-        delay: grid steps of rest before it.
-        centre: degree around which it lies.
-        answers: whether it answers a call.
-        dialogue: number of the call that it belongs to.
-        place: number of phrases between it and that call; 0 for the call.
-    """
-
-    motif: Motif
-    chord: PlacedChord
-    delay: int
-    centre: int
-    answers: bool
-    dialogue: int
-    place: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Note:
+class LineNote:
     """A note of a phrase.
 
     Attributes:
         index: in the phrase.
-        onset_s: on the grid, from the section's start.
+        onset_s: on the grid, from the passage's start.
         length: grid steps.
         degree: of the scale.
+        pitch_midi: of it.
         chord: the chord that it sounds over.
-        strong: whether it is long, first, last: a chord tone.
+        strong: whether it is long, first or last.
         peak: whether it is the phrase's highest.
+        threshold: the intensity from which it is heard.
     """
 
     index: int
     onset_s: float
     length: int
     degree: int
+    pitch_midi: int
     chord: PlacedChord
     strong: bool
     peak: bool
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    """A phrase of the melody, without its second voice and echoes.
+
+    Attributes:
+        number: of its period in the passage.
+        place: number of phrases between it and the first one of that period.
+        role: c a call, a an answer, h a head, v a variation.
+        notes: in time.
+    """
+
+    number: int
+    place: int
+    role: str
+    notes: tuple[LineNote, ...]
+
+    @property
+    def answers(self) -> bool:
+        """Whether it answers a call."""
+        return self.role == "a"
 
 
 def write_melody(sheet: Sheet, plan: Plan) -> None:
-    """Write the melody of a section."""
-    style = plan.preset.melody
-    phrases = _phrases(plan)
-    if not phrases:
-        return
-    dialogues = phrases[-1].dialogue + 1
-    # Dialogues come in one after the other as intensity grows, each with its call first.
-    order = plan.form.own.order(dialogues, Draw.THRESHOLD, Layer.MELODY)
-    last_degree = _degree_near(plan.chords[0].mode, style.centre_midi)
-    for phrase in phrases:
-        threshold = style.threshold + style.spread * order[phrase.dialogue] / dialogues + _LATER_PHRASE * phrase.place
-        if plan.form.presence[phrase.chord.part].melody < 1 and phrase.place:
-            threshold += _HALF_PRESENT
-        dice = plan.form.own.at(Draw.MELODY, phrase.chord.index)
-        notes = _notes(plan, phrase, last_degree, dice)
-        for note in notes:
-            _write_note(sheet, plan, phrase, note, threshold=threshold, dice=dice)
-        if notes:
-            last_degree = notes[-1].degree
+    """Write the melody of a passage."""
+    for phrase in phrases(plan):
+        dice = plan.own.at(Draw.MELODY, phrase.number, phrase.place, 1)
+        draws = dice.table(np.arange(len(phrase.notes), dtype=np.int64), _DRAWS).tolist()
+        for note, row in zip(phrase.notes, draws, strict=True):
+            _write_note(sheet, plan, phrase, note, row)
 
 
-def _phrases(plan: Plan) -> list[_Phrase]:
-    style, form = plan.preset.melody, plan.form
-    calls = [invent(style, form.material.at(Draw.MOTIF, index)) for index in range(2)]
-    if form.letter is not Letter.A:
-        # The other sections of a group remember the first one's motif.
-        calls[1] = invent(style, form.group.at(Draw.MATERIAL, Letter.A, Draw.MOTIF, 0))
-    patterns = form.material.order(len(style.phrases), Draw.PHRASE)
-    phrases: list[_Phrase] = []
-    call = calls[0]
-    dialogue, place, heard = -1, 0, 0
-    for chord in plan.chords:
-        # Parts 0 and 1 have the same pattern, part 2 another one, part 3 the first again: a period inside the section.
-        pattern = style.phrases[patterns[1 if chord.part == 2 else 0]]
-        role = pattern[sum(other.part == chord.part for other in plan.chords[: chord.index]) % len(pattern)]
-        if role == "-" or chord.breath or form.presence[chord.part].melody == 0:
+def phrases(plan: Plan) -> list[Phrase]:
+    """The phrases of a passage that begin in the plan's window, in time."""
+    style, own = plan.preset.melody, plan.own
+    first, second = _calls(plan)
+    pattern = plan.material.pick(style.phrases, Draw.PHRASE)
+    period_s = style.phrase_s * plan.card.breath
+    count = max(int(plan.length_s / period_s), 1)
+    # Phrases come in one after the other as intensity grows.
+    order = own.order(count, Draw.THRESHOLD, Layer.MELODY)
+    begins_s = (np.arange(count) + _PHRASE_STRAY * own.at(Draw.PHRASE, 0).units_at(np.arange(count))) * period_s
+    presences = plan.presence(Layer.MELODY, begins_s, _MELODY_SHARE).tolist()
+    # One phrase of a passage sounds at any intensity.
+    spoken = [n for n in range(count) if pattern[n % len(pattern)] != "-"]
+    always = min(spoken, key=lambda n: (-presences[n], order[n]), default=-1)
+    found: list[Phrase] = []
+    heard = 0
+    for number in range(count):
+        role = pattern[number % len(pattern)]
+        if role == "-":
             continue
-        dice = form.material.at(Draw.PHRASE, chord.index + 1)
-        if form.visit and form.own.chance(_OWN_VARIANT, Draw.VARY, chord.index):
-            dice = form.own.at(Draw.PHRASE, chord.index + 1)
-        if role == "c" or dialogue < 0:
-            call = calls[1] if chord.part == 2 else calls[0]
-            dialogue, place = dialogue + 1, 0
-            motif = call if heard == 0 or dice.chance(_PLAIN_CALL, 0) else vary(call, dice.at(1))
-            heard += 1
-        else:
-            place += 1
-            motif = {"v": vary, "a": answer, "h": head}[role](call, dice.at(1))
-        centre = _degree_near(chord.mode, style.centre_midi) + round(_ARC_DEGREES * form.arc.level(chord.position))
-        phrases.append(
-            _Phrase(
-                motif=motif,
-                chord=chord,
-                delay=dice.below(_LONGEST_DELAY, 2),
-                centre=centre + (style.answer_shift if role == "a" else 0),
-                answers=role == "a",
-                dialogue=dialogue,
-                place=place,
-            )
-        )
-    return phrases
+        calls = role == "c"
+        heard += calls
+        begin_s, there = float(begins_s[number]), 1.0 if number == always else presences[number]
+        room_s = (number + 1) * period_s
+        if there == 0.0 or not plan.wanted(begin_s - plan.beat_s, room_s + plan.beat_s):
+            continue
+        dice = plan.material.at(Draw.PHRASE, number + 1)
+        if plan.form.visit and own.chance(_OWN_VARIANT, Draw.VARY, number):
+            dice = own.at(Draw.PHRASE, number + 1)
+        call = second if number % (2 * len(pattern)) >= len(pattern) else first
+        base = style.threshold + style.spread * order[number] / count + _ABSENT * (1 - there)
+        base -= plan.busy(Layer.MELODY)
+        if number == always:
+            base = min(base, _ALWAYS)
+        begin = round(begin_s / plan.grid_step_s)
+        for place in range(1 + _FOLLOWING):
+            if place and dice.unit(3, place) > _FOLLOWS_FROM[place - 1] * plan.pace:
+                break
+            now = role if place == 0 else "a" if role in "cv" and place == 1 else "h"
+            motif = _motif(now, call, dice.at(1, place), plain=heard <= 1 or dice.chance(_PLAIN_CALL, 0))
+            cut = fitting(motif, int(room_s / plan.grid_step_s) - begin - 1)
+            if cut is None:
+                break
+            threshold = base + _LATER_PHRASE * (place + (role != "c"))
+            notes = _notes(plan, cut, begin, now, threshold=threshold, dice=own.at(Draw.MELODY, number, place))
+            if len(notes) > 1:
+                found.append(Phrase(number, place, now, notes))
+            begin += cut.grid_steps + _REST_STEPS
+    return found
 
 
-def _notes(plan: Plan, phrase: _Phrase, last_degree: int, dice: Dice) -> list[_Note]:
+def _calls(plan: Plan) -> tuple[Motif, Motif]:
+    """The two motifs of a passage, as the movement has its themes."""
+    style, mood = plan.preset.melody, plan.form.mood
+    themes = plan.card.themes
+    found = []
+    for step in range(2):
+        number = (plan.form.letter + mood.turned + step) % len(themes)
+        # A theme has one rhythm and direction in a piece.
+        motif = state(themes[number], style, Dice(number).at(*themes[number]))
+        if mood.inverted:
+            motif = inverted(motif)
+        if mood.stretched and plan.form.letter is not Letter.B:
+            motif = stretched(motif)
+        found.append(motif)
+    return found[0], found[1]
+
+
+def _motif(role: str, call: Motif, dice: Dice, *, plain: bool) -> Motif:
+    if role == "c":
+        return call if plain else vary(call, dice)
+    if role == "a":
+        return answer(call, dice)
+    return head(call, dice) if role == "h" else vary(call, dice)
+
+
+def _notes(plan: Plan, motif: Motif, begin: int, role: str, *, threshold: float, dice: Dice) -> tuple[LineNote, ...]:
     """The notes of a phrase, fitted to the chords that they sound over.
 
     Args:
-        last_degree: of the note before the phrase.
+        begin: grid step that it begins with, from the passage's start.
+        threshold: of the phrase.
         dice: draws of this phrase.
     """
-    motif = phrase.motif
-    count = len(motif.lengths)
-    # Begin on the chord tone nearest to the wanted register, a little towards the last note.
-    middle = (max(motif.intervals) + min(motif.intervals)) / 2
-    wanted = round(phrase.centre - middle + _PULL_TO_LAST * (last_degree - phrase.centre))
-    start = _chord_degree(phrase.chord, wanted, 0)
-    grid_step = phrase.delay
-    # A phrase that would not reach its last note before the next chord begins without delay.
-    if (
-        grid_step + motif.grid_steps - motif.lengths[-1]
-    ) * plan.grid_step_s > phrase.chord.end_s - phrase.chord.begin_s:
-        grid_step = 0
-    peak = max(range(count), key=lambda index: motif.intervals[index])
-    previous = last_degree
-    repeated = False
-    notes: list[_Note] = []
-    for index, (length, interval) in enumerate(zip(motif.lengths, motif.intervals, strict=True)):
-        onset_s = phrase.chord.begin_s + grid_step * plan.grid_step_s
-        if onset_s >= plan.chords[-1].end_s:
-            break
-        chord = plan.chord_at(onset_s)
-        degree = start + interval
-        strong = length > min(motif.lengths) or index in (0, count - 1)
-        if strong:
-            degree = _chord_degree(chord, degree, previous if index else degree + 1)
-            mode_note = _nearest_octave(CHARACTERISTIC[chord.mode], degree)
-            near = abs(mode_note - degree) <= _MODE_NOTE_REACH
-            if near and dice.chance(_MODE_NOTE_AT_PEAK if index == peak else _MODE_NOTE, index, 0):
-                degree = mode_note
+    style = plan.preset.melody
+    onsets: list[float] = []
+    step = begin
+    for length in motif.lengths:
+        onsets.append(step * plan.grid_step_s)
+        step += length
+    while onsets and onsets[-1] >= plan.length_s:
+        onsets.pop()
+    count = len(onsets)
+    if count < 2:
+        return ()
+    motif = Motif(motif.lengths[:count], motif.moves[: count - 1])
+    chords = [plan.chord_at(onset_s) for onset_s in onsets]
+    shortest = min(motif.lengths)
+    strong = [length > shortest or index in (0, count - 1) for index, length in enumerate(motif.lengths)]
+    heights = motif.heights
+    # The middle of the phrase lies in its register.
+    middle = (max(heights) + min(heights)) / 2
+    centre_midi = style.centre_midi + plan.card.register + plan.form.mood.register
+    # No register puts a melody among the low voices.
+    centre_midi = max(centre_midi, min(style.centre_midi, _LOWEST_CENTRE_MIDI)) - plan.tonic_midi
+    centre = centre_midi * 7 / 12 + _ARC_DEGREES * plan.level(onsets[0]) + _WANDER_DEGREES * (dice.unit(0, 1) - 0.5)
+    start = round(centre + (style.answer_shift if role == "a" else 0) - middle)
+    degrees = fit(motif, chords, strong, start, plan.drone_midi, rests=role in "ah")
+    peak = max(range(count), key=lambda index: degrees[index])
+    level = plan.level(onsets[0])
+    passing = _PASSING * max(plan.pace - 1.0, -1.0) / 2
+    weak = dice.table(np.arange(count, dtype=np.int64), 1)[:, 0].tolist()
+    notes = []
+    for index in range(count):
+        later = 0.0
         if index:
-            may_repeat = not repeated and dice.chance(_REPEAT, index, 7)
-            degree = _singable(chord, previous, degree, strong=strong, may_repeat=may_repeat)
-            repeated = degree == previous
-        notes.append(_Note(index, onset_s, length, degree, chord, strong, index == peak))
-        previous = degree
-        grid_step += length
-    return notes
+            later = _STRONG_NOTE if strong[index] else _WEAK_NOTE + _WEAK_NOTE_RANGE * weak[index] - passing
+        notes.append(
+            LineNote(
+                index=index,
+                onset_s=onsets[index],
+                length=motif.lengths[index],
+                degree=degrees[index],
+                pitch_midi=plan.tonic_midi + semitones(chords[index].mode, degrees[index]),
+                chord=chords[index],
+                strong=strong[index],
+                peak=index == peak,
+                threshold=threshold - _ARC_THRESHOLD * level + max(later, 0.0),
+            )
+        )
+    return tuple(notes)
 
 
-def _write_note(sheet: Sheet, plan: Plan, phrase: _Phrase, note: _Note, *, threshold: float, dice: Dice) -> None:
-    """Write a note, its second voice and its echoes.
-
-    Args:
-        threshold: of the phrase.
-        dice: draws of the phrase.
-    """
+def _write_note(sheet: Sheet, plan: Plan, phrase: Phrase, note: LineNote, draws: list[float]) -> None:
+    """Write a note, its second voice and its echoes."""
     style, index = plan.preset.melody, note.index
-    pitch = TONIC_MIDI + semitones(note.chord.mode, note.degree)
+    stress, stray, side_stray, second, second_from = draws
     accent = (_STRONG_ACCENT if note.strong else _WEAK_ACCENT) + (_PEAK_ACCENT if note.peak else 0.0)
-    accent += _ACCENT_RANGE * (dice.unit(index, 1) - 0.5)
+    accent += _ACCENT_RANGE * (stress - 0.5)
     accent *= _ANSWER_GAIN if phrase.answers else 1.0
-    rubato_s = style.rubato_s * (2 * dice.unit(index, 2) - 1)
+    rubato_s = style.rubato_s * (2 * stray - 1)
     shortest_s, longest_s = style.ring_s
     hold_s = min(max(note.length * plan.grid_step_s * _LEGATO, shortest_s), longest_s)
-    level = plan.form.arc.level(note.chord.position)
-    gain = style.gain * accent * (1 + _ARC_GAIN * level)
-    later = _STRONG_NOTE if note.strong else _WEAK_NOTE + _WEAK_NOTE_RANGE * dice.unit(index, 3)
-    brightness = plan.preset.brightness + _ACCENT_BRIGHTNESS * (accent - _NEUTRAL_ACCENT) + _ARC_BRIGHTNESS * level
-    side = (-1.0 if phrase.answers else 1.0) * (0.5 if phrase.dialogue % 2 else 1.0)
-    pan = _SIDE_PAN * side + _PAN_RANGE * (2 * dice.unit(index, 4) - 1)
+    if clashes(note.degree, note.chord):
+        hold_s = min(hold_s, max(note.length * plan.grid_step_s, _CLASH_HOLD_S / 2), _CLASH_HOLD_S)
+    if note.pitch_midi < LOW_MIDI:
+        hold_s = min(hold_s, max(note.length * plan.grid_step_s, _CLASH_HOLD_S / 2))
+    level = plan.level(note.onset_s)
+    gain = style.gain * accent * (1 + _ARC_GAIN * level) * plan.gain(Layer.MELODY)
+    brightness = plan.brightness + _ACCENT_BRIGHTNESS * (accent - _NEUTRAL_ACCENT) + _ARC_BRIGHTNESS * level
+    side = (-1.0 if phrase.answers else 1.0) * (0.5 if phrase.number % 2 else 1.0)
+    pan = _SIDE_PAN * side + _PAN_RANGE * (2 * side_stray - 1)
     sheet.add(
         Layer.MELODY,
         note.onset_s + rubato_s,
         hold_s,
-        pitch,
+        note.pitch_midi,
         gain=gain,
         pan=pan,
         brightness=brightness,
-        threshold=threshold - _ARC_THRESHOLD * level + (later if index else 0.0),
+        threshold=note.threshold,
     )
     if not note.strong:
         return
-    if style.harmony < 1 and index:
-        below = _chord_degree(note.chord, note.degree - dice.pick((2, 3, 5), index, 5), note.degree)
-        if below < note.degree:
+    if style.harmony < 1 and index and plan.card.never != "second voice":
+        below = _chord_degree(note.chord, note.degree - _BELOW[int(second * len(_BELOW))], note.degree)
+        below_midi = plan.tonic_midi + semitones(note.chord.mode, below)
+        if below < note.degree and not growls(below_midi, note.chord, plan.drone_midi):
             sheet.add(
                 Layer.MELODY,
                 note.onset_s + rubato_s,
                 hold_s,
-                TONIC_MIDI + semitones(note.chord.mode, below),
+                below_midi,
                 gain=gain * _SECOND_VOICE_GAIN,
                 pan=-pan,
                 brightness=brightness - _SECOND_VOICE_DULLER,
-                threshold=max(style.harmony, threshold + _SECOND_VOICE) + _SECOND_VOICE_RANGE * dice.unit(index, 6),
+                threshold=max(style.harmony, note.threshold + _SECOND_VOICE) + _SECOND_VOICE_RANGE * second_from,
             )
+    if plan.card.never == "echoes":
+        return
     for echo in range(1, style.echoes + 1):
         echo_s = note.onset_s + echo * style.echo_grid_steps * plan.grid_step_s
-        # An echo of a note that is not in the next chord's scale would be a wrong note.
-        if echo_s < plan.chords[-1].end_s and (pitch - TONIC_MIDI) % 12 in _scale_classes(plan.chord_at(echo_s)):
+        # An echo that the next chord does not want would be a wrong note.
+        chord = plan.chord_at(echo_s)
+        wrong = (note.pitch_midi - plan.tonic_midi) % 12 not in _scale_classes(chord) or (
+            chord is not note.chord and clashes(note.degree, chord)
+        )
+        wrong = wrong or growls(note.pitch_midi, chord, plan.drone_midi)
+        if echo_s < plan.length_s and not wrong:
             sheet.add(
                 Layer.MELODY,
                 echo_s + rubato_s,
                 hold_s * _ECHO_HOLD,
-                pitch,
+                note.pitch_midi,
                 gain=gain * _ECHO_GAIN**echo,
                 pan=-pan * _ECHO_PAN,
                 brightness=brightness - _ECHO_DULLER * echo,
-                threshold=max(threshold, _ECHO_FROM) + _ECHO + _EACH_ECHO * echo,
+                threshold=max(note.threshold, _ECHO_FROM) + _ECHO + _EACH_ECHO * echo,
             )
 
 
-def _singable(chord: PlacedChord, previous: int, degree: int, *, strong: bool, may_repeat: bool) -> int:
-    """The degree, without a leap beyond the octave and without a third repetition of a note."""
-    while degree - previous > 7:
-        degree -= 7
-    while previous - degree > 7:
-        degree += 7
-    if degree != previous or may_repeat:
-        return degree
-    # Odd degrees step down and even ones up: no drift in either direction.
-    way = -1 if previous % 2 else 1
-    return _chord_degree(chord, previous + 2 * way, previous) if strong else previous + way
-
-
 def _scale_classes(chord: PlacedChord) -> set[int]:
-    return {semitones(chord.mode, degree) for degree in range(7)}
-
-
-def _degree_near(mode: str, pitch_midi: int) -> int:
-    """The degree whose pitch is nearest to `pitch_midi` (in the key of C), the lower of two."""
-    middle = (pitch_midi - TONIC_MIDI) * 7 // 12
-    return min(range(middle - 2, middle + 3), key=lambda degree: abs(TONIC_MIDI + semitones(mode, degree) - pitch_midi))
-
-
-def _nearest_octave(step: int, degree: int) -> int:
-    """Of `step` (0 to 6) in all octaves, the degree nearest to `degree`."""
-    return degree + (step - degree + 3) % 7 - 3
+    return {semitones(chord.mode, degree) % 12 for degree in range(7)}
 
 
 def _chord_degree(chord: PlacedChord, degree: int, avoid: int) -> int:

@@ -1,4 +1,4 @@
-"""Pure. Motifs: how they are invented, varied, shortened and answered."""
+"""Pure. Motifs: how a theme becomes one, and how it is varied, shortened and answered."""
 
 from __future__ import annotations
 
@@ -8,30 +8,18 @@ from typing import Final
 from services.synthesis.score.hashing import Dice
 from services.synthesis.score.presets import Melody
 
-_CONTOURS: Final = {
-    # Heights from 0 to 1 at equal distances along a motif; linear in between.
-    "arch": (0.2, 0.7, 1.0, 0.6, 0.3),
-    "fall": (1.0, 0.8, 0.55, 0.3, 0.0),
-    "rise": (0.0, 0.25, 0.6, 0.8, 1.0),
-    "wave": (0.4, 0.9, 0.3, 0.7, 0.5),
-    "leap": (0.0, 1.0, 0.75, 0.45, 0.35),
-    "chant": (0.4, 0.4, 0.7, 0.6, 0.3),
-}
-
-# How a motif is invented. Shares are of `Melody.reach`, chances are 0 to 1.
-_LEAST_REACH: Final = 0.55
-_REACH_RANGE: Final = 0.45
-"""A motif spans 0.55 to 1 of the reach."""
-_CONTOUR_NOISE: Final = 0.3
-"""Share of the reach by which a note may miss the contour, half of it up and half down."""
-_LEAVE_REPEAT: Final = 0.75
-"""Chance that a note which repeats the one before moves a step away, from the third note on. The second always does."""
-_WIDER: Final = 1.5
-"""Factor of the intervals of a motif that is varied by widening it."""
+_WAYS: Final = {"fall": -1, "rise": 1, "chant": 0, "arch": 0, "wave": 0, "leap": 0}
+"""Directions of motifs: down, up, or as the theme goes."""
 _THREE_NOTE_HEAD: Final = 0.6
 """Chance that a motif's head has three notes; otherwise it has two."""
-_INVERTED_ANSWER: Final = 0.35
-"""Chance that an answer turns the call's intervals upside down."""
+_STRETCH: Final = 2
+"""A stretched motif's notes are this many times as long, but for the last one."""
+_FALLING_ANSWER: Final = 0.5
+"""Chance that an answer turns the call upside down."""
+_LEAP: Final = 3
+"""Degrees of the least leap."""
+_CHANT_LEAP: Final = 3
+"""A chant has no larger move, in degrees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,75 +28,97 @@ class Motif:
 
     Attributes:
         lengths: of its notes, in grid steps.
-        intervals: of its notes, in degrees from the first note, which is 0.
+        moves: from note to note, in degrees; one less than notes.
     """
 
     lengths: tuple[int, ...]
-    intervals: tuple[int, ...]
+    moves: tuple[int, ...]
 
     @property
     def grid_steps(self) -> int:
         """Its whole length."""
         return sum(self.lengths)
 
+    @property
+    def heights(self) -> tuple[int, ...]:
+        """Degrees of its notes above the first one."""
+        heights = [0]
+        for move in self.moves:
+            heights.append(heights[-1] + move)
+        return tuple(heights)
 
-def invent(style: Melody, dice: Dice) -> Motif:
-    """A motif in a preset's style."""
+
+def state(theme: tuple[int, ...], style: Melody, dice: Dice) -> Motif:
+    """A theme in a preset's style: in one of its rhythms and directions.
+
+    Args:
+        theme: moves in degrees, see `card.Card.themes`; nine notes or more.
+        style: of the preset.
+        dice: for the choice of rhythm and direction.
+    """
     lengths = dice.pick(style.rhythms, 0)
-    contour = _CONTOURS[dice.pick(style.contours, 1)]
-    reach = style.reach * (_LEAST_REACH + _REACH_RANGE * dice.unit(2))
-    count = len(lengths)
-    heights = []
-    for index in range(count):
-        place = index / (count - 1) * (len(contour) - 1)
-        left = min(int(place), len(contour) - 2)
-        height = contour[left] + (contour[left + 1] - contour[left]) * (place - left)
-        heights.append(round((height + _CONTOUR_NOISE * (dice.unit(3, index) - 0.5)) * reach))
-    for index in range(1, count):
-        # One repeated note is speech, three are a stutter.
-        if heights[index] == heights[index - 1] and (index < 2 or dice.chance(_LEAVE_REPEAT, 4, index)):
-            heights[index] += 1 if dice.chance(0.5, 5, index) else -1
-    return Motif(lengths, tuple(height - heights[0] for height in heights))
+    contour = dice.pick(style.contours, 1)
+    moves = theme[: len(lengths) - 1]
+    way = _WAYS[contour]
+    if way and sum(moves) * way < 0:
+        moves = tuple(-move for move in moves)
+    if contour == "chant":
+        moves = tuple(max(-_CHANT_LEAP, min(_CHANT_LEAP, move)) for move in moves)
+    return Motif(lengths, moves)
+
+
+def inverted(motif: Motif) -> Motif:
+    """The motif upside down."""
+    return Motif(motif.lengths, tuple(-move for move in motif.moves))
+
+
+def stretched(motif: Motif) -> Motif:
+    """The motif at half its speed; its last note keeps its length."""
+    return Motif((*(_STRETCH * length for length in motif.lengths[:-1]), motif.lengths[-1]), motif.moves)
 
 
 def vary(motif: Motif, dice: Dice) -> Motif:
     """The motif as it comes back: recognisable, not the same."""
-    way = dice.below(7, 0)
-    lengths, intervals = motif.lengths, motif.intervals
-    if way == 0:  # upside down
-        intervals = tuple(-interval for interval in intervals)
-    elif way == 1:  # higher or lower
-        shift = dice.pick((-2, -1, 1, 2), 1)
-        intervals = tuple(interval + shift for interval in intervals)
-    elif way == 2:  # another ending
-        intervals = (*intervals[:-1], intervals[-1] + dice.pick((-3, -2, 2, 3), 1))
-    elif way == 3:  # another rhythm for the same notes
-        lengths = (*lengths[1:-1], lengths[0], lengths[-1])
-    elif way == 4:  # without its second note
-        lengths = (lengths[0] + lengths[1], *lengths[2:])
-        intervals = (intervals[0], *intervals[2:])
-    elif way == 5 and lengths[0] >= 2:  # a neighbour before the first leap
+    way = dice.below(6, 0)
+    lengths, moves = motif.lengths, motif.moves
+    if way == 0:
+        return inverted(motif)
+    if way == 1:  # another ending
+        return Motif(lengths, (*moves[:-1], -moves[-1] if moves[-1] else dice.pick((-1, 1), 1)))
+    if way == 2:  # another rhythm for the same notes
+        return Motif((*lengths[1:-1], lengths[0], lengths[-1]), moves)
+    if way == 3 and lengths[0] >= 2:  # a neighbour before the line sets out
         half = lengths[0] // 2
-        lengths = (lengths[0] - half, half, *lengths[1:])
-        intervals = (intervals[0], dice.pick((-1, 1), 1), *intervals[1:])
-    else:  # wider
-        intervals = tuple(round(interval * _WIDER) for interval in intervals)
-    return Motif(lengths, intervals)
+        turn = dice.pick((-1, 1), 1)
+        return Motif((lengths[0] - half, half, *lengths[1:]), (turn, moves[0] - turn, *moves[1:]))
+    if way == 4 and max(map(abs, moves)) < _LEAP:  # its second half upside down, where no leap waits to be filled
+        half = len(moves) // 2
+        return Motif(lengths, (*moves[:half], *(-move for move in moves[half:])))
+    # The ending twice: the line goes on where it would rest.
+    return Motif((*lengths[:-1], lengths[0], lengths[-1]), (*moves, 1 if moves[-1] > 0 else -1))
 
 
 def head(motif: Motif, dice: Dice) -> Motif:
     """Its first two or three notes, with the last one held."""
     count = 3 if len(motif.lengths) > 3 and dice.chance(_THREE_NOTE_HEAD, 0) else 2
-    return Motif((*motif.lengths[: count - 1], motif.lengths[-1]), motif.intervals[:count])
+    return Motif((*motif.lengths[: count - 1], motif.lengths[-1]), motif.moves[: count - 1])
 
 
 def answer(motif: Motif, dice: Dice) -> Motif:
-    """The call's rhythm with intervals that come down to rest."""
-    last = len(motif.intervals) - 1
-    settle = -abs(dice.pick((1, 2, 3), 0))
-    direction = -1 if dice.chance(_INVERTED_ANSWER, 1) else 1
-    intervals = tuple(
-        round(direction * interval * (1 - index / (2 * last)) + settle * index / last)
-        for index, interval in enumerate(motif.intervals)
-    )
-    return Motif(motif.lengths, intervals)
+    """The call's rhythm with moves that come down to rest."""
+    moves = tuple(-move for move in motif.moves) if dice.chance(_FALLING_ANSWER, 0) else motif.moves
+    if sum(moves[-2:]) > 0:
+        moves = (*moves[:-2], *(-abs(move) for move in moves[-2:]))
+    return Motif(motif.lengths, moves)
+
+
+def fitting(motif: Motif, grid_steps: int) -> Motif | None:
+    """The motif's beginning, as much of it as may begin within `grid_steps`; None if that is less than two notes."""
+    count, at = 0, 0
+    for length in motif.lengths:
+        if at > grid_steps:
+            break
+        count, at = count + 1, at + length
+    if count < 2:
+        return None
+    return Motif(motif.lengths[:count], motif.moves[: count - 1])

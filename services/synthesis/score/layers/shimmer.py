@@ -1,13 +1,14 @@
-"""Pure. The shimmer: high chord tones, and the figure where a section culminates."""
+"""Pure. The shimmer: high chord tones, and the figure where a passage culminates."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
 
-from services.contract.timebase import SECTION_S
+import numpy as np
+
 from services.synthesis.score.events import Layer
-from services.synthesis.score.form import Draw
+from services.synthesis.score.hashing import Draw
 from services.synthesis.score.plan import Plan
 from services.synthesis.score.writing import Sheet
 
@@ -21,10 +22,10 @@ _BRIGHTER: Final = 0.2
 """Added to the preset's brightness."""
 _SHIMMER_WIDTH: Final = 0.85
 """Pan of the outermost notes."""
-_HALF_SHIMMER: Final = 0.4
-"""Added to the threshold, times how much of the shimmer a part lacks."""
-_BREATH_SHIMMER: Final = 0.2
-"""Added to the threshold while the music breathes."""
+_SHIMMER_SHARE: Final = 0.8
+"""Share of the time that the shimmer is there."""
+_ABSENT: Final = 0.4
+"""Added to the threshold, times how much of the shimmer is missing."""
 _HALO_AFTER: Final = 0.3
 _HALO_GAIN: Final = 0.7
 _HALO_THRESHOLD: Final = 0.25
@@ -34,8 +35,10 @@ _DROP_THRESHOLD: Final = 0.12
 """Each drop of a group relative to the one before: its gain, and what its threshold has more."""
 _FAST_GRID_STEP_S: Final = 0.4
 """On a slower grid drops fall at half its steps."""
+_DRAWS: Final = 10
+"""Draws for each group, four of them for its drops."""
 _ARRIVAL_NOTES: Final = 6
-"""Of the figure where the section culminates, at most."""
+"""Of the figure where the passage culminates, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,27 +61,29 @@ class _ShimmerNote:
 def write_shimmer(sheet: Sheet, plan: Plan) -> None:
     """Write high chord tones at irregular moments, more of them where the arc is high."""
     style = plan.preset.shimmer
-    dice = plan.form.own.at(Draw.SHIMMER)
+    dice = plan.own.at(Draw.SHIMMER)
     low_s, high_s = style.ring_s
-    total = max(round(style.per_minute * SECTION_S / 60), 1)
-    order = dice.order(total, Draw.THRESHOLD)
-    spacing_s = SECTION_S / total
-    for number, rank in enumerate(order):
-        onset_s = (number + _FIRST_MOMENT + _MOMENT_RANGE * dice.unit(number, 0)) * spacing_s
+    spacing_s = 60 / style.per_minute * plan.card.breath
+    total = max(int(plan.length_s / spacing_s), 1)
+    draws = dice.table(np.arange(total, dtype=np.int64), _DRAWS)
+    onsets_s = (np.arange(total) + _FIRST_MOMENT + _MOMENT_RANGE * draws[:, 0]) * spacing_s
+    presences = plan.presence(Layer.SHIMMER, onsets_s, _SHIMMER_SHARE).tolist()
+    for number, rank in enumerate(dice.order(total, Draw.THRESHOLD)):
+        onset_s, presence = float(onsets_s[number]), presences[number]
+        if presence == 0 or not plan.wanted(onset_s, onset_s + high_s):
+            continue
+        _, choice, strength, side, length, size, *strays = draws[number].tolist()
         chord = plan.chord_at(onset_s)
         level = plan.level(onset_s)
-        presence = plan.form.presence[chord.part].shimmer
-        if presence == 0:
-            continue
         tones = chord.tones(style.low_midi, style.high_midi)
-        place = dice.below(len(tones), number, 1)
+        place = int(choice * len(tones))
         threshold = style.threshold + style.spread * (rank + 0.5) / total - 0.25 * level
-        threshold += _HALF_SHIMMER * (1 - presence)
-        threshold += _BREATH_SHIMMER if chord.breath else 0.0
-        gain = style.gain * (_LEAST_GAIN + _GAIN_RANGE * dice.unit(number, 2)) * (1 + 0.6 * level)
-        pan = 2 * _SHIMMER_WIDTH * dice.unit(number, 3) - _SHIMMER_WIDTH
-        brightness = plan.preset.brightness + _BRIGHTER + 0.3 * level
-        ring_s = low_s + (high_s - low_s) * dice.unit(number, 4)
+        threshold += _ABSENT * (1 - presence) - plan.busy(Layer.SHIMMER)
+        gain = style.gain * (_LEAST_GAIN + _GAIN_RANGE * strength) * (1 + 0.6 * level)
+        gain *= plan.gain(Layer.SHIMMER)
+        pan = 2 * _SHIMMER_WIDTH * side - _SHIMMER_WIDTH
+        brightness = plan.brightness + _BRIGHTER + 0.3 * level
+        ring_s = low_s + (high_s - low_s) * length
         first = _ShimmerNote(0.0, tones[place], 1.0, 0.0)
         if style.style == "sparkle":
             group = [first]
@@ -86,16 +91,15 @@ def write_shimmer(sheet: Sheet, plan: Plan) -> None:
             other = tones[(place + 2) % len(tones)]
             group = [first, _ShimmerNote(ring_s * _HALO_AFTER, other, _HALO_GAIN, _HALO_THRESHOLD)]
         else:
-            size = 2 + dice.below(3, number, 5)
             step_s = plan.grid_step_s * (0.5 if plan.grid_step_s > _FAST_GRID_STEP_S else 1.0)
             group = [
                 _ShimmerNote(
-                    drop * step_s * (0.9 + 0.2 * dice.unit(number, 6, drop)),
+                    drop * step_s * (0.9 + 0.2 * strays[drop]),
                     tones[place - drop],
                     _DROP_GAIN**drop,
                     _DROP_THRESHOLD * drop,
                 )
-                for drop in range(min(size, place + 1))
+                for drop in range(min(2 + int(3 * size), place + 1))
             ]
         for note in group:
             # A note past the chord's end would belong to another harmony.
@@ -113,18 +117,15 @@ def write_shimmer(sheet: Sheet, plan: Plan) -> None:
 
 
 def write_arrival(sheet: Sheet, plan: Plan) -> None:
-    """Write one figure where the section culminates: the chord's tones in a row."""
+    """Write one figure where the passage culminates: the chord's tones in a row."""
     style = plan.preset.shimmer
-    dice = plan.form.own.at(Draw.ARRIVAL)
-    awake = [chord for chord in plan.chords if not chord.breath and plan.form.presence[chord.part].shimmer > 0]
-    if not awake:
-        return
-    chord = min(awake, key=lambda candidate: abs(candidate.position - plan.form.arc.peak))
+    dice = plan.own.at(Draw.ARRIVAL)
+    chord = min(plan.chords, key=lambda candidate: abs(candidate.position - plan.form.arc.peak))
     tones = chord.tones(style.low_midi, style.high_midi)
     # Drops fall, the other styles rise.
     run = (tones[::-1] if style.style == "drops" else tones)[:_ARRIVAL_NOTES]
     step_s = plan.grid_step_s * (2.0 if style.style == "halo" else 1.0)
-    level = plan.form.arc.level(chord.position)
+    level = plan.level(chord.begin_s)
     side = -1.0 if dice.chance(0.5, 0) else 1.0
     for number, pitch in enumerate(run):
         place = number / max(len(run) - 1, 1)
@@ -137,6 +138,6 @@ def write_arrival(sheet: Sheet, plan: Plan) -> None:
                 pitch,
                 gain=style.gain * (0.7 + 0.4 * place) * (1 + 0.5 * level),
                 pan=side * (1.2 * place - 0.6),
-                brightness=plan.preset.brightness + _BRIGHTER + 0.3 * level,
+                brightness=plan.brightness + _BRIGHTER + 0.3 * level,
                 threshold=style.threshold + 0.15 + 0.05 * number,
             )
