@@ -9,11 +9,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from benchmarks.music_report import air, dynamics, ear, low_end, peers, recognition, space, tone
+from benchmarks.music_report import air, dynamics, ear, low_end, peers, recognition, score_rows, space, tone
 from benchmarks.music_report.controls import CONTROLS, LAYER_ROWS, muting, onsets
 from benchmarks.music_report.results import ALL, PEER, PRESET, Results
 from benchmarks.music_report.sound import Sound, join, read_wav, write_wav
-from benchmarks.music_report.studio import NotMeasuredError, Studio, room_response
+from benchmarks.music_report.studio import START, NotMeasuredError, Studio, room_response
 from services.contract.spec import INTENSITY_STEPS, KEYS, StreamSpec
 from services.synthesis.score.events import Layer
 
@@ -288,6 +288,16 @@ def measure_ear(session: Session) -> None:
         session.results.add("ear.apart", ALL, "", said.apart["presets"])
 
 
+def measure_score(session: Session) -> None:
+    """The score of each preset: form, identity, tempo, harmony and melody, read from its notes."""
+    extent = score_rows.extent_from(START)
+    if session.plan != Plan():
+        extent = score_rows.brief(extent)
+    for row in score_rows.ROWS:
+        for preset in session.presets:
+            session.results.add(row, PRESET, preset, *score_rows.measure(StreamSpec(preset=preset), extent, row))
+
+
 AREAS: Final[Mapping[str, Callable[[Session], None]]] = {
     "ear": measure_ear,
     "tone": measure_tone,
@@ -298,5 +308,6 @@ AREAS: Final[Mapping[str, Callable[[Session], None]]] = {
     "recognition": measure_recognition,
     "controls": measure_controls,
     "layers": measure_layers,
+    "score": measure_score,
 }
 """By name; "tone" holds the low end too."""

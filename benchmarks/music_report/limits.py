@@ -73,6 +73,22 @@ LIMITS: Final[Mapping[str, Limit]] = {
     "dynamics.range": Limit(low=4.0, high=10.0),
     "dynamics.change": Limit(high=4.0),
     "recognition.share": Limit(low=0.95),
+    "score.repetition": Limit(high=0.2),
+    "score.last_density": Limit(low=0.5),
+    "score.seeds": Limit(low=0.6),
+    "score.passages": Limit(low=0.5),
+    "score.come_back": Limit(low=0.5),
+    "score.fall": Limit(high=5.0),
+    "score.equal_seconds": Limit(high=0.0),
+    "score.tension": Limit(low=0.5),
+    "score.low_seconds": Limit(high=60.0),
+    "score.without_bass": Limit(high=0.0),
+    "score.clash": Limit(high=0.5),
+    "score.steps": Limit(low=0.5),
+    "score.leaps_filled": Limit(low=0.6),
+    "score.answers": Limit(low=0.6),
+    "score.phrase_notes": Limit(low=3.0),
+    "score.key_step": Limit(high=1.5),
 }
 """By row."""
 
