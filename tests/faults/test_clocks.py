@@ -90,17 +90,17 @@ async def laptop(_running_laptop: Laptop) -> Laptop:
 async def test_a_worker_whose_clock_is_wrong_is_named_and_not_heard(laptop: Laptop, figures: Figures) -> None:
     async with recorders(laptop.edge.ws_url, STREAMS) as listening:
         struck_s = time.monotonic()
-        newcomers: list[Recorder] = []
+        late_joiners: list[Recorder] = []
         for step_s, seed in ((120.0, 230), (-3600.0, 231), (3600.0, 240)):
             laptop.set(step_s, "synthesis")
             await listen_on(4)
             async with recorders(laptop.edge.ws_url, [seed], chunks=10) as new:
-                newcomers += new
+                late_joiners += new
         await until_named(laptop, "edge", who="synthesis[^ ]* is ", by_s=3600.0)
         await until_named(laptop, "synthesis", who="", by_s=3600.0)
         figures.more["named_after_s"] = round(time.monotonic() - struck_s - 12, 1)
         late = await laptop.fleet.services["synthesis"].metric("auralis_render_late_total")
-    figures.verdict = verdict = judge([*listening, *newcomers], struck_s=struck_s, well_s=struck_s)
+    figures.verdict = verdict = judge([*listening, *late_joiners], struck_s=struck_s, well_s=struck_s)
     assert unnoticed(verdict)
     assert late == 0
 
