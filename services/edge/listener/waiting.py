@@ -17,6 +17,10 @@ from services.edge.stream.ring import EARLY_TICKS
 WARMING_AFTER_S: Final = 0.25
 """How long a listener waits before it is told "warming". A ready renderer is faster, so most listeners are not told."""
 
+FIRST_CHUNKS: Final = 2
+"""A listener begins when it can be sent this many. The rest of a new Opus stream is being encoded; on a busy machine
+that takes longer than one chunk lasts, and the second one would be late."""
+
 
 class Waiting:
     """A listener's wait for the first chunk of its stream.
@@ -60,7 +64,8 @@ class Waiting:
         if timeline.origin is None:
             return None
         tick = max(live, timeline.origin)
-        return tick if tick <= live + EARLY_TICKS and timeline.chunk(tick) is not None else None
+        ready = all(timeline.chunk(tick + place) is not None for place in range(FIRST_CHUNKS))
+        return tick if tick <= live + EARLY_TICKS and ready else None
 
     def wait(self, now_s: float, live: int, actions: list[Action]) -> None:
         """Nothing can be heard yet: say so once, if it takes long."""

@@ -227,6 +227,15 @@ def test_a_connection_that_never_starts_is_closed() -> None:
     assert closes(desk.pump()) == [(1008, "no start within 10 s of connecting")]
 
 
+def test_a_listener_does_not_begin_with_a_chunk_that_nothing_follows() -> None:
+    desk = Desk()
+    desk.start()
+    desk.timelines[SPEC.stream_id].front = LIVE
+    assert sent(desk.pump()) == []
+    desk.timelines[SPEC.stream_id].front = LIVE + 1
+    assert [tick for tick, _ in sent(desk.pump())] == [LIVE, LIVE + 1]
+
+
 def test_a_timeline_that_begins_slightly_ahead_of_the_live_tick_is_joined_there() -> None:
     desk = Desk()
     timeline = desk.timelines[SPEC.stream_id]
