@@ -30,7 +30,7 @@ from tests.edge.support import SPEC, running_edge
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-STEERED = StreamSpec("F#", "mixolydian", 120, 20, "cathedral", 2**32 - 1, 20, 0, (0, 1, 2, 3, 4, 5, 15))
+STEERED = StreamSpec("F#", "mixolydian", 120, 20, "cathedral", 2**32 - 1, 20, 0, level_steps=(0, 1, 2, 3, 4, 5, 15))
 """A stream whose address is too long for a close frame."""
 
 
