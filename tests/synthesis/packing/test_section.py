@@ -102,6 +102,7 @@ def test_selection_agrees_with_a_plain_search_over_all_partials() -> None:
     floats = np.ascontiguousarray(table.words[:, : len(Column)]).view(np.float32).astype(np.float64)
     onset = table.words[:, len(Column) + 2].astype(np.float64)
     ends = onset + floats[:, Column.HOLD] + 1.0 / floats[:, Column.RELEASE_RATE]
+    found = 0
     for second in (0, 1, 17, 100, 239, 241):
         begin, end = second * BLOCK_FRAMES, (second + 1) * BLOCK_FRAMES
         needed = set(np.flatnonzero((onset < end + INTERVAL_FRAMES) & (ends > begin - INTERVAL_FRAMES)))
@@ -109,7 +110,10 @@ def test_selection_agrees_with_a_plain_search_over_all_partials() -> None:
         # A frame of rounding at either end at most.
         assert all(abs(ends[row] - begin + INTERVAL_FRAMES) < 2 for row in chosen - needed)
         # What is left out is too quiet from here on, or had decayed.
-        assert len(needed - chosen) < len(needed) / 2
+        assert len(needed - chosen) <= len(needed) / 2
+        found += len(needed)
+    # A section may begin in the middle of a passage, with nothing new in its first second.
+    assert found > 100
 
 
 @pytest.mark.parametrize("preset", PRESETS)
