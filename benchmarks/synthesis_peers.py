@@ -16,14 +16,17 @@ from numpy.typing import NDArray
 
 from services.contract.spec import StreamSpec
 from services.contract.timebase import BLOCK_FRAMES, BLOCKS_PER_SECTION, SAMPLE_RATE_HZ
-from services.synthesis.dsp.control import Column
+from services.synthesis.dsp.control import PATH_POINTS, TURN, Column, Word
 from services.synthesis.dsp.grid import INTERVAL_FRAMES, INTERVALS, QUARTER, QUARTER_BLOCK
-from services.synthesis.dsp.reverb import PARTS, impulse_response
-from services.synthesis.packing.pack import pack_air, pack_partials
+from services.synthesis.dsp.reverb import PARTS
+from services.synthesis.instruments.bank import Bank
+from services.synthesis.instruments.files import load_bank
+from services.synthesis.packing.pack import pack_partials, pack_texture
 from services.synthesis.packing.placement import BANDS, Placement
 from services.synthesis.packing.section_store import SectionStore
 from services.synthesis.score.compose import compose_section
 from services.synthesis.sound.patches import SOUNDS
+from services.synthesis.sound.room import impulse_response
 
 _SECONDS = 4.0
 """Length of a torchsynth voice."""
@@ -47,8 +50,9 @@ class Peer:
 
 
 def numpy_render(specs: list[StreamSpec], start: int, blocks: int) -> Peer:
-    """The same score with the same envelopes, partials, room, air and dither, as one would write it in numpy."""
-    store = SectionStore(compose_section, max_sections=4 * len(specs))
+    """The same score with the same envelopes, partials, room, texture and dither, as one would write it in numpy."""
+    bank = load_bank()
+    store = SectionStore(compose_section, bank, max_sections=4 * len(specs))
     rooms = {spec.preset: _room(spec.preset) for spec in specs}
     partials = 0
     for spec in specs:
@@ -60,7 +64,7 @@ def numpy_render(specs: list[StreamSpec], start: int, blocks: int) -> Peer:
         for block in range(start, start + blocks):
             placed = store.place(spec, block)
             partials += placed.low_count + placed.high_count
-            kept = _numpy_block(placed, rooms[spec.preset], kept, random)
+            kept = _numpy_block(bank, placed, rooms[spec.preset], kept, random)
     spent = time.process_time() - began
     seconds = len(specs) * blocks
     return Peer(
@@ -75,7 +79,16 @@ def _room(preset: str) -> NDArray[np.complex128]:
     return np.fft.rfft(impulse_response(SOUNDS[preset].room), n=2 * PARTS * QUARTER_BLOCK)
 
 
+def _measured(bank: Bank, words: NDArray[np.int32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Amplitudes and phases of a partial that its table has at the control points of a block."""
+    age = np.clip(np.arange(INTERVALS + 1) + words[Word.AGE], 0, PATH_POINTS - 1)
+    number = bank.measured[words[Word.ENTRY] + bank.paths[words[Word.PATH] + age] * words[Word.STRIDE]]
+    amplitude = np.ascontiguousarray(number & -65_536).view(np.float32)
+    return amplitude.astype(np.float64), ((number << 16) >> 16) * TURN
+
+
 def _numpy_block(
+    bank: Bank,
     placed: Placement,
     room: NDArray[np.complex128],
     kept: NDArray[np.float64],
@@ -88,15 +101,19 @@ def _numpy_block(
     send = np.zeros(BLOCK_FRAMES)
     for band in BANDS:
         packed = pack_partials([placed.band(band)], [placed.block])
-        for row, (start, increment) in zip(packed.parameters[0].T.astype(np.float64), packed.phases[0].T, strict=True):
+        for row, words in zip(packed.parameters[0].T.astype(np.float64), packed.words[0].T, strict=True):
+            amplitude, turn = _measured(bank, words)
             age = points - row[Column.ONSET]
             rise = np.clip(age * row[Column.ATTACK_RATE], 0.0, 1.0)
             decay = (1.0 - np.clip(age * row[Column.DECAY_RATE], 0.0, 1.0)) ** 4
             fall = (1.0 - np.clip((age - row[Column.HOLD]) * row[Column.RELEASE_RATE], 0.0, 1.0)) ** 3
             envelope = rise**2 * (3.0 - 2.0 * rise) * (row[Column.SUSTAIN] + (1.0 - row[Column.SUSTAIN]) * decay) * fall
+            envelope *= amplitude * np.clip(1.0 - age * row[Column.FADE_RATE], 0.0, 1.0) ** 64
             swell = 2.0 * np.pi * age * row[Column.SWELL_RATE]
-            vibrato = np.interp(frames, points, np.cos(2.0 * np.pi * age * row[Column.VIBRATO_RATE]))
-            turns = start * 2.0**-32 + (increment * 2.0**-32 % 1.0) * frames + row[Column.VIBRATO_DEPTH] * vibrato
+            vibrato = np.cos(2.0 * np.pi * age * row[Column.VIBRATO_RATE])
+            moving = np.interp(frames, points, row[Column.VIBRATO_DEPTH] * vibrato + turn)
+            start, step = words[Word.PHASE] * 2.0**-32, words[Word.INCREMENT] * 2.0**-32 % 1.0
+            turns = start + step * frames + moving
             wave = np.cos(2.0 * np.pi * turns)
             for channel, gain in enumerate((Column.GAIN_LEFT, Column.GAIN_RIGHT)):
                 moving = envelope * (1.0 + row[Column.SWELL_DEPTH] * np.cos(swell + channel)) * row[gain]
@@ -104,11 +121,11 @@ def _numpy_block(
             send += wave * np.interp(frames, points, envelope * row[Column.GAIN_SEND])
     kept = np.concatenate((kept[QUARTER_BLOCK:], send[::QUARTER]))
     wet = np.fft.irfft(np.fft.rfft(kept, n=2 * len(kept)) * room)[:, len(kept) - QUARTER_BLOCK : len(kept)]
-    air = [np.convolve(random.uniform(-1.0, 1.0, QUARTER_BLOCK), np.hanning(32), "same") for _ in range(2)]
-    level = pack_air([placed]).level[0].mean()
+    texture = [np.convolve(random.uniform(-1.0, 1.0, QUARTER_BLOCK), np.hanning(32), "same") for _ in range(2)]
+    level = pack_texture([placed]).levels[0].mean()
     slow = np.arange(QUARTER_BLOCK) * QUARTER
     for channel in range(2):
-        sound[channel] += np.interp(frames, slow, wet[channel] + air[channel] * level)
+        sound[channel] += np.interp(frames, slow, wet[channel] + texture[channel] * level)
     limited = np.tanh(sound) + random.uniform(-1.0, 1.0, sound.shape) / 32_768.0
     np.rint(limited * 32_767.0).astype(np.int16)
     return kept
@@ -201,7 +218,7 @@ def csound(spec: StreamSpec, start: int, seconds: int) -> Peer:
 
 def _csound_score(spec: StreamSpec, start: int, seconds: int) -> tuple[str, float]:
     """Each partial that sounds as a note of its own, and how many samples of partials that makes."""
-    store = SectionStore(compose_section, max_sections=4)
+    store = SectionStore(compose_section, load_bank(), max_sections=4)
     section = store.section(spec, start // BLOCKS_PER_SECTION)
     begin = start % BLOCKS_PER_SECTION
     lines = [f"i99 0 {seconds}"]

@@ -7,7 +7,7 @@ Whatever here reaches into `services.synthesis` beyond `render_to_wav` and `Rend
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -19,13 +19,16 @@ from benchmarks.music_report.sound import Sound, from_pcm, read_wav
 from services.contract.spec import StreamSpec
 from services.contract.timebase import BLOCKS_PER_SECTION, SAMPLE_RATE_HZ, SECTION_S
 from services.synthesis.device_selector import AutoDeviceSelector
-from services.synthesis.dsp import grid, reverb
+from services.synthesis.dsp import grid
+from services.synthesis.packing import section as section_module
+from services.synthesis.packing.partials import join_partials
 from services.synthesis.render import renderer as render_module
 from services.synthesis.render.offline import render_to_wav
 from services.synthesis.render.renderer import Renderer
 from services.synthesis.score.compose import compose_section
 from services.synthesis.score.events import Layer, Notes, Section, SectionChord
 from services.synthesis.score.selection import played
+from services.synthesis.sound import room
 from services.synthesis.sound.patches import SOUNDS
 
 START: Final = 1_764_000_000
@@ -174,7 +177,11 @@ def without_room() -> Any:
     known = getattr(render_module, "impulse_response", None)
     if known is None:
         raise NotMeasuredError("the renderer takes its rooms from elsewhere: see `without_room` of the report")
-    return mock.patch.object(render_module, "impulse_response", lambda room: np.zeros_like(known(room)))
+    context = ExitStack()
+    context.enter_context(mock.patch.object(render_module, "impulse_response", lambda room: np.zeros_like(known(room))))
+    # Bright partials have tails in place of a convolution.
+    context.enter_context(mock.patch.object(section_module, "tails", return_value=join_partials([])))
+    return context
 
 
 def room_response(preset: str) -> Sound:
@@ -184,7 +191,7 @@ def room_response(preset: str) -> Sound:
         NotMeasuredError: the renderer makes its rooms in another way than this module knows.
     """
     try:
-        response, rate_hz = reverb.impulse_response(SOUNDS[preset].room), grid.QUARTER_HZ
+        response, rate_hz = room.impulse_response(SOUNDS[preset].room), grid.QUARTER_HZ
     except AttributeError as error:
         raise NotMeasuredError(
             f"rooms are made in another way than `room_response` of the report knows: {error}"

@@ -20,17 +20,10 @@ from torch import Tensor
 from services.contract.spec import StreamSpec
 from services.contract.timebase import BLOCK_FRAMES, BLOCKS_PER_SECTION, CHANNELS, SAMPLE_RATE_HZ
 from services.synthesis.device_selector import AutoDeviceSelector
-from services.synthesis.dsp.grid import (
-    INTERVALS,
-    LOW_INTERVALS,
-    PADDED_INTERVAL,
-    QUARTER,
-    QUARTER_INTERVAL,
-    TEXTURE_FRAMES,
-)
+from services.synthesis.dsp.grid import LOW_INTERVALS, PADDED_INTERVAL, QUARTER, TEXTURE_FRAMES
 from services.synthesis.dsp.noise import SPREAD
-from services.synthesis.dsp.reverb import PARTS, impulse_response, inverse, response_spectra
-from services.synthesis.dsp.voices import send_part
+from services.synthesis.dsp.reverb import PARTS, inverse, response_spectra
+from services.synthesis.dsp.voices import HIGH_SUMS, LOW_SUMS, send_part
 from services.synthesis.instruments.files import load_bank
 from services.synthesis.kernels.kernel import Kernel
 from services.synthesis.kernels.load import load_kernels
@@ -44,6 +37,7 @@ from services.synthesis.render.reverb_sends import SendStore
 from services.synthesis.render.upload import upload, upload_index
 from services.synthesis.score.events import Layer, Notes, Section
 from services.synthesis.sound.patches import SOUNDS
+from services.synthesis.sound.room import impulse_response
 
 QUALITIES: Final = {
     "major": (0, 4, 7),
@@ -110,7 +104,7 @@ class OptimizedSynthesisEngine:
             self._responses = torch.from_numpy(np.stack((response, response))).to(self.device)
             self._tables = measured_tables(self.device)
             # A phrase has no texture.
-            self._silence = torch.zeros(2 * QUARTER * TEXTURE_FRAMES, device=self.device)
+            self._silence = torch.zeros(2 * QUARTER * TEXTURE_FRAMES, dtype=torch.int32, device=self.device)
         self.render_phrase([(0, 60, "major")], [(0, 96, 0.5, 0.5)], 1.0)
 
     @property
@@ -143,17 +137,19 @@ class OptimizedSynthesisEngine:
         blocks = math.ceil(duration_s)
         prepared = prepare_section(section, self._spec, load_bank())
         with torch.inference_mode():
-            voices = self._sum(prepared.low, blocks, self._kernels.low, (LOW_INTERVALS, 3, PADDED_INTERVAL))
-            bright = self._sum(
-                prepared.high, blocks, self._kernels.high, (CHANNELS, QUARTER, INTERVALS, QUARTER_INTERVAL)
-            )
+            voices = self._sum(prepared.low, blocks, self._kernels.low, LOW_SUMS)
+            bright = self._sum(prepared.high, blocks, self._kernels.high, HIGH_SUMS)
             samples = self._finish(voices, bright)
         frames = round(duration_s * SAMPLE_RATE_HZ)
         return (samples[:frames].astype(np.float32)) * np.float32(2.0**-15)
 
-    def _sum(self, table: Table, blocks: int, kernel: Kernel, shape: tuple[int, ...]) -> Tensor:
-        """The voice rows of `table`, rendered by `kernel` and summed in their blocks: [blocks, *shape]."""
-        total = torch.zeros((blocks, *shape), device=self.device)
+    def _sum(self, table: Table, blocks: int, kernel: Kernel, sums: int) -> Tensor:
+        """The voice rows of `table`, rendered by `kernel` and added up in their blocks.
+
+        Returns:
+            [blocks, LOW_INTERVALS, sums, PADDED_INTERVAL].
+        """
+        total = torch.zeros((blocks, LOW_INTERVALS, sums, PADDED_INTERVAL), device=self.device)
         rows: list[_VoiceRow] = []
         for block in range(blocks):
             active = table.sounding(block)
@@ -194,23 +190,23 @@ class OptimizedSynthesisEngine:
         def padded(tensor: Tensor) -> Tensor:
             return tensor if blocks == rows else tensor.expand(rows, *tensor.shape[1:]).contiguous()
 
-        real, imaginary = self._kernels.wet(
-            store.spectra,
+        spectra = self._kernels.wet(
+            store.spectra.view(torch.int64),
             upload_index(wanted, self.device),
             self._responses,
             zeros(dtype=torch.int64),
-        )
+        )[0]
         dither = torch.arange(rows, dtype=torch.int32, device=self.device) * BLOCK_FRAMES
         samples = self._kernels.finish_bright(
             padded(voices),
-            inverse(real, imaginary),
+            inverse(spectra),
             self._silence,
             zeros(2, dtype=torch.int32),
             zeros(2, CHANNELS, 2),
             torch.stack((dither, dither), dim=1).contiguous(),
             padded(bright),
         )[0]
-        # A frame's two samples are one 32-bit word; the frames of each phase are in a row of their own.
+        # Two frames are one word of 64 bits; every second pair is in a row of its own.
         played = np.ascontiguousarray(samples[:blocks].cpu().numpy().transpose(0, 2, 1))
         return played.reshape(-1).view(np.int16).reshape(-1, CHANNELS)
 

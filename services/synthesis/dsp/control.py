@@ -12,7 +12,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from services.synthesis.dsp.grid import GUARD_INTERVALS, INTERVAL_FRAMES, LANES, POINTS, QUARTER_INTERVAL
+from services.synthesis.dsp.grid import GUARD_INTERVALS, INTERVAL_FRAMES, LANES, POINTS, QUARTER, QUARTER_INTERVAL
 from services.synthesis.dsp.sine import sine
 
 
@@ -78,20 +78,22 @@ _CYCLES_PER_WORD: Final = 2.0**-32
 """Phases are 32-bit words: a full turn is 2**32."""
 
 
-class Gain(IntEnum):
-    """Which values a control point has: gains, and their slopes per quarter-rate frame until the next point."""
+class State(IntEnum):
+    """Which values a control point has."""
 
     LEFT = 0
-    LEFT_STEP = 1
-    RIGHT = 2
-    RIGHT_STEP = 3
-    SEND = 4
-    SEND_STEP = 5
-    TWICE_COSINE = 6
-    """Not a gain: 2 cos of the phase that passes in LANES quarter-rate frames, which `voices.low` reads."""
+    RIGHT = 1
+    SEND = 2
+    """Gains, linear until the next point."""
+    PHASE = 3
+    """Besides the steady one, in cycles."""
 
 
-def expand(parameters: Tensor, words: Tensor, paths: Tensor, measured: Tensor) -> tuple[Tensor, Tensor]:
+Points = tuple[Tensor, Tensor, Tensor]
+"""Turns, states and cosines, see `expand`."""
+
+
+def expand(parameters: Tensor, words: Tensor, paths: Tensor, measured: Tensor) -> Points:
     """Control points of every partial of a block.
 
     A partial whose parameters are all zero (padding) is silent.
@@ -105,42 +107,30 @@ def expand(parameters: Tensor, words: Tensor, paths: Tensor, measured: Tensor) -
 
     Returns:
         turns: float32 [rows, POINTS, partials, 2]: phase in cycles, and cycles per quarter-rate frame until the next
-            point.
-        gains: float32 [rows, POINTS, len(Gain), partials], see `Gain`.
+            point, without whole ones.
+        states: float32 [rows, POINTS + 1, len(State), partials], see `State`: what a point has until the next.
+        cosines: float32 [rows, POINTS, partials]: 2 cos of the phase that passes in LANES quarter-rate frames.
 
-        Point i is at frame (i - GUARD_INTERVALS) * INTERVAL_FRAMES of the block. Gains have an axis of their own so
-        that they are written in whole vectors. Phase and step lie side by side so that the compiler sums partial after
-        partial; otherwise it sums across partials, with a horizontal sum for each frame.
+        Point i is at frame (i - GUARD_INTERVALS) * INTERVAL_FRAMES of the block. Phase and step lie side by side so
+        that the compiler sums partial after partial; otherwise it sums across partials, with a horizontal sum for each
+        frame.
     """
-    # One point more than there are: each has its slope until the next.
+    # One point more than there are intervals: each goes on until the next.
     point = (torch.arange(POINTS + 1, dtype=torch.int32, device=parameters.device) - GUARD_INTERVALS)[:, None]
     number = _measured(words, point, paths, measured)
-    # Stacked, so that each state is computed once and read twice.
-    state = torch.stack(_state(parameters, (point * INTERVAL_FRAMES).to(torch.float32), number), dim=2)
-    here, change = state[:, :-1], state[:, 1:] - state[:, :-1]
+    # A result, so that each state is computed once and read twice.
+    states = torch.stack(_state(parameters, (point * INTERVAL_FRAMES).to(torch.float32), number), dim=2)
+    here = states[:, :-1, State.PHASE]
+    change = (states[:, 1:, State.PHASE] - here) * (1.0 / QUARTER_INTERVAL)
 
     start, increment = words[:, Word.PHASE : Word.PHASE + 1], words[:, Word.INCREMENT : Word.INCREMENT + 1]
     # Phases wrap at 32 bits, which drops whole cycles and nothing else.
     cycles = (start + (increment * INTERVAL_FRAMES) * point[:-1]).to(torch.float32) * _CYCLES_PER_WORD
-    cycles_per_frame = increment.to(torch.float32) * _CYCLES_PER_WORD
-    step = 1.0 / QUARTER_INTERVAL
-    phase_step = cycles_per_frame * (INTERVAL_FRAMES / QUARTER_INTERVAL) + change[:, :, 0] * step
-    turns = torch.stack((cycles + here[:, :, 0], phase_step), dim=-1)
-    gains = torch.stack(
-        (
-            here[:, :, 1],
-            change[:, :, 1] * step,
-            here[:, :, 2],
-            change[:, :, 2] * step,
-            here[:, :, 3],
-            change[:, :, 3] * step,
-            # Not by way of `phase_step`: a second use of it would write it to memory and read it again.
-            2.0
-            * sine(cycles_per_frame * (LANES * INTERVAL_FRAMES / QUARTER_INTERVAL) + change[:, :, 0] * (LANES * step)),
-        ),
-        dim=2,
-    )
-    return turns, gains
+    steady = (increment * QUARTER).to(torch.float32) * _CYCLES_PER_WORD
+    turns = torch.stack((cycles + here, steady + change), dim=-1)
+    # Not by way of the second turn: a second use of it would write it to memory and read it again.
+    cosines = 2.0 * sine(steady * LANES + change * LANES)
+    return turns, states, cosines
 
 
 def amplitude_of(number: Tensor) -> Tensor:
@@ -160,12 +150,13 @@ def _measured(words: Tensor, point: Tensor, paths: Tensor, measured: Tensor) -> 
         return words[:, name : name + 1, :]
 
     age = (point + column(Word.AGE)).clamp(0, PATH_POINTS - 1)
-    place = paths[column(Word.PATH) + age]
-    return measured[column(Word.ENTRY) + place * column(Word.STRIDE)]
+    # The bounds tell the compiler that it need not look for places counted from the end.
+    place = paths[(column(Word.PATH) + age).clamp_min(0)]
+    return measured[(column(Word.ENTRY) + place * column(Word.STRIDE)).clamp_min(0)]
 
 
 def _state(parameters: Tensor, frames: Tensor, number: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Phase besides the steady one in cycles, and the gains left, right and send: [rows, points, partials] each.
+    """The values of `State` in their order: [rows, points, partials] each.
 
     Args:
         parameters: see `expand`.
@@ -197,8 +188,8 @@ def _state(parameters: Tensor, frames: Tensor, number: Tensor) -> tuple[Tensor, 
     swell_right = 1.0 + depth * sine(swell + column(Column.SWELL_PHASE_RIGHT))
     vibrato = column(Column.VIBRATO_DEPTH) * sine(age * column(Column.VIBRATO_RATE) + column(Column.VIBRATO_PHASE))
     return (
-        vibrato + turn_of(number),
         envelope * swell_left * column(Column.GAIN_LEFT),
         envelope * swell_right * column(Column.GAIN_RIGHT),
         envelope * column(Column.GAIN_SEND),
+        vibrato + turn_of(number),
     )

@@ -1,9 +1,10 @@
 """Pure. The grid of the sound: frames, control intervals, quarter rate.
 
 A second is 175 control intervals of 252 frames. Envelopes, pans and phases are exact at control points and linear
-in between. Everything below `SPLIT_HZ` is summed at a quarter of the sample rate, where an interval is 63 frames. One
-polyphase filter brings it, together with the reverb, to the full rate. The filter reads past both ends of a block, so
-a block's quarter-rate signal has a guard interval at each end.
+in between. Everything is summed at a quarter of the sample rate, where an interval is 63 frames: partials below
+`SPLIT_HZ` as real numbers, those above it as complex ones, so that they keep apart what lies on both sides of 5.5 kHz.
+Two polyphase filters bring both bands, and the reverb with the lower one, to the full rate. They read past both ends of
+a block, so a block's quarter-rate signal has a guard interval at each end.
 """
 
 from __future__ import annotations
@@ -37,9 +38,15 @@ POINTS: Final = LOW_INTERVALS
 
 SPLIT_HZ: Final = 4_100.0
 """Partials below it are summed at the quarter rate: the filter's pass band ends at 4.2 kHz."""
-TOP_HZ: Final = 15_000.0
-"""Partials above it are left out: few people hear them, and vibrato must not carry one past the Nyquist frequency."""
+HIGH_CENTRE_HZ: Final = 8_000.0
+"""Middle of the band of bright partials, which are summed at the quarter rate too, as complex numbers."""
+TOP_HZ: Final = 11_900.0
+"""Partials above it are left out: the pass band of the bright partials' filter ends here."""
 
 TEXTURE_S: Final = 12
 TEXTURE_FRAMES: Final = TEXTURE_S * QUARTER_HZ
 """Frames of a loop of texture in each of its QUARTER phases."""
+TEXTURE_STEP: Final = 2.0**-11
+"""A step of a texture's 16-bit samples: their RMS is 1, and none reaches 16."""
+RESPONSE_S: Final = 6
+"""Length of a room's response."""

@@ -10,25 +10,24 @@ import torch
 from torch import Tensor
 
 from services.synthesis.dsp import control, level, resample, reverb, voices
-from services.synthesis.dsp.control import COLUMNS, PATH_POINTS, WORDS, Gain
+from services.synthesis.dsp.control import COLUMNS, PATH_POINTS, WORDS, Points, State
 from services.synthesis.dsp.grid import (
-    INTERVALS,
     LOW_FRAMES,
     LOW_INTERVALS,
     PADDED_INTERVAL,
     POINTS,
     QUARTER,
-    QUARTER_INTERVAL,
     TEXTURE_FRAMES,
 )
 from services.synthesis.dsp.reverb import PADDED_BINS, PARTS, WET_OFFSET, WINDOW_FRAMES
+from services.synthesis.dsp.voices import HIGH_SUMS, LOW_SUMS
 
 
 class Expand(torch.nn.Module):
     """See `control.expand`."""
 
     @override
-    def forward(self, parameters: Tensor, words: Tensor, paths: Tensor, measured: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, parameters: Tensor, words: Tensor, paths: Tensor, measured: Tensor) -> Points:
         return control.expand(parameters, words, paths, measured)
 
 
@@ -36,35 +35,35 @@ class Low(torch.nn.Module):
     """See `voices.low`."""
 
     @override
-    def forward(self, turns: Tensor, gains: Tensor) -> Tensor:
-        return voices.low(turns, gains)
+    def forward(self, turns: Tensor, states: Tensor, cosines: Tensor) -> Tensor:
+        return voices.low(turns, states, cosines)
 
 
 class High(torch.nn.Module):
     """See `voices.high`."""
 
     @override
-    def forward(self, turns: Tensor, gains: Tensor) -> Tensor:
-        return voices.high(turns, gains)
+    def forward(self, turns: Tensor, states: Tensor, cosines: Tensor) -> Tensor:
+        return voices.high(turns, states, cosines)
 
 
 class Wet(torch.nn.Module):
     """See `reverb.mix_spectra`."""
 
     @override
-    def forward(self, kept: Tensor, slots: Tensor, responses: Tensor, rooms: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, kept: Tensor, slots: Tensor, responses: Tensor, rooms: Tensor) -> Tensor:
         return reverb.mix_spectra(kept, slots, responses, rooms)
 
 
 class Finish(torch.nn.Module):
     """Sum, filter, limit, round.
 
-    It returns the quarter-rate sum too: as an output it is computed once, and not again for each filter tap.
+    It returns the quarter-rate sums too: as outputs they are computed once, and not again for each filter tap.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._phases = [[float(tap) for tap in row] for row in resample.phases()]
+        self._taps = level.Taps(*(taps.tolist() for taps in (resample.phases(), *resample.high_phases())))
 
     def before_level(  # noqa: PLR0917 - as `forward`, whose order the kernels have
         self,
@@ -74,12 +73,13 @@ class Finish(torch.nn.Module):
         places: Tensor,
         levels: Tensor,
         bright: Tensor | None,
-    ) -> tuple[Tensor, Tensor]:
-        """What is limited and rounded (see `level.full_sum`), and the quarter-rate sum."""
+    ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, ...]]:
+        """What is limited and rounded (see `level.full_sum`), and the quarter-rate sums."""
         wet = reverb_window[..., WET_OFFSET : WET_OFFSET + LOW_FRAMES]
         mixed = level.quarter_mix(low_voices, wet)
-        textured = level.texture(textures, places, levels)
-        return level.full_sum(mixed, textured, bright, self._phases), mixed
+        raised = None if bright is None else level.bright_mix(bright)
+        sound = level.full_sum(mixed, raised, level.texture(textures, places, levels), self._taps)
+        return sound, (mixed,) if raised is None else (mixed, raised)
 
     @override
     def forward(
@@ -91,10 +91,10 @@ class Finish(torch.nn.Module):
         levels: Tensor,
         dither: Tensor,
         bright: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        sound, mixed = self.before_level(low_voices, reverb_window, textures, places, levels, bright)
+    ) -> tuple[Tensor, ...]:
+        sound, sums = self.before_level(low_voices, reverb_window, textures, places, levels, bright)
         samples, peak, mean_square = level.finish(sound, dither)
-        return samples, peak, mean_square, mixed
+        return samples, peak, mean_square, *sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +115,17 @@ class KernelPlan:
 
 
 def _points() -> tuple[Tensor, ...]:
-    return torch.rand(4, POINTS, 12, 2), torch.rand(4, POINTS, len(Gain), 12)
+    return torch.rand(4, POINTS, 12, 2), torch.rand(4, POINTS + 1, len(State), 12), torch.rand(4, POINTS, 12)
+
+
+_POINT_AXES: Final = ({0: "rows", 2: "partials"}, {0: "rows", 3: "partials"}, {0: "rows", 2: "partials"})
 
 
 def _parts() -> tuple[Tensor, ...]:
     return (
-        torch.rand(4, LOW_INTERVALS, 3, PADDED_INTERVAL),
+        torch.rand(4, LOW_INTERVALS, LOW_SUMS, PADDED_INTERVAL),
         torch.rand(4, 2, WINDOW_FRAMES),
-        torch.rand(4 * 2 * QUARTER * TEXTURE_FRAMES),
+        torch.zeros(4 * QUARTER * TEXTURE_FRAMES, dtype=torch.int32),
         torch.zeros((4, 2), dtype=torch.int32),
         torch.rand(4, 2, 2, 2),
         torch.zeros((4, 2), dtype=torch.int32),
@@ -143,13 +146,13 @@ PLANS: Final = (
         ),
         ({0: "rows", 2: "partials"}, {0: "rows", 2: "partials"}, {0: "steps"}, {0: "numbers"}),
     ),
-    KernelPlan("low", Low, _points, ({0: "rows", 2: "partials"}, {0: "rows", 3: "partials"})),
-    KernelPlan("high", High, _points, ({0: "rows", 2: "partials"}, {0: "rows", 3: "partials"})),
+    KernelPlan("low", Low, _points, _POINT_AXES),
+    KernelPlan("high", High, _points, _POINT_AXES),
     KernelPlan(
         "wet",
         Wet,
         lambda: (
-            torch.rand(12, 2, PADDED_BINS),
+            torch.zeros((12, PADDED_BINS), dtype=torch.int64),
             torch.zeros((4, PARTS), dtype=torch.int64),
             torch.rand(8, PARTS, 2, 2, PADDED_BINS),
             torch.zeros(4, dtype=torch.int64),
@@ -160,7 +163,7 @@ PLANS: Final = (
     KernelPlan(
         "finish_bright",
         Finish,
-        lambda: (*_parts(), torch.rand(4, 2, QUARTER, INTERVALS, QUARTER_INTERVAL)),
+        lambda: (*_parts(), torch.rand(4, LOW_INTERVALS, HIGH_SUMS, PADDED_INTERVAL)),
         (*_PART_AXES, {0: "rows"}),
     ),
 )

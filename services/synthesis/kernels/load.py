@@ -66,9 +66,9 @@ def eager_kernels(reason: str) -> Kernels:
         reason,
         1,
         expand=Expand(),
-        low=lambda *points: (voices.accumulate_low(*points),),
-        high=lambda *points: (voices.accumulate_high(*points),),
-        wet=wet,
+        low=lambda *points: (voices.accumulated(voices.low, *points),),
+        high=lambda *points: (voices.accumulated(voices.high, *points),),
+        wet=lambda *spectra: (wet(*spectra),),
         finish=finish,
         finish_bright=finish,
     )

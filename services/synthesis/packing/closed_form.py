@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from services.contract.timebase import SAMPLE_RATE_HZ
 from services.synthesis.dsp.control import Column
-from services.synthesis.dsp.grid import SPLIT_HZ
 from services.synthesis.packing.partials import (
     LAST_FRAME,
     LONGEST_ATTACK,
@@ -90,7 +89,7 @@ def closed_form_partials(layer: LayerNotes, patch: Patch) -> Partials:
         Column.RELEASE_RATE: 1.0 / envelope.release,
         Column.GAIN_LEFT: amplitude * np.cos(angle),
         Column.GAIN_RIGHT: amplitude * np.sin(angle),
-        Column.GAIN_SEND: np.where(hz < SPLIT_HZ, amplitude * send_gain, 0.0),
+        Column.GAIN_SEND: amplitude * send_gain,
         Column.SWELL_DEPTH: np.where(still, 0.0, patch.swell_depth)
         * np.minimum(_SWELL_LEAST[0] + _SWELL_LEAST[1] * tone.above_first, 1.0),
         Column.SWELL_RATE: swell_hz / SAMPLE_RATE_HZ,
@@ -114,6 +113,7 @@ def closed_form_partials(layer: LayerNotes, patch: Patch) -> Partials:
         words.reshape(-1, WIDTH)[audible],
         envelope.last_frame.reshape(-1)[audible],
         hz.reshape(-1)[audible],
+        (amplitude * send_gain).reshape(-1)[audible],
         float(np.sum(np.max(envelope.last_frame, axis=1) - envelope.onset)) / SAMPLE_RATE_HZ,
     )
 

@@ -164,7 +164,7 @@ def _played(layer: LayerNotes, part: Part, tones: Tones, player: _Player) -> Par
         Column.RELEASE_RATE: 1.0 / release,
         Column.GAIN_LEFT: loud * np.cos(angle),
         Column.GAIN_RIGHT: loud * np.sin(angle),
-        Column.GAIN_SEND: np.where(hz < SPLIT_HZ, loud * send_gain, 0.0),
+        Column.GAIN_SEND: loud * send_gain,
         # All partials of a note move together, the upper ones further: that is brightness and breath, and no tremolo.
         Column.SWELL_DEPTH: np.where(
             still, 0.0, np.minimum(breath + part.moving * np.log2(np.maximum(ratio, 1.0)), _MOST_MOVING)
@@ -194,6 +194,7 @@ def _played(layer: LayerNotes, part: Part, tones: Tones, player: _Player) -> Par
         pack_words(hz.shape, values, whole).reshape(-1, WIDTH)[audible],
         last.reshape(-1)[audible],
         hz.reshape(-1)[audible],
+        (peak * (send_gain / max(1.0, send_gain))).reshape(-1)[audible],
         float(np.sum(np.max(last, axis=1, initial=0) - onset)) / SAMPLE_RATE_HZ,
     )
 

@@ -64,6 +64,10 @@ class PackedTexture:
     levels: NDArray[np.float32]
     dither: NDArray[np.int32]
 
+    def part(self, rows: slice) -> PackedTexture:
+        """Some of the rows."""
+        return PackedTexture(self.preset[rows], self.places[rows], self.levels[rows], self.dither[rows])
+
 
 def pack_partials(rows: Sequence[Sequence[Sounding]], blocks: Sequence[int], *, least: int = 1) -> PackedPartials:
     """Pack rows of partials, padded to the longest row.

@@ -114,23 +114,26 @@ class Partials:
         words: int32 [partials, WIDTH], see `table`.
         last_frame: int64 [partials]: the frame from which each is silent, from the section's start.
         hz: float64 [partials]: frequency.
+        sent: float64 [partials]: largest amplitude that is sent to the reverb.
         note_seconds: how long all notes sound, added up.
     """
 
     words: NDArray[np.int32]
     last_frame: NDArray[np.int64]
     hz: Floats
+    sent: Floats
     note_seconds: float
 
 
 def join_partials(parts: Sequence[Partials]) -> Partials:
     """All partials of `parts`, in their order."""
     if not parts:
-        return Partials(np.zeros((0, WIDTH), np.int32), np.zeros(0, np.int64), np.zeros(0), 0.0)
+        return Partials(np.zeros((0, WIDTH), np.int32), np.zeros(0, np.int64), np.zeros(0), np.zeros(0), 0.0)
     return Partials(
         np.concatenate([part.words for part in parts]),
         np.concatenate([part.last_frame for part in parts]),
         np.concatenate([part.hz for part in parts]),
+        np.concatenate([part.sent for part in parts]),
         sum(part.note_seconds for part in parts),
     )
 

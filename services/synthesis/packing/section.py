@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from services.contract.spec import StreamSpec
 from services.contract.timebase import BLOCK_FRAMES, BLOCKS_PER_SECTION
+from services.synthesis.dsp.control import Column
 from services.synthesis.dsp.grid import SPLIT_HZ, TOP_HZ
 from services.synthesis.instruments.bank import Bank
 from services.synthesis.packing.closed_form import closed_form_partials
 from services.synthesis.packing.measured import measured_partials
 from services.synthesis.packing.partials import LayerNotes, Partials, join_partials
 from services.synthesis.packing.table import ONSET, Table, build_table
+from services.synthesis.packing.tails import tails
 from services.synthesis.score.events import Layer, Section, SectionChord
 from services.synthesis.score.selection import played, reach
 from services.synthesis.sound.loudness import gain as calibrated_gain
@@ -29,7 +31,7 @@ class PreparedSection:
     """A section of one stream as it is steered, ready to be packed.
 
     Attributes:
-        low, high: partials below and above the split.
+        low, high: partials below and above the split; the latter with their tails.
         air: float64 [241]: level of the texture at each second, the section's end included; the stream's own is in it.
         seeds: uint32 [3]: of the air's left and right channel, and of the dither.
         chords: as in `Section`.
@@ -52,14 +54,18 @@ def prepare_section(section: Section, spec: StreamSpec, bank: Bank) -> PreparedS
         spec: the stream.
         bank: the measured instruments.
     """
-    partials = _all_partials(section, spec, bank)
+    notes = _all_partials(section, spec, bank)
+    partials = join_partials([notes, tails(notes, SOUNDS[spec.preset].room)])
     order = np.argsort(partials.words[:, ONSET], kind="stable")
     words, last_frame, hz = partials.words[order], partials.last_frame[order], partials.hz[order]
     below = hz < SPLIT_HZ
     above = (hz >= SPLIT_HZ) & (hz < TOP_HZ)
+    high = words[above]
+    # Their tails are there already.
+    high[:, Column.GAIN_SEND] = 0
     return PreparedSection(
         low=build_table(words[below], last_frame[below]),
-        high=build_table(words[above], last_frame[above]),
+        high=build_table(high, last_frame[above]),
         air=np.interp(np.arange(BLOCKS_PER_SECTION + 1), section.air_s, section.air_level) * spec.levels["air"],
         seeds=np.array(_stream_seeds(spec), dtype=np.uint32),
         chords=section.chords,

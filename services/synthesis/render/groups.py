@@ -9,10 +9,10 @@ from services.synthesis.packing.placement import Placement
 
 _ROW_COST: Final = 200
 """Cost of a row besides its partials. The unit is a partial below the split."""
-_HIGH_COST: Final = 6
+_HIGH_COST: Final = 1.5
 """Cost of a partial above the split."""
-_BRIGHT_LIMITS: Final = (0, 6, 20)
-"""Bright partials of the rows in each bucket at most; more are in the last one."""
+_PADDING: Final = 60
+"""Bright partials that may be added to a call as padding before another call is cheaper."""
 
 
 def group_rows(rows: Sequence[Placement], *, most: int, threads: int) -> list[list[int]]:
@@ -32,16 +32,20 @@ def group_rows(rows: Sequence[Placement], *, most: int, threads: int) -> list[li
     return equal_shares(order, [_cost(rows[index]) for index in order], most=most, threads=threads)
 
 
-def bright_buckets(high_counts: Sequence[int]) -> list[list[int]]:
-    """Places of rows that share a call of the kernel for bright partials, so that little is padded.
+def bright_slices(high_counts: Sequence[int]) -> list[slice]:
+    """Rows that share a call of the kernel for bright partials, so that little is padded.
 
     Args:
-        high_counts: bright partials of each row. Rows without any are apart: they need another kernel.
+        high_counts: bright partials of each row, most first.
     """
-    buckets: list[list[int]] = [[] for _ in range(len(_BRIGHT_LIMITS) + 1)]
+    slices: list[slice] = []
+    begin = padding = 0
     for place, count in enumerate(high_counts):
-        buckets[sum(count > limit for limit in _BRIGHT_LIMITS)].append(place)
-    return [bucket for bucket in buckets if bucket]
+        padding += high_counts[begin] - count
+        if padding > _PADDING:
+            slices.append(slice(begin, place))
+            begin, padding = place, 0
+    return [*slices, slice(begin, len(high_counts))] if high_counts else []
 
 
 def equal_shares(order: Sequence[int], costs: Sequence[float], *, most: int, threads: int) -> list[list[int]]:
@@ -69,5 +73,5 @@ def equal_shares(order: Sequence[int], costs: Sequence[float], *, most: int, thr
     return [*groups, group] if group else groups
 
 
-def _cost(row: Placement) -> int:
+def _cost(row: Placement) -> float:
     return _ROW_COST + row.low_count + _HIGH_COST * row.high_count

@@ -25,14 +25,13 @@ from services.contract.timebase import (
     CHUNK_FRAMES,
     CHUNKS_PER_BLOCK,
 )
-from services.synthesis.dsp.grid import QUARTER
-from services.synthesis.dsp.reverb import PARTS, SECONDS_NEEDED, impulse_response, inverse, response_spectra
+from services.synthesis.dsp.reverb import PARTS, SECONDS_NEEDED, inverse, response_spectra
 from services.synthesis.dsp.voices import send_part
 from services.synthesis.instruments.files import load_bank
 from services.synthesis.kernels.graphs import Finish
 from services.synthesis.kernels.kernel import Kernels
 from services.synthesis.kernels.load import load_kernels
-from services.synthesis.packing.pack import pack_partials, pack_texture
+from services.synthesis.packing.pack import PackedTexture, pack_partials, pack_texture
 from services.synthesis.packing.placement import Band, Placement
 from services.synthesis.packing.section_store import Compose, SectionStore
 from services.synthesis.render.allocator import keep_freed_memory
@@ -44,13 +43,14 @@ from services.synthesis.render.device_limits import (
     usable_cores,
     use_one_core,
 )
-from services.synthesis.render.groups import bright_buckets, group_rows
+from services.synthesis.render.groups import bright_slices, group_rows
 from services.synthesis.render.readback import Readback, interleave
 from services.synthesis.render.reverb_sends import Key, SendStore
 from services.synthesis.render.upload import upload, upload_index
 from services.synthesis.score.compose import SectionCache
 from services.synthesis.sound.patches import SOUNDS
-from services.synthesis.sound.textures import loops
+from services.synthesis.sound.room import impulse_response
+from services.synthesis.sound.textures import packed_loops
 
 _FAR_FUTURE: Final = 2**40
 """A second after all music."""
@@ -78,8 +78,8 @@ class _RenderedGroup:
     collects: list[Callable[[], None]]
 
 
-_Finish = Callable[[list[Placement], Tensor, list[int]], Callable[[], None]]
-"""From rows of a group, their low partials and their places in the batch to a call that brings the samples."""
+_Finish = Callable[[list[Placement], Tensor, PackedTexture, list[int]], Callable[[], None]]
+"""From rows of a group, their low partials, textures and places in the batch to a call that brings the samples."""
 
 
 class Renderer:
@@ -132,7 +132,7 @@ class Renderer:
         with torch.inference_mode():
             self._sends = SendStore(SENDS_PER_STREAM * max_streams + 64, device)
             self._responses = torch.from_numpy(np.stack(responses)).to(device)
-            self._textures = torch.from_numpy(loops().reshape(-1)).to(device)
+            self._textures = torch.from_numpy(packed_loops()).to(device)
             self._tables = measured_tables(device)
         self._whole = Finish()
 
@@ -204,7 +204,7 @@ class Renderer:
             self.warm_up()
         rows = [self.sections.place(spec, block) for spec, block in jobs]
         sums = np.empty((len(rows), BLOCK_FRAMES, CHANNELS), dtype=np.float32)
-        self._render_all(rows, lambda some, voices, places: self._sum(some, voices, places, sums))
+        self._render_all(rows, lambda some, voices, packed, places: self._sum(some, voices, packed, places, sums))
         self._forget(rows)
         return sums
 
@@ -217,7 +217,9 @@ class Renderer:
         shape = (len(rows), CHUNKS_PER_BLOCK, CHUNK_FRAMES, CHANNELS)
         pcm = np.empty(shape, dtype=np.int16) if out is None else out[: len(rows)]
         result = _Result(pcm, np.empty(len(rows), dtype=np.float32), np.empty(len(rows), dtype=np.float32))
-        history = self._render_all(rows, lambda some, voices, places: self._finish(some, voices, places, result))
+        history = self._render_all(
+            rows, lambda some, voices, packed, places: self._finish(some, voices, packed, places, result)
+        )
         bad = np.flatnonzero(~np.isfinite(result.mean_square))
         pcm[bad], result.peak[bad], result.mean_square[bad] = 0, 0.0, 0.0
         return RenderedBatch(
@@ -250,7 +252,10 @@ class Renderer:
 
     def _render_group(self, all_rows: list[Placement], group: list[int], finish: _Finish) -> _RenderedGroup:
         """Render the rows of `group`."""
+        # Rows with about as many bright partials lie side by side, those without any behind them.
+        group = sorted(group, key=lambda index: -all_rows[index].high_count)
         rows = [all_rows[index] for index in group]
+        bright = sum(row.high_count > 0 for row in rows)
         collects: list[Callable[[], None]] = []
         with torch.inference_mode():
             history, spectra = self._missing(rows)
@@ -259,12 +264,12 @@ class Renderer:
             voices = self._voices(rows)
             for i in range(0, len(spectra), self.batch_size):
                 self._sends.store_spectra(spectra[i : i + self.batch_size])
-            for chosen in bright_buckets([row.high_count for row in rows]):
-                part = voices[: len(rows)]
-                if len(chosen) < len(rows):
-                    part = part.index_select(0, upload_index(chosen, self.device))
-                places = [group[place] for place in chosen]
-                collects.append(finish([rows[place] for place in chosen], part, places))
+            packed = pack_texture(rows)
+            collects += [
+                finish(rows[part], voices[part], packed.part(part), group[part])
+                for part in (slice(0, bright), slice(bright, len(rows)))
+                if rows[part]
+            ]
         if not self._readback.waits:
             for collect in collects:
                 collect()
@@ -290,78 +295,88 @@ class Renderer:
 
     def _voices(self, rows: list[Placement]) -> Tensor:
         """The low partials of `rows`; their reverb sends are stored."""
-        voices = self._kernel("low")(*self._points(rows, "low"))[0]
-        self._sends.store([(row.stream, row.block) for row in rows], send_part(voices[: len(rows)]))
+        voices = self._kernel("low")(*self._points(rows, "low"))[0][: len(rows)]
+        self._sends.store([(row.stream, row.block) for row in rows], send_part(voices))
         return voices
 
-    def _finish(self, rows: list[Placement], voices: Tensor, places: list[int], result: _Result) -> Callable[[], None]:
+    def _bright(self, rows: list[Placement]) -> Tensor:
+        """The bright partials of `rows`, which have some, most of them first."""
+        parts = [
+            self._kernel("high")(*self._points(rows[part], "high"))[0][: len(rows[part])]
+            for part in bright_slices([row.high_count for row in rows])
+        ]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _finish(
+        self, rows: list[Placement], voices: Tensor, packed: PackedTexture, places: list[int], result: _Result
+    ) -> Callable[[], None]:
         """Everything after the low partials.
 
         Args:
             rows: all have bright partials, or none has.
             voices: their low partials.
+            packed: their texture and dither.
             places: of the rows in `result`.
             result: where the samples go.
 
         Returns:
             A call that waits until the samples are on the host and puts them into `result`.
         """
-        parts, bright = self._parts(rows, voices)
-        if bright is None:
-            samples, peak, mean_square, _ = self._kernel("finish")(*parts)
-        else:
-            samples, peak, mean_square, _ = self._kernel("finish_bright")(*parts, bright)
-        count = len(rows)
-        arrive = self._readback.start([samples[:count], peak[:count], mean_square[:count]])
+        parts, bright = self._parts(rows, voices, packed)
+        finished = self._kernel("finish")(*parts) if bright is None else self._kernel("finish_bright")(*parts, bright)
+        arrive = self._readback.start([tensor[: len(rows)] for tensor in finished[:3]])
 
         def collect() -> None:
-            words, result.peak[places], result.mean_square[places] = arrive()
+            pairs, result.peak[places], result.mean_square[places] = arrive()
             for row, index in enumerate(places):
-                interleave(words[row], result.pcm[index].reshape(-1).view(np.int32))
+                interleave(pairs[row], result.pcm[index].reshape(-1).view(np.int32))
 
         return collect
 
     def _sum(
-        self, rows: list[Placement], voices: Tensor, places: list[int], sums: NDArray[np.float32]
+        self,
+        rows: list[Placement],
+        voices: Tensor,
+        packed: PackedTexture,
+        places: list[int],
+        sums: NDArray[np.float32],
     ) -> Callable[[], None]:
         """As `_finish`, but without limiter and rounding, into float32 `sums` [batch, BLOCK_FRAMES, 2]."""
-        parts, bright = self._parts(rows, voices)
+        parts, bright = self._parts(rows, voices, packed)
         low, window, textures, begins, levels, _ = parts
         sound, _ = self._whole.before_level(low, window, textures, begins, levels, bright)
-        arrive = self._readback.start(
-            [sound[: len(rows)].reshape(len(rows), CHANNELS, QUARTER, -1).permute(0, 3, 2, 1)]
-        )
+        arrive = self._readback.start([torch.stack(sound, dim=3)[: len(rows)].transpose(1, 2)])
 
         def collect() -> None:
             sums[places] = arrive()[0].reshape(len(rows), BLOCK_FRAMES, CHANNELS)
 
         return collect
 
-    def _parts(self, rows: list[Placement], voices: Tensor) -> tuple[tuple[Tensor, ...], Tensor | None]:
+    def _parts(
+        self, rows: list[Placement], voices: Tensor, packed: PackedTexture
+    ) -> tuple[tuple[Tensor, ...], Tensor | None]:
         """What the last kernel sums, and the bright partials if there are any."""
-        padded = self._padded(rows)
-        if len(padded) > len(voices):
-            voices = voices.repeat(len(padded) // len(voices), 1, 1, 1)
-        packed = pack_texture(padded)
-        slots = [self._sends.slots([(row.stream, row.block - part) for part in range(PARTS)]) for row in padded]
-        real, imaginary = self._kernel("wet")(
-            self._sends.spectra,
-            upload_index(slots, self.device),
+        count = len(rows)
+        copies = -(-self._least // count) if count < self._least else 1
+        slots = [self._sends.slots([(row.stream, row.block - part) for part in range(PARTS)]) for row in rows]
+        spectra = self._kernel("wet")(
+            self._sends.spectra.view(torch.int64),
+            upload_index(slots * copies, self.device),
             self._responses,
-            self._to_device(packed.preset),
+            self._to_device(np.tile(packed.preset, copies)),
+        )[0]
+        textures = (
+            self._to_device(np.tile(array, (copies, *(1,) * (array.ndim - 1))))
+            for array in (packed.places, packed.levels, packed.dither)
         )
-        parts = (
-            voices,
-            inverse(real, imaginary),
-            self._textures,
-            self._to_device(packed.places),
-            self._to_device(packed.levels),
-            self._to_device(packed.dither),
-        )
-        return parts, self._kernel("high")(*self._points(rows, "high"))[0] if rows[0].high_count else None
+        bright = self._bright(rows) if rows[0].high_count else None
+        if copies > 1:
+            voices = voices.repeat(copies, 1, 1, 1)
+            bright = None if bright is None else bright.repeat(copies, 1, 1, 1)
+        return (voices, inverse(spectra), self._textures, *textures), bright
 
     def _points(self, rows: list[Placement], band: Band) -> Sequence[Tensor]:
-        padded = self._padded(rows)
+        padded = rows if len(rows) >= self._least else rows * self._least
         packed = pack_partials([row.band(band) for row in padded], [row.block for row in padded], least=self._least)
         return self._kernel("expand")(self._to_device(packed.parameters), self._to_device(packed.words), *self._tables)
 
@@ -369,9 +384,6 @@ class Renderer:
     def _least(self) -> int:
         """See `Kernels.least`."""
         return self._kernels.least if self._kernels else 1
-
-    def _padded(self, rows: list[Placement]) -> list[Placement]:
-        return rows if len(rows) >= self._least else rows * self._least
 
     def _kernel(self, name: str) -> Callable[..., Sequence[Tensor]]:
         kernel: Callable[..., Sequence[Tensor]] = getattr(self._kernels, name)

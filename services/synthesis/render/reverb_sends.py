@@ -43,7 +43,7 @@ class SendStore:
         if slots < 2 * (PARTS + 2):
             raise ValueError(f"slots: got {slots}, expected at least {2 * (PARTS + 2)}")
         self.sends = _zeros((slots, QUARTER_BLOCK), device)
-        self.spectra = _zeros((slots, 2, PADDED_BINS), device)
+        self.spectra = _zeros((slots, PADDED_BINS), device, torch.complex64)
         self.evictions = 0
         self._lock = Lock()
         self._slots: dict[Key, int] = {}
@@ -125,10 +125,8 @@ class SendStore:
             slots = self.slots((stream, second - back) for stream, second in keys)
             begin, end = end, end + sends.shape[1]
             torch.index_select(sends, 0, upload_index(slots, sends.device), out=windows[:, begin:end])
-        transformed = spectrum(windows)
         # The padding after BINS is never written and stays zero.
-        _write(self.spectra[:, 0, :BINS], slots, transformed.real)
-        _write(self.spectra[:, 1, :BINS], slots, transformed.imag)
+        _write(self.spectra[:, :BINS], slots, spectrum(windows))
         self._with_spectrum.update(keys)
 
     def forget(self, rendered: dict[str, int]) -> None:
@@ -171,8 +169,8 @@ def _write(rows: Tensor, slots: list[int], values: Tensor) -> None:
         rows.index_copy_(0, upload_index(slots, rows.device), values)
 
 
-def _zeros(shape: tuple[int, ...], device: torch.device) -> Tensor:
+def _zeros(shape: tuple[int, ...], device: torch.device, kind: torch.dtype = torch.float32) -> Tensor:
     if device.type == "cpu":
         # The system brings the pages of numpy's zeros when they are first written; torch writes them all.
-        return torch.from_numpy(np.zeros(shape, dtype=np.float32))
-    return torch.zeros(shape, device=device)
+        return torch.from_numpy(np.zeros(shape, dtype=np.complex64 if kind.is_complex else np.float32))
+    return torch.zeros(shape, device=device, dtype=kind)

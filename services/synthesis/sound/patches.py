@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from services.synthesis.dsp.reverb import Room
 from services.synthesis.score.events import Layer
 from services.synthesis.sound.parts import Part, Patch
 from services.synthesis.sound.players import (
@@ -39,6 +38,7 @@ from services.synthesis.sound.players import (
     VOICES,
     WARM,
 )
+from services.synthesis.sound.room import Room
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.contract.timebase import SAMPLE_RATE_HZ
-from services.synthesis.dsp.grid import QUARTER, TEXTURE_FRAMES, TEXTURE_S
+from services.synthesis.dsp.grid import QUARTER, TEXTURE_FRAMES, TEXTURE_S, TEXTURE_STEP
 
 Floats = NDArray[np.float32]
 Random = np.random.Generator
@@ -128,8 +128,8 @@ MAKERS: Final[Mapping[str, Callable[[Random], Floats]]] = {
     "insects": _insects,
 }
 NAMES: Final = tuple(MAKERS)
-LOOP_NUMBERS: Final = 2 * QUARTER * TEXTURE_FRAMES
-"""Numbers of one loop."""
+LOOP_NUMBERS: Final = QUARTER * TEXTURE_FRAMES
+"""Numbers of one loop, a stereo frame each."""
 
 
 @cache
@@ -150,3 +150,9 @@ def loops() -> NDArray[np.float32]:
             sound /= np.sqrt((sound**2).mean())
             result[number, channel] = sound.reshape(TEXTURE_FRAMES, QUARTER).T
     return result
+
+
+def packed_loops() -> NDArray[np.int32]:
+    """All loops as `dsp.level.texture` reads them: int32 [textures * LOOP_NUMBERS]."""
+    steps = np.rint(loops() * (1.0 / TEXTURE_STEP)).astype(np.int32)
+    return np.asarray((steps[:, 0] & 0xFFFF) | (steps[:, 1] << 16)).reshape(-1)

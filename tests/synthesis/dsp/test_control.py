@@ -4,24 +4,25 @@ import numpy as np
 import torch
 
 from services.contract.timebase import BLOCK_FRAMES
-from services.synthesis.dsp.control import COLUMNS, WORDS, Column, Gain, expand
+from services.synthesis.dsp.control import COLUMNS, WORDS, Column, State, expand
 from services.synthesis.dsp.grid import GUARD_INTERVALS, INTERVALS, POINTS
 from tests.synthesis.listening import closed_form_tables, expanded, some_partials
 
 
 def _expand(parameters: np.ndarray, phases: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Phases in cycles [partials, points], and gains: what a control point says, then partials, then points."""
-    turns, gains = expand(*expanded(parameters, phases))
-    return turns[0, ..., 0].T.numpy(), gains[0].permute(1, 2, 0).numpy()
+    """Phases in cycles [partials, points], and states: what a control point says, then partials, then points."""
+    turns, states, _ = expand(*expanded(parameters, phases))
+    return turns[0, ..., 0].T.numpy(), states[0].permute(1, 2, 0).numpy()
 
 
 def test_padding_is_silent() -> None:
-    turns, gains = expand(
+    turns, states, cosines = expand(
         torch.zeros(1, COLUMNS, 3), torch.zeros(1, WORDS, 3, dtype=torch.int32), *closed_form_tables()
     )
     assert turns.shape == (1, POINTS, 3, 2)
-    assert gains.shape == (1, POINTS, len(Gain), 3)
-    assert torch.count_nonzero(gains[:, :, : Gain.TWICE_COSINE]) == 0
+    assert states.shape == (1, POINTS + 1, len(State), 3)
+    assert cosines.shape == (1, POINTS, 3)
+    assert torch.count_nonzero(states[:, :, [State.LEFT, State.RIGHT, State.SEND]]) == 0
 
 
 def test_gains_of_a_control_point_have_the_same_bits_in_both_blocks_that_share_it() -> None:
@@ -30,8 +31,8 @@ def test_gains_of_a_control_point_have_the_same_bits_in_both_blocks_that_share_i
     later[:, Column.ONSET] -= BLOCK_FRAMES
     (_, here), (_, there) = _expand(parameters, phases), _expand(later, phases)
     # The next block begins INTERVALS points later; its guard is this one's last interval.
-    shared = POINTS - INTERVALS
-    for column in (Gain.LEFT, Gain.RIGHT, Gain.SEND, Gain.LEFT_STEP):
+    shared = POINTS + 1 - INTERVALS
+    for column in (State.LEFT, State.RIGHT, State.SEND):
         assert np.array_equal(here[column][:, INTERVALS:], there[column][:, :shared])
 
 
@@ -55,8 +56,8 @@ def test_a_note_is_silent_before_its_onset_and_after_its_release() -> None:
         1 / 2_520,
     )
     parameters[0, [Column.SUSTAIN, Column.GAIN_LEFT]] = 1.0, 1.0
-    gain = _expand(parameters, np.array([[0, 1_000_000]], dtype=np.int32))[1][Gain.LEFT][0]
-    point = np.arange(POINTS) - GUARD_INTERVALS
+    gain = _expand(parameters, np.array([[0, 1_000_000]], dtype=np.int32))[1][State.LEFT][0]
+    point = np.arange(POINTS + 1) - GUARD_INTERVALS
     assert np.count_nonzero(gain[point <= 10]) == 0
     assert (gain[(point > 10) & (point < 40)] > 0).all()
     assert gain[point == 20] == 1.0

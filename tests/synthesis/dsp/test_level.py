@@ -1,28 +1,36 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from services.synthesis.dsp.grid import (
-    INTERVALS,
+    GUARD_FRAMES,
+    HIGH_CENTRE_HZ,
     LOW_FRAMES,
     LOW_INTERVALS,
     PADDED_INTERVAL,
     QUARTER,
     QUARTER_BLOCK,
+    QUARTER_HZ,
     QUARTER_INTERVAL,
+    SPLIT_HZ,
     TEXTURE_FRAMES,
+    TEXTURE_STEP,
+    TOP_HZ,
 )
-from services.synthesis.dsp.level import CEILING, KNEE, finish, full_sum, quarter_mix, soft_limit, texture
-from services.synthesis.dsp.resample import phases
+from services.synthesis.dsp.level import CEILING, KNEE, Taps, finish, full_sum, quarter_mix, soft_limit, texture
+from services.synthesis.dsp.resample import high_phases, phases
+from services.synthesis.dsp.voices import HIGH_SUMS
+from tests.synthesis.listening import db
 
-TAPS = [[float(tap) for tap in row] for row in phases()]
+TAPS = Taps(*(taps.tolist() for taps in (phases(), *high_phases())))
 
 
 def _finish(mixed: torch.Tensor, bright: torch.Tensor | None = None) -> tuple[torch.Tensor, ...]:
     rows = mixed.shape[0]
-    bright = torch.zeros(rows, 2, QUARTER, INTERVALS, QUARTER_INTERVAL) if bright is None else bright
-    sound = full_sum(mixed, torch.zeros(rows, 2, QUARTER, QUARTER_BLOCK), bright, TAPS)
+    silence = torch.zeros(rows, QUARTER, QUARTER_BLOCK)
+    sound = full_sum(mixed, bright, (silence, silence), TAPS)
     packed, peak, mean_square = finish(sound, torch.zeros((rows, 2), dtype=torch.int32))
     return played(packed), peak, mean_square
 
@@ -75,34 +83,45 @@ def test_peak_and_mean_square_are_of_full_scale() -> None:
     assert abs(samples.double().mean().item() / 32_767.0 - 0.25) < 1e-3
 
 
-def test_bright_partials_land_on_their_own_frames() -> None:
-    bright = torch.zeros(1, 2, QUARTER, INTERVALS, QUARTER_INTERVAL)
-    bright[0, 1, 3, 2, 5] = -0.4
-    samples = _finish(torch.zeros(1, 2, LOW_FRAMES), bright)[0][0]
-    assert samples[(2 * 63 + 5) * 4 + 3, 1] < -13_000
-    assert (samples.abs() > 1).sum() == 1
+@pytest.mark.parametrize("hz", [SPLIT_HZ, 5_512.0, HIGH_CENTRE_HZ, 11_025.0, TOP_HZ])
+def test_a_bright_tone_comes_out_in_place_and_as_loud_on_its_own_side(hz: float) -> None:
+    turn = 2.0 * np.pi * hz * (np.arange(LOW_FRAMES) - GUARD_FRAMES) / QUARTER_HZ
+    bright = torch.zeros(1, HIGH_SUMS, LOW_FRAMES)
+    bright[0, 1], bright[0, 3] = torch.from_numpy(0.4 * np.cos(turn)), torch.from_numpy(0.4 * np.sin(turn))
+    samples = _finish(torch.zeros(1, 2, LOW_FRAMES), bright)[0][0].numpy()
+    expected = 0.4 * np.cos(2.0 * np.pi * hz * np.arange(QUARTER * QUARTER_BLOCK) / (QUARTER * QUARTER_HZ))
+    assert db(float(np.abs(samples[:, 1] / 32_767.0 - expected).max())) < -68.0
+    # Dither alone.
+    assert np.abs(samples[:, 0]).max() <= 1
+
+
+def _stereo(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """Sounds of a texture as words of the kernels."""
+    low, high = ((side / TEXTURE_STEP).round().to(torch.int32) for side in (left, right))
+    return (low & 0xFFFF) | (high << 16)
 
 
 def test_a_texture_follows_its_levels_from_the_blocks_start_to_its_end() -> None:
-    loops = torch.zeros(2, 2, QUARTER, TEXTURE_FRAMES)
-    loops[0, 0], loops[1, 0], loops[1, 1] = 1.0, 10.0, 3.0
+    ones = torch.ones(QUARTER, TEXTURE_FRAMES)
+    loops = torch.stack((_stereo(ones, 0.0 * ones), _stereo(-10.0 * ones, -3.0 * ones)))
     places = torch.tensor([[500, loops[0].numel() + 700]], dtype=torch.int32)
     levels = torch.tensor([[[[1.0, 2.0], [0.0, 0.0]], [[0.0, 0.0], [0.5, 0.5]]]])
-    heard = texture(loops.flatten(), places, levels)
+    left, right = texture(loops.flatten(), places, levels)
     rise = 1.0 + np.arange(QUARTER_BLOCK) / QUARTER_BLOCK
-    assert heard.shape == (1, 2, QUARTER, QUARTER_BLOCK)
-    assert np.allclose(heard[0, 0].numpy(), rise, atol=1e-5)
-    assert np.allclose(heard[0, 1].numpy(), 1.5, atol=1e-5)
+    assert left.shape == right.shape == (1, QUARTER, QUARTER_BLOCK)
+    assert np.allclose(left[0].numpy(), rise, atol=1e-5)
+    assert np.allclose(right[0].numpy(), -1.5, atol=1e-5)
 
 
 def test_a_texture_is_read_from_its_place_on_in_every_phase() -> None:
-    loops = torch.arange(2 * QUARTER * TEXTURE_FRAMES, dtype=torch.float64)
-    heard = texture(loops, torch.tensor([[40, 40]], dtype=torch.int32), torch.ones(1, 2, 2, 2, dtype=torch.float64))
-    for channel in range(2):
+    count = QUARTER * TEXTURE_FRAMES
+    low, high = torch.arange(count, dtype=torch.int32) % 5_000, torch.arange(count, dtype=torch.int32) // 5_000 - 50
+    heard = texture((low & 0xFFFF) | (high << 16), torch.tensor([[40, 40]], dtype=torch.int32), torch.ones(1, 2, 2, 2))
+    for side, numbers in zip(heard, (low, high), strict=True):
         for phase in range(QUARTER):
-            first = (channel * QUARTER + phase) * TEXTURE_FRAMES + 40
-            assert heard[0, channel, phase, 0] == 2 * first
-            assert heard[0, channel, phase, -1] == 2 * (first + QUARTER_BLOCK - 1)
+            first = phase * TEXTURE_FRAMES + 40
+            expected = 2.0 * TEXTURE_STEP * numbers[first : first + QUARTER_BLOCK].to(torch.float32)
+            assert torch.equal(side[0, phase], expected)
 
 
 def test_voices_and_reverb_add_up_without_the_gaps_between_intervals() -> None:

@@ -9,14 +9,13 @@ from services.synthesis.dsp.reverb import (
     DELAY_FRAMES,
     PARTS,
     WET_OFFSET,
-    Room,
-    impulse_response,
     inverse,
     mix_spectra,
     response_spectra,
 )
 from services.synthesis.render.reverb_sends import SendStore
 from services.synthesis.sound.patches import SOUNDS
+from services.synthesis.sound.room import Room, impulse_response
 from tests.synthesis.listening import difference_db
 
 BLOCKS = PARTS + 4
@@ -32,8 +31,9 @@ def _reverb_of(send: np.ndarray, response: np.ndarray, blocks: range) -> np.ndar
     store.store_spectra(keys)
     slots = torch.tensor([[store.slot(("a", block - part)) for part in range(PARTS)] for block in blocks])
     responses = torch.from_numpy(response_spectra(response))[None]
-    real, imaginary = mix_spectra(store.spectra, slots, responses, torch.zeros(len(blocks), dtype=torch.int64))
-    return inverse(real, imaginary).numpy()[:, :, WET_OFFSET : WET_OFFSET + LOW_FRAMES]
+    kept = store.spectra.view(torch.int64)
+    spectra = mix_spectra(kept, slots, responses, torch.zeros(len(blocks), dtype=torch.int64))
+    return inverse(spectra).numpy()[:, :, WET_OFFSET : WET_OFFSET + LOW_FRAMES]
 
 
 def test_the_reverb_is_the_convolution_with_the_room() -> None:

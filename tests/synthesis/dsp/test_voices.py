@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from services.synthesis.dsp.control import expand
-from services.synthesis.dsp.grid import INTERVALS, LOW_INTERVALS, QUARTER_INTERVAL
-from services.synthesis.dsp.voices import accumulate_high, accumulate_low, dry_part, high, low, send_part
+from services.synthesis.dsp.control import Points, expand
+from services.synthesis.dsp.grid import LOW_INTERVALS, QUARTER_INTERVAL
+from services.synthesis.dsp.voices import HIGH_SUMS, accumulated, high, low, send_part, whole
 from services.synthesis.kernels.kernel import Kernels
 from tests.synthesis.conftest import BUILD_TIMEOUT_S
 from tests.synthesis.listening import (
@@ -19,7 +19,7 @@ from tests.synthesis.listening import (
 )
 
 
-def _control(low_hz: float, high_hz: float) -> tuple[tuple[torch.Tensor, torch.Tensor], tuple[np.ndarray, np.ndarray]]:
+def _control(low_hz: float, high_hz: float) -> tuple[Points, tuple[np.ndarray, np.ndarray]]:
     partials = some_partials(24, low_hz=low_hz, high_hz=high_hz)
     return expand(*expanded(*partials)), partials
 
@@ -29,15 +29,19 @@ def _check_low(voices: torch.Tensor, partials: tuple[np.ndarray, np.ndarray]) ->
         *partials, first=FIRST_LOW_INTERVAL, intervals=LOW_INTERVALS, step_frames=LOW_STEP
     )
     assert np.abs(left).max() > 0.05
-    assert difference_db(dry_part(voices)[0].reshape(2, -1).numpy(), np.stack((left, right))) < -90.0
+    assert difference_db(whole(voices)[0].reshape(2, -1).numpy(), np.stack((left, right))) < -90.0
     assert difference_db(send_part(voices)[0].flatten().numpy(), send[QUARTER_INTERVAL:-QUARTER_INTERVAL]) < -90.0
 
 
 def _check_high(bright: torch.Tensor, partials: tuple[np.ndarray, np.ndarray]) -> None:
-    left, right, _ = reference_voices(*partials, first=0, intervals=INTERVALS, step_frames=1.0)
-    # [channel, phase, interval, lane] into frames: lane by phase within each interval.
-    sound = bright[0].permute(0, 2, 3, 1).reshape(2, -1).numpy()
-    assert difference_db(sound, np.stack((left, right))) < -90.0
+    grid = {"first": FIRST_LOW_INTERVAL, "intervals": LOW_INTERVALS, "step_frames": LOW_STEP}
+    cosines = reference_voices(*partials, **grid)[:2]
+    # A quarter of a turn earlier: a cosine becomes a sine.
+    parameters, phases = partials[0], partials[1] - np.array([[2**30, 0]], dtype=np.int32)
+    sines = reference_voices(parameters, phases, **grid)[:2]
+    assert np.abs(sines).max() > 0.05
+    found = whole(bright, 0, HIGH_SUMS)[0].reshape(HIGH_SUMS, -1).numpy()
+    assert difference_db(found, np.stack((*cosines, *sines))) < -90.0
 
 
 def test_low_partials_agree_with_a_float64_reference_to_90_db() -> None:
@@ -52,8 +56,8 @@ def test_high_partials_agree_with_a_float64_reference_to_90_db() -> None:
 
 def test_partial_by_partial_is_the_same_sum() -> None:
     control, _ = _control(50.0, 4_000.0)
-    assert difference_db(low(*control).numpy(), accumulate_low(*control).numpy()) < -110.0
-    assert difference_db(high(*control).numpy(), accumulate_high(*control).numpy()) < -110.0
+    assert difference_db(low(*control).numpy(), accumulated(low, *control).numpy()) < -110.0
+    assert difference_db(high(*control).numpy(), accumulated(high, *control).numpy()) < -110.0
 
 
 @pytest.mark.timeout(BUILD_TIMEOUT_S)

@@ -123,4 +123,5 @@ def test_partials_stay_few_enough_for_seven_hundred_streams(preset: str) -> None
     counts = [store.place(spec, block_at(second)).low_count for second in range(0, 240, 3)]
     assert 100 < np.mean(counts) < 480
     high = [store.place(spec, block_at(second)).high_count for second in range(0, 240, 3)]
-    assert np.mean(high) < 70
+    # Half of them are tails. One costs 1.5 times as much as a low one.
+    assert np.mean(high) < 110

@@ -15,7 +15,7 @@ from services.synthesis.dsp.reverb import PARTS, SECONDS_NEEDED
 from services.synthesis.packing.placement import Placement
 from services.synthesis.packing.section_store import SectionStore
 from services.synthesis.render.batch import Job, RenderedBatch
-from services.synthesis.render.groups import equal_shares
+from services.synthesis.render.groups import bright_slices, equal_shares
 from services.synthesis.render.readback import interleave
 from services.synthesis.render.renderer import Renderer
 from services.synthesis.render.reverb_sends import SendStore
@@ -277,8 +277,19 @@ def test_groups_of_equal_cost_keep_the_order_and_the_bound_and_let_all_threads_e
                 assert max(busy) < 1.15 * sum(costs) / threads, (count, threads)
 
 
-def test_frames_of_four_phases_are_put_in_their_places() -> None:
-    phases = np.arange(4 * 11_025, dtype=np.int32).reshape(4, 11_025) - 20_000
+def test_frames_in_pairs_are_put_in_their_places() -> None:
+    expected = np.arange(44_100, dtype=np.int32) - 20_000
+    pairs = np.ascontiguousarray(expected.view(np.int64).reshape(-1, 2).T)
     frames = np.empty(44_100, dtype=np.int32)
-    interleave(phases, frames)
-    assert np.array_equal(frames, phases.T.reshape(-1))
+    interleave(pairs, frames)
+    assert np.array_equal(frames, expected)
+
+
+def test_rows_share_a_call_for_bright_partials_while_little_is_padded() -> None:
+    assert bright_slices([]) == []
+    assert bright_slices([7]) == [slice(0, 1)]
+    assert bright_slices([40, 38, 20, 9, 8, 1]) == [slice(0, 4), slice(4, 6)]
+    counts = sorted(np.random.default_rng(3).integers(1, 60, 64).tolist(), reverse=True)
+    slices = bright_slices(counts)
+    assert [count for part in slices for count in counts[part]] == counts
+    assert sum(counts[part][0] * len(counts[part]) for part in slices) < 1.5 * sum(counts)
