@@ -30,6 +30,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.synthesis_parts import parts as time_of_parts
 from benchmarks.synthesis_peers import all_peers
 from services.contract.spec import PRESETS, StreamSpec
 from services.contract.timebase import BLOCK_FRAMES
@@ -227,7 +228,7 @@ def table(title: str, rows: list[Row]) -> None:
         print("  ".join(f"{cell:>{width}}" for cell, width in zip(line, widths, strict=True)))
 
 
-PARTS = ("streams", "score", "half-load", "phrases", "peers", "memory")
+PARTS = ("streams", "parts", "score", "half-load", "phrases", "peers", "memory")
 
 
 def main() -> None:
@@ -272,6 +273,10 @@ def main() -> None:
     show("streams", f"Streams in real time ({renderer.mode}, {renderer.threads} threads)", rows)
     capacity = rows[len(batches) - 1]["streams_in_real_time"]
     stream_ms = rows[len(batches) - 1]["cpu_ms_per_stream_s"]
+    if "parts" in parts:
+        where, blocks = time_of_parts(renderer, specs_of(64, 0.5), first_block(), options.blocks)
+        show("parts", "Where the processor time of a stream goes, 64 streams", where)
+        show("blocks", "What building blocks cost", blocks)
     if "score" in parts:
         show("score", "Score", [score(64, stream_ms)])
     if "half-load" in parts:
