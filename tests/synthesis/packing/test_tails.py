@@ -5,19 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from services.contract.spec import StreamSpec
-from services.contract.timebase import BLOCKS_PER_SECTION, SAMPLE_RATE_HZ
+from services.contract.timebase import SAMPLE_RATE_HZ
 from services.synthesis.dsp.control import COLUMNS, Column
 from services.synthesis.dsp.grid import INTERVAL_FRAMES, SPLIT_HZ
 from services.synthesis.packing.partials import Partials, as_word, pack_words
 from services.synthesis.packing.table import INCREMENT, ONSET, PHASE, WIDTH
 from services.synthesis.packing.tails import FAINT, TOP_HZ, tail_power, tails
-from services.synthesis.render.renderer import Renderer
-from services.synthesis.score.events import Layer
 from services.synthesis.sound.room import Room, impulse_response
-from tests.synthesis.conftest import CPU
-from tests.synthesis.fakes import score
-from tests.synthesis.listening import as_sound, db
+from tests.synthesis.listening import db
 
 ROOM = Room(rt60_mid_s=4.0, rt60_high_s=3.0, tilt_db=-6.0)
 HELD_S = 2.0
@@ -106,19 +101,3 @@ def test_a_darker_room_answers_less_the_higher_the_tone() -> None:
     loud = [np.sqrt((_column(tails(_partials(hz), ROOM), Column.GAIN_LEFT) ** 2).mean()) for hz in (4_200.0, 8_400.0)]
     assert -8.0 < db(loud[1] / loud[0]) < -2.0
     assert tail_power(ROOM) > 0.0
-
-
-def test_a_bright_note_is_heard_in_its_room_a_second_after_it_ended() -> None:
-    first = 7_083_334 * BLOCKS_PER_SECTION
-    renderer = Renderer(
-        CPU, enable_compile=False, max_streams=4, threads=1, compose=score([(0.0, 1.0, 100.0, 0.0, Layer.SHIMMER)])
-    )
-    sound = as_sound(renderer.render([(StreamSpec(preset="cathedral"), first + second) for second in range(4)]).pcm)
-    renderer.close()
-
-    def level(begin_s: float) -> float:
-        part = sound[round(begin_s * SAMPLE_RATE_HZ) :][: SAMPLE_RATE_HZ // 2, 0]
-        power = np.abs(np.fft.rfft(part * np.hanning(len(part)))) ** 2
-        return float(power[np.fft.rfftfreq(len(part), 1.0 / SAMPLE_RATE_HZ) > SPLIT_HZ].sum())
-
-    assert 10.0 * np.log10(level(2.5) / level(0.5)) > -40.0
