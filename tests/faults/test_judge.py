@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 
 from services.client.session import Chunk
@@ -11,6 +12,7 @@ from services.contract.spec import StreamSpec
 from services.contract.timebase import CHUNK_BYTES, TICK_S
 from services.edge.stream.mixing import Loop
 from tests.faults.support import unnoticed
+from tests.support.clicks import find_clicks
 from tests.support.judge import Verdict, judge, rendered
 from tests.support.recorder import Recorder
 
@@ -32,8 +34,10 @@ def said(music: dict[int, bytes]) -> Said:
     return [(FIRST + number, music[FIRST + number], max(0, number - 8) * TICK_S) for number in range(COUNT)]
 
 
-def verdict(said: Sequence[tuple[int, bytes, float]], *, ended_s: float | None = None) -> Verdict:
-    recorder = Recorder("ws://nowhere/ws", SPEC)
+def verdict(
+    said: Sequence[tuple[int, bytes, float]], *, ended_s: float | None = None, spec: StreamSpec = SPEC
+) -> Verdict:
+    recorder = Recorder("ws://nowhere/ws", spec)
     recorder.ended_s = ended_s
     for chunk_id, pcm, at_s in said:
         recorder.client._note(Chunk(chunk_id, pcm, 1, "normal", at_s, at_s, at_s))
@@ -75,6 +79,22 @@ def test_a_step_in_the_sound_is_a_click(said: Said) -> None:
     found = verdict([*said[:20], (chunk_id, broken, at_s), *said[21:]])
     assert found.clicks >= 1
     assert found.wrong == 1
+
+
+def test_attacks_of_plucked_notes_are_no_clicks_and_a_click_beside_them_is_one() -> None:
+    spec = StreamSpec(preset="lantern", intensity_steps=16, seed=901)
+    music = rendered(spec, range(FIRST, FIRST + 300))
+    said = [(FIRST + number, music[FIRST + number], max(0, number - 8) * TICK_S) for number in range(300)]
+    sound = np.frombuffer(b"".join(pcm for _, pcm, _ in said), "<i2").reshape(-1, 2) / 32768
+    assert len(find_clicks(sound)) > 5, "this music is not plucked: take another"
+    assert unnoticed(verdict(said, spec=spec))
+    # A loop over the same music brings its attacks again.
+    loop = Loop([pcm for _, pcm, _ in said[:100]])
+    looped = [(chunk_id, bytes(loop.take()), at_s) for chunk_id, _, at_s in said[99:200]]
+    assert verdict([*said[:99], *looped], spec=spec).clicks == 0
+    # A lost chunk is a click, wherever it lies.
+    found = [verdict([*said[:place], *said[place + 1 :]], spec=spec).clicks for place in range(20, 280, 20)]
+    assert sum(count > 0 for count in found) >= len(found) - 2
 
 
 def test_another_streams_sound_is_wrong(said: Said) -> None:

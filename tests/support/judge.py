@@ -13,9 +13,18 @@ from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from services.contract.spec import StreamSpec
-from services.contract.timebase import CHANNELS, CHUNKS_PER_BLOCK, TICK_S, block_of, first_tick
+from services.contract.timebase import (
+    CHANNELS,
+    CHUNK_FRAMES,
+    CHUNKS_PER_BLOCK,
+    FRAME_BYTES,
+    TICK_S,
+    block_of,
+    first_tick,
+)
 from services.edge.stream.mixing import crossfade
 from services.edge.stream.ring import MAX_LOOP_CHUNKS
 from services.synthesis.device_selector import AutoDeviceSelector
@@ -27,6 +36,11 @@ START_CHUNKS: Final = 2
 """Chunks that a player holds when it begins, as services.client and the page do."""
 AHEAD_BLOCKS: Final = 3
 """Blocks that an edge may hold ahead of what its listeners have heard."""
+ATTACK_THRESHOLD: Final = 6.0
+"""Half of what counts as a click: an attack beside a seam is predicted a little better or worse than in the music."""
+SAME_ATTACK_FRAMES: Final = 300
+OPUS_ATTACK_FRAMES: Final = 2_000
+"""A lossy codec smears an attack over its frame and the one before."""
 GAP_S: Final = 0.5
 """Chunks come every 100 ms. A longer pause between two of them is a fault, heard or not."""
 
@@ -39,7 +53,7 @@ class Verdict:
         listeners, chunks: how many; chunks are counted as they arrived.
         missing, repeated: ids that never came; ids that came twice without a splice.
         silence_s: longest time that one player had nothing to play.
-        clicks: in the played audio.
+        clicks: in the played audio, but for the attacks of struck and plucked notes.
         looped_s: longest time that one of them heard the edge's loop.
         wrong: chunks that are neither their stream's sound at that tick, nor its loop, nor a crossfade of these.
         recovered_s: from the end of the fault to the last bad chunk; 0 without one.
@@ -108,7 +122,7 @@ def judge(
         missing=sum(each.missing_chunks for each in summaries),
         repeated=sum(each.repeats for each in summaries),
         silence_s=round(max(_silence_s(recorder) for recorder in listening), 2),
-        clicks=sum(_clicks(recorder) for recorder in listening),
+        clicks=sum(_clicks(recorder, also) for recorder in listening),
         looped_s=round(max((sum(kind != "live" for kind in each) for each in kinds.values()), default=0) * TICK_S, 1),
         wrong=sum(kind == "wrong" for each in kinds.values() for kind in each),
         recovered_s=round(max(0.0, max(trouble_s, default=0.0) - well_s), 2),
@@ -221,9 +235,62 @@ def _silence_s(recorder: Recorder) -> float:
     return silence_s
 
 
-def _clicks(recorder: Recorder) -> int:
-    sound = np.frombuffer(b"".join(pcm for _, pcm in recorder.played), "<i2").reshape(-1, CHANNELS)
-    return len(find_clicks(sound.astype(np.float64) / 32768))
+def _clicks(recorder: Recorder, also: Callable[[StreamSpec], StreamSpec] | None) -> int:
+    """How many clicks the listener heard that are not attacks of the music's own notes."""
+    clicks = find_clicks(_sound(pcm for _, pcm in recorder.played))
+    if not clicks:
+        return 0
+    ids = [chunk_id for chunk_id, _ in recorder.played]
+    music = [rendered(spec, ids) for spec in (recorder.spec, *((also(recorder.spec),) if also else ()))]
+    attacks = [_attacks(expected) for expected in music]
+    ends = np.cumsum([len(pcm) for _, pcm in recorder.played]) // FRAME_BYTES
+    near = OPUS_ATTACK_FRAMES if recorder.format == "opus" else SAME_ATTACK_FRAMES
+    count = 0
+    for click in clicks:
+        index = int(np.searchsorted(ends, click.frame, side="right"))
+        inside = click.frame - (int(ends[index - 1]) if index else 0)
+        frames = [
+            (tick - own) * CHUNK_FRAMES + frame
+            for expected, found in zip(music, attacks, strict=True)
+            for own in _sources(recorder, index, expected)
+            for tick in (own - 1, own, own + 1)
+            for frame in found.get(tick, ())
+        ]
+        count += not any(abs(frame - inside) <= near for frame in frames)
+    return count
+
+
+def _sources(recorder: Recorder, index: int, expected: dict[int, bytes]) -> set[int]:
+    """Ticks whose sound may be in a chunk: its own, where it was taken from, and what its neighbours go on with."""
+    found = {recorder.played[index][0]}
+    by_sound = {pcm: tick for tick, pcm in expected.items()}
+    for beside in (-1, 0, 1):
+        if 0 <= index + beside < len(recorder.played):
+            chunk_id, pcm = recorder.played[index + beside]
+            found.add(by_sound.get(pcm, chunk_id) - beside)
+    return found
+
+
+@lru_cache(maxsize=32)
+def _attacks_of_run(run: tuple[bytes, ...]) -> list[tuple[int, int]]:
+    """(chunk, frame in it) of each place in a run of chunks that linear prediction does not expect."""
+    return [divmod(click.frame, CHUNK_FRAMES) for click in find_clicks(_sound(run), threshold=ATTACK_THRESHOLD)]
+
+
+def _attacks(expected: dict[int, bytes]) -> dict[int, list[int]]:
+    """Frames of the music's own attacks, by tick."""
+    found: dict[int, list[int]] = {}
+    ticks = sorted(expected)
+    begins = [index for index, tick in enumerate(ticks) if not index or ticks[index - 1] != tick - 1]
+    for begin, end in zip(begins, [*begins[1:], len(ticks)], strict=True):
+        for chunk, frame in _attacks_of_run(tuple(expected[tick] for tick in ticks[begin:end])):
+            found.setdefault(ticks[begin] + chunk, []).append(frame)
+    return found
+
+
+def _sound(chunks: Iterable[bytes]) -> NDArray[np.float64]:
+    sound = np.frombuffer(b"".join(chunks), "<i2").reshape(-1, CHANNELS)
+    return np.asarray(sound.astype(np.float64) / 32_768)
 
 
 def _trouble_until_s(recorder: Recorder, kinds: list[str] | None, struck_s: float) -> float:
