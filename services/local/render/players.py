@@ -31,18 +31,12 @@ PROGRAMS: Final[Mapping[str, int]] = {
     "celesta": 8,
     "musicbox": 10,
     "glass": 92,  # bowed pad
+    "sub bass": 39,  # synth bass 2
+    "warm pad": 89,
+    "FM bell": 98,  # crystal
+    "FM electric piano": 5,  # electric piano 2
 }
-"""Programs of General MIDI, counted from 0, by the names of measured instruments."""
-
-_TONES: Final[Mapping[Layer, int]] = {
-    Layer.DRONE: 89,  # warm pad
-    Layer.BASS: 39,  # synth bass 2
-    Layer.PAD: 89,  # warm pad
-    Layer.MELODY: 11,  # vibraphone
-    Layer.SHIMMER: 98,  # crystal
-    Layer.PULSE: 12,  # marimba
-}
-"""Programs for tones in closed form, which imitate no instrument: what suits the layer."""
+"""Programs of General MIDI, counted from 0, by the names of measured instruments and of tones in closed form."""
 
 _FULL_VOLUME: Final = 100
 """Controller 7 of a player at 0 dB; sequencers begin with it."""
@@ -72,12 +66,10 @@ def players_of(spec: StreamSpec, layer: Layer) -> tuple[Player, ...]:
     found = []
     for part in sound.layers[layer]:
         # Parts rise and fall with the intensity, against the other layers.
-        level_db = sound.mix_db[layer] + part.level_db + part.rise_db * (spec.intensity - 0.5)
+        level_db = sound.mix_db.get(layer, 0.0) + part.level_db + part.rise_db * (spec.intensity - 0.5)
         volume = _volume(level_db, spec.levels[layer.name.lower()])
-        if isinstance(part, Part):
-            found.append(Player(part.instrument, PROGRAMS[part.instrument], volume, round(part.transpose)))
-        else:
-            found.append(Player("tone", _TONES[layer], volume))
+        name = part.instrument if isinstance(part, Part) else part.name
+        found.append(Player(name, PROGRAMS[name], volume, round(part.transpose)))
     return tuple(found)
 
 

@@ -41,6 +41,7 @@ class Patch:
     """The tone of a layer. A "partial n times as high" is one whose frequency is n times the note's.
 
     Attributes:
+        name: what it is called in exported scores.
         harmonics: (ratio to the note, level in dB) of each partial; ratios need not be whole.
         copies: detuned copies of the lowest partials.
         copy_harmonics: how many of the lowest partials have copies.
@@ -62,6 +63,7 @@ class Patch:
         tide_db, tide_pace: as of a `Part`.
     """
 
+    name: str
     harmonics: tuple[tuple[float, float], ...]
     copies: tuple[Copy, ...] = SINGLE
     copy_harmonics: int = 1

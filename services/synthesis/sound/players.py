@@ -64,10 +64,17 @@ PLUCKED_BASS: Final = Part("guitar", release_s=2.0, send_db=-12.0, low_db=-2.0, 
 # --- in closed form --------------------------------------------------------------------------------------------------
 
 SUB: Final = Patch(
-    harmonics=((1, 0), (2, -16), (3, -30)), attack_s=0.6, release_s=2.0, dull_db=0.0, send_db=-40.0, width=0.0
+    name="sub bass",
+    harmonics=((1, 0), (2, -16), (3, -30)),
+    attack_s=0.6,
+    release_s=2.0,
+    dull_db=0.0,
+    send_db=-40.0,
+    width=0.0,
 )
 """Sub bass: a sine with a trace of its octave, dry."""
 WARM: Final = Patch(
+    name="warm pad",
     harmonics=tuple((n, -9.0 * (n - 1) ** 0.55) for n in range(1, 9)),
     copies=(Copy(-7.0, -0.8, 0.6), Copy(0.0, 0.0, 0.7), Copy(6.0, 0.8, 0.55)),
     copy_harmonics=5,
@@ -85,6 +92,7 @@ WARM: Final = Patch(
 )
 """Warm analogue pad: three oscillators a few cents apart through a filter that opens and closes."""
 FM_BELL: Final = Patch(
+    name="FM bell",
     # Carrier 1, modulator 3.5: sidebands at |1 +- 3.5 k|. The upper ones die first, as if the index fell.
     harmonics=((1, 0), (2.5, -9), (4.5, -8), (6, -17), (8, -15), (9.5, -26), (11.5, -24)),
     copies=(Copy(-2.5, -0.5, 0.8), Copy(2.5, 0.5, 0.6)),
@@ -100,6 +108,7 @@ FM_BELL: Final = Patch(
 )
 """FM bell: two operators, carrier to modulator as 1 to 3.5."""
 FM_TINE: Final = Patch(
+    name="FM electric piano",
     # Carrier 1, modulator 1, and a second modulator at 14 that is gone after the stroke.
     harmonics=((1, 0), (2, -10), (3, -19), (4, -29), (13, -27), (14, -24), (15, -27)),
     copies=(Copy(-3.0, -0.5, 0.7), Copy(3.0, 0.5, 0.7)),
