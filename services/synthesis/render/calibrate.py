@@ -1,7 +1,7 @@
 """`python -m services.synthesis.render.calibrate` (shell): measure all presets, print the table of `sound.loudness`.
 
 Loudness is measured by ITU-R BS.1770 (pyloudnorm, a development dependency) over stretches of 60 s from several
-streams. The gain brings the mean of their power to `target_lufs`: loud passages decide how loud ten minutes are.
+streams. The gain brings their mean to `target_lufs`: one loud passage of one stream does not make the others quiet.
 The gain is applied before the limiter: run it twice, with the first table in place.
 """
 
@@ -54,15 +54,10 @@ def measure(renderer: Renderer, preset: str, intensity: float, streams: int) -> 
     return result
 
 
-def _together(lufs: Sequence[float]) -> float:
-    """Loudness of several stretches heard one after the other, in LUFS."""
-    return float(10.0 * np.log10(np.mean(10.0 ** (np.asarray(lufs) / 10.0))))
-
-
 def main(arguments: Sequence[str]) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--streams", type=int, default=6, help="stretches of 60 s for each preset and intensity")
+    parser.add_argument("--streams", type=int, default=12, help="stretches of 60 s for each preset and intensity")
     parser.add_argument("--presets", nargs="*", default=PRESETS)
     options = parser.parse_args(arguments)
     renderer = Renderer(AutoDeviceSelector().select_device(), max_streams=64)
@@ -71,7 +66,7 @@ def main(arguments: Sequence[str]) -> None:
         gains = []
         for place, intensity in enumerate(INTENSITIES):
             found = measure(renderer, preset, intensity, options.streams)
-            gains.append(round(GAIN_DB[preset][place] + target_lufs(intensity) - _together(found), 1))
+            gains.append(round(GAIN_DB[preset][place] + target_lufs(intensity) - float(np.mean(found)), 1))
             spread = f"{min(found):6.1f} to {max(found):6.1f} LUFS"
             print(f"{preset:10} intensity {intensity:.1f}: {spread}", file=sys.stderr, flush=True)  # noqa: T201
         print(f'    "{preset}": ({", ".join(str(gain) for gain in gains)}),', flush=True)  # noqa: T201 - its output

@@ -15,9 +15,9 @@ SLOPE_DB: Final = 6.0
 """What each octave gains at brightness 1 and loses at brightness 0."""
 _MAX_OCTAVES: Final = 3.0
 """The change stops growing there: 18 dB, so that dark music keeps its breath and bright music does not hiss."""
-_BALANCE: Final = 0.7
+_BALANCE: Final = 0.9
 """A note gives back this share, in dB, of the power that it gains: bright music is not much louder than dark music."""
-_TEXTURE_DB: Final = 6.4
+_TEXTURE_DB: Final = 5.0
 """What a texture gains at brightness 1 and loses at brightness 0: most of its power lies between 500 Hz and 5 kHz."""
 
 

@@ -57,10 +57,10 @@ def _check(sound: FloatArray, intensity: float, tolerance_lu: float) -> None:
 
 @pytest.mark.timeout(BUILD_TIMEOUT_S)
 @pytest.mark.parametrize("preset", PRESETS)
-def test_a_sample_of_ten_minutes_is_as_loud_as_all_presets(renderer: Renderer, preset: str) -> None:
-    # Twelve stretches of four seconds, spread over three sections.
+def test_a_sample_of_twenty_minutes_is_as_loud_as_all_presets(renderer: Renderer, preset: str) -> None:
+    # Twenty-four stretches of four seconds, spread over five sections: parts rest for a minute and more.
     first = SECTION * BLOCKS_PER_SECTION
-    blocks = [first + start + second for start in range(7, TEN_MINUTES_S, 50) for second in range(4)]
+    blocks = [first + start + second for start in range(7, 2 * TEN_MINUTES_S, 50) for second in range(4)]
     _check(_sound(renderer, StreamSpec(preset=preset), blocks), 0.5, tolerance_lu=2.5)
 
 
@@ -92,7 +92,14 @@ def test_the_ear_for_silence_finds_a_hole() -> None:
 # --- lines that belong to nothing ----------------------------------------------------------------------------------
 
 _PURE = Patch(
-    harmonics=((1.0, 0.0),), copies=SINGLE, level_db=12.0, attack_s=0.05, dull_db=0.0, send_db=-6.0, width=0.0
+    name="pure",
+    harmonics=((1.0, 0.0),),
+    copies=SINGLE,
+    level_db=12.0,
+    attack_s=0.05,
+    dull_db=0.0,
+    send_db=-6.0,
+    width=0.0,
 )
 _LINE_SECONDS = 4
 
