@@ -25,8 +25,9 @@ from services.synthesis.dsp.voices import HIGH_SUMS, whole
 
 KNEE: Final = 0.5
 """Amplitude up to which the limiter changes nothing."""
-CEILING: Final = 0.84
-"""Amplitude that no sample reaches: -1.5 dBFS, so that the true peak between samples stays below -1 dBTP."""
+CEILING: Final = 0.8
+"""Amplitude that no sample reaches: -1.9 dBFS. Struck notes overshoot between samples by up to 0.75 dB, and the true
+peak stays below -1 dBTP."""
 NO_WEIGHT: Final = 1e-12
 """A filter tap of at most this size is a zero that was rounded."""
 FULL_SCALE: Final = 32_767.0
