@@ -183,8 +183,8 @@ def _is_loops_beginning(pcm: bytes, newest: int, olds: Sequence[int], expected: 
     if any(pcm == crossfade(end, begin) for end in ends for begin in begins):
         return True
     # A loop after several jumps may begin before the one before the last.
-    followings = [expected[tick] for tick in olds if tick in expected]
-    return any(pcm == crossfade(end, begin) for end in followings for begin in expected.values())
+    coming = [expected[tick] for tick in olds if tick in expected]
+    return any(pcm == crossfade(end, begin) for end in coming for begin in expected.values())
 
 
 def _offsets(recorder: Recorder) -> list[int]:

@@ -1,6 +1,6 @@
 """Pure. All measured tones side by side in memory, as the kernels read them, and the paths along which they are read.
 
-A tone is read once through, and from its end on to and fro between places drawn by chance, so that no loop is heard:
+A tone is read once through, and from its end back and forth between places drawn by chance, so that no loop is heard:
 where the direction turns, level and phase go on without a step. A path lists which point is read at each age.
 """
 
@@ -44,9 +44,9 @@ class Tones:
         fade: float64 [tones, partials]: a 64th of the rate of its decay per point.
         soft_db: float64 [tones, partials]: see `MeasuredTone`.
         loudest: float64 [tones, partials]: largest amplitude; 0 where there is no partial.
-        steady: float64 [tones, partials]: RMS amplitude in the part that is read to and fro.
+        steady: float64 [tones, partials]: RMS amplitude in the part that is read back and forth.
         rest: float64 [tones, RESTS, partials]: largest amplitude from each REST_POINTS-th point to the table's end.
-        later: float64 [tones, partials]: largest number in the part that is read to and fro, decay taken out.
+        later: float64 [tones, partials]: largest number in the part that is read back and forth, decay taken out.
         entry: int64 [tones]: the first number of the tone in `Bank.measured`.
         stride: int64 [tones]: numbers of a point.
         points: int64 [tones]: see `MeasuredTone`.
@@ -169,7 +169,7 @@ def without_decay(tone: MeasuredTone, fade: NDArray[np.float64]) -> NDArray[np.f
 
 
 def path_through(loop: int, points: int, variant: int) -> NDArray[np.int32]:
-    """One path: int32 [PATH_POINTS + LATEST_START], once through the table and then to and fro behind `loop`."""
+    """One path: int32 [PATH_POINTS + LATEST_START], once through the table and then back and forth behind `loop`."""
     generator = np.random.Generator(np.random.Philox(key=_SEED + variant))
     last = points - 1
     middle = (loop + last) // 2

@@ -231,7 +231,7 @@ def _faded_frames(gain: Floats, tones: Tones, tone: NDArray[np.int64], fade: Flo
     rows = gain.shape[1]
     steps = (tones.rest[tone][:, :, :rows] > audible[:, None, :]).sum(axis=1)
     inside = steps * (REST_POINTS * INTERVAL_FRAMES)
-    # Past the table's end the decay goes on, whatever is read to and fro.
+    # Past the table's end the decay goes on, whatever is read back and forth.
     left = np.minimum(audible / np.maximum(tones.later[tone][:, :rows], _SLOWEST_FADE), 1.0)
     beyond = np.ceil((1.0 - left ** (1.0 / 64.0)) / np.maximum(fade, _SLOWEST_FADE)).astype(np.int64)
     ends = tones.points[tone][:, None] * INTERVAL_FRAMES
