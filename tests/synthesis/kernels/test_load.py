@@ -11,6 +11,7 @@ import torch
 from services.contract.spec import StreamSpec
 from services.contract.timebase import BLOCKS_PER_SECTION
 from services.synthesis.dsp.control import COLUMNS, WORDS
+from services.synthesis.dsp.voices import HIGH_SUMS
 from services.synthesis.kernels import cache, just_in_time, load
 from services.synthesis.kernels.cache import default_cache, kernel_key
 from services.synthesis.kernels.child_builds import build_missing
@@ -182,7 +183,7 @@ def test_eager_kernels_take_a_single_row() -> None:
         torch.zeros(1, COLUMNS, 3), torch.zeros(1, WORDS, 3, dtype=torch.int32), *closed_form_tables()
     )
     assert found.low(*points)[0].shape == (1, 177, 3, 64)
-    assert found.high(*points)[0].shape == (1, 2, 4, 175, 63)
+    assert found.high(*points)[0].shape == (1, 177, HIGH_SUMS, 64)
 
 
 class _Counting:

@@ -38,11 +38,11 @@ def test_a_kernel_leaves_its_arguments_alone_and_gives_what_eager_gives(compiled
 
 @pytest.mark.timeout(BUILD_TIMEOUT_S)
 def test_other_threads_run_while_a_kernel_runs(compiled_kernels: Kernels) -> None:
-    turns, gains = compiled_kernels.expand(*_arguments(64, 400))
+    points = compiled_kernels.expand(*_arguments(64, 400))
 
     def render() -> None:
         # One long call: between calls the lock is handed over either way.
-        compiled_kernels.low(turns, gains)
+        compiled_kernels.low(*points)
 
     began = time.perf_counter()
     beside_kernels = _counted_during(render)
